@@ -1,0 +1,323 @@
+"""Log-densities in nats, their samplers, and the one conversion to bits/dim.
+
+Discrete images have `levels` values: level v stands at x = 2v / (levels − 1) − 1 in [−1, 1], and
+owns the interval of half-width 1 / (levels − 1) around it. Everything is computed in float32.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+# PixelCNN++ keeps the log-scales of its mixtures above this.
+MIN_LOG_SCALE = -7.0
+
+
+def scale_to_unit(images, levels):
+    """Places the values of an image in [−1, 1]: x = 2v / (levels − 1) − 1.
+
+    Args:
+      images: integers of any shape in 0..levels−1.
+      levels: number of values, 2..256.
+
+    Returns:
+      float32 of the same shape, exactly −1 and 1 at the ends.
+
+    Raises:
+      ValueError: if `levels` is not in 2..256.
+    """
+    _check_levels(levels)
+    return jnp.asarray(images).astype(jnp.float32) * 2.0 / (levels - 1) - 1.0
+
+
+def quantize(x, levels):
+    """Rounds to the nearest level and clips: the inverse of `scale_to_unit`.
+
+    Args:
+      x: float of any shape; values outside [−1, 1] go to the end levels.
+      levels: number of values, 2..256.
+
+    Returns:
+      uint8 of the same shape in 0..levels−1.
+
+    Raises:
+      ValueError: if `levels` is not in 2..256.
+    """
+    _check_levels(levels)
+    values = jnp.round((jnp.asarray(x).astype(jnp.float32) + 1.0) * ((levels - 1) / 2))
+    return jnp.clip(values, 0, levels - 1).astype(jnp.uint8)
+
+
+def discretized_logistic_log_prob(x, mean, log_scale, levels=256):
+    """Log-mass of the level at x under a logistic; the two end levels take the tails.
+
+    log[σ(a) − σ(b)] with a = (x + h − mean) / s, b = (x − h − mean) / s, h = 1 / (levels − 1)
+    (Salimans et al. 2017, Eq. 2), rewritten as log σ(a) + log σ(−b) + log(1 − e^(b−a)): the
+    difference of two sigmoids has lost half of its digits in float32 where the mass is below 1e-3.
+    Departure: the published code replaces masses below 1e-5 by density × width; this is their
+    exact value, with finite gradients, and so the probabilities sum to one at every scale.
+
+    The auxiliary likelihood of AGAVE with b colour levels (thesis Eq. 3.17, with tails) is this
+    function with levels=b, the mean multiplied by b / (b − 1) and ln(b / (b − 1)) added to the
+    log-scale: its bins are b equal steps of [−1, 1], ours are centred on −1 and 1.
+
+    Args:
+      x: float in [−1, 1], on the grid of levels (see `scale_to_unit`).
+      mean: float, in the units of x; any real.
+      log_scale: float, natural logarithm of the scale in the units of x; −80..80.
+      levels: number of values, 2..256. The three arrays broadcast, as [B, H, W, C] with [C].
+
+    Returns:
+      float32 of the broadcast shape, nats.
+
+    Raises:
+      ValueError: if x holds unscaled integers or `levels` is not in 2..256.
+    """
+    _check_levels(levels)
+    x, mean, log_scale = _as_float(x), _as_float(mean), _as_float(log_scale)
+    half_width = 1.0 / (levels - 1)
+    inverse_scale = jnp.exp(-log_scale)
+    centred = x - mean
+    # The end levels are told apart half-way to their neighbours: safe against rounding of x.
+    has_upper_edge = x < 1.0 - half_width
+    has_lower_edge = x > -1.0 + half_width
+    below_upper = jax.nn.log_sigmoid((centred + half_width) * inverse_scale)
+    above_lower = jax.nn.log_sigmoid((half_width - centred) * inverse_scale)
+    width = jnp.log(-jnp.expm1(-2.0 * half_width * inverse_scale))
+    # Each of the three is finite everywhere, and so are the gradients of the branches not taken.
+    return (
+        jnp.where(has_upper_edge, below_upper, 0.0)
+        + jnp.where(has_lower_edge, above_lower, 0.0)
+        + jnp.where(has_upper_edge & has_lower_edge, width, 0.0)
+    )
+
+
+def discretized_logistic_sample(mean, log_scale, logistic_noise, levels=256, temperature=1.0):
+    """Draws from the discretized logistic: mean + temperature · scale · noise, to its level.
+
+    Args:
+      mean: float [..., C], in the units of x.
+      log_scale: float, broadcastable to the mean.
+      logistic_noise: float [..., C], from `standard_logistic`.
+      levels: number of values, 2..256.
+      temperature: factor of the scale; 0 gives the rounded mean.
+
+    Returns:
+      float32 [..., C] in [−1, 1], on the grid of levels.
+
+    Raises:
+      ValueError: if `levels` is not in 2..256.
+    """
+    scale = jnp.exp(_as_float(log_scale)) * temperature
+    return scale_to_unit(quantize(_as_float(mean) + scale * logistic_noise, levels), levels)
+
+
+def num_mixture_parameters(num_mixtures, channels):
+    """Parameters a pixel of the logistic mixture: K(1 + 2C + C(C−1)/2); 10K for RGB.
+
+    Args:
+      num_mixtures: K, at least 1.
+      channels: C, at least 1.
+
+    Returns:
+      int.
+    """
+    return num_mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
+
+
+def discretized_logistic_mixture_log_prob(x, parameters, levels=256):
+    """Log-probability of pixels under the PixelCNN++ mixture (Salimans et al. 2017, Eqs. 1–3).
+
+    log Σ_k π_k Π_c P(x_c | m_ck + Σ_{j<c} tanh(coefficient_cjk) · x_j, s_ck), log s_ck ≥ −7.
+
+    Layout of the last axis, in runs of K: the mixture logits, then a block for each channel of
+    [means, log-scales, coefficients]. The coefficients (target ← source) G←R, B←R, B←G, then those
+    of a fourth channel and so on, are dealt to the blocks in turn, one run each. For RGB this is
+    the published layout, every block having one; a single channel has none.
+
+    Args:
+      x: float [B, H, W, C] in [−1, 1], on the grid of levels (see `scale_to_unit`).
+      parameters: float [B, H, W, K(1 + 2C + C(C−1)/2)]: 10K for RGB, 3K for one channel.
+      levels: number of values, 2..256.
+
+    Returns:
+      float32 [B, H, W], nats, summed over the channels.
+
+    Raises:
+      ValueError: if the number of parameters fits no K, the ranks differ, x holds unscaled
+        integers, or `levels` is not in 2..256.
+    """
+    x, parameters = _as_float(x), _as_float(parameters)
+    if x.ndim != parameters.ndim:
+        raise ValueError(
+            f"x has shape {x.shape} and parameters {parameters.shape}: they should differ in "
+            "the last axis alone"
+        )
+    channels = x.shape[-1]
+    num_mixtures = _num_mixtures(parameters.shape[-1], channels)
+    logits, *runs = jnp.split(parameters, parameters.shape[-1] // num_mixtures, axis=-1)
+    log_joint = logits
+    pixel = [x[..., channel, None] for channel in range(channels)]
+    for channel in range(channels):
+        mean, log_scale = _conditional_logistic(runs, channels, pixel[:channel])
+        log_joint += discretized_logistic_log_prob(pixel[channel], mean, log_scale, levels)
+    return jax.nn.logsumexp(log_joint, axis=-1) - jax.nn.logsumexp(logits, axis=-1)
+
+
+def discretized_logistic_mixture_sample(
+    parameters, gumbel_noise, logistic_noise, levels=256, temperature=1.0
+):
+    """Draws pixels from the PixelCNN++ mixture, channel after channel (R, G, B).
+
+    The component is the argmax of logits / temperature + Gumbel noise. Each channel is clipped
+    and rounded to its level before it conditions the next, so that the frequencies are those of
+    `discretized_logistic_mixture_log_prob` (the published code conditions on unrounded values).
+
+    Args:
+      parameters: float [B, H, W, K(1 + 2C + C(C−1)/2)], as for the log-probability.
+      gumbel_noise: float [B, H, W, K], standard Gumbel.
+      logistic_noise: float [B, H, W, C], from `standard_logistic`.
+      levels: number of values, 2..256.
+      temperature: divides the logits, multiplies the scales; 0 gives the rounded means of the
+        likeliest component.
+
+    Returns:
+      float32 [B, H, W, C] in [−1, 1], on the grid of levels.
+
+    Raises:
+      ValueError: if the number of parameters fits no K, a noise has another shape than the
+        parameters ask for, or `levels` is not in 2..256.
+    """
+    parameters = _as_float(parameters)
+    *pixels, count = parameters.shape
+    channels = logistic_noise.shape[-1]
+    num_mixtures = _num_mixtures(count, channels)
+    for name, noise, size in (
+        ("gumbel_noise", gumbel_noise, num_mixtures),
+        ("logistic_noise", logistic_noise, channels),
+    ):
+        if noise.shape != (*pixels, size):
+            raise ValueError(f"{name} has shape {noise.shape} instead of {(*pixels, size)}")
+    # Multiplied by the temperature, the scores have the same argmax, and one at temperature 0.
+    scores = parameters[..., :num_mixtures] + temperature * gumbel_noise
+    component = jnp.argmax(scores, axis=-1)[..., None, None]
+    runs = parameters.reshape(*pixels, count // num_mixtures, num_mixtures)
+    chosen = jnp.take_along_axis(runs, component, axis=-1)[..., 0]
+    chosen = [chosen[..., run] for run in range(1, count // num_mixtures)]
+    pixel = []
+    for channel in range(channels):
+        mean, log_scale = _conditional_logistic(chosen, channels, pixel)
+        noise = logistic_noise[..., channel]
+        pixel.append(discretized_logistic_sample(mean, log_scale, noise, levels, temperature))
+    return jnp.stack(pixel, axis=-1)
+
+
+def standard_logistic(key, shape):
+    """Standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published.
+
+    Args:
+      key: a JAX random key.
+      shape: tuple of int.
+
+    Returns:
+      float32 of that shape, within ±11.52.
+    """
+    uniform = jax.random.uniform(key, shape, minval=1e-5, maxval=1.0 - 1e-5)
+    return jnp.log(uniform) - jnp.log1p(-uniform)
+
+
+def gaussian_log_prob(x, mean, log_std):
+    """Log-density of a normal: −½ ln 2π − log_std − ½ ((x − mean) / std)².
+
+    Args:
+      x, mean, log_std: float, broadcastable to one shape.
+
+    Returns:
+      float of the broadcast shape, nats.
+    """
+    standardised = (x - mean) * jnp.exp(-log_std)
+    return -0.5 * math.log(2.0 * math.pi) - log_std - 0.5 * jnp.square(standardised)
+
+
+def gaussian_kl(mean_q, log_std_q, mean_p, log_std_p):
+    """KL(q ‖ p) of two normals: ln(std_p / std_q) + (std_q² + (mean_q − mean_p)²) / 2 std_p² − ½.
+
+    Args:
+      mean_q, log_std_q: float, of the normal that the expectation is over.
+      mean_p, log_std_p: float, of the other; the four broadcast to one shape.
+
+    Returns:
+      float of the broadcast shape, nats.
+    """
+    log_ratio = log_std_q - log_std_p
+    # expm1: no digits are lost where the posterior is close to the prior.
+    shift = (mean_q - mean_p) * jnp.exp(-log_std_p)
+    return 0.5 * (jnp.expm1(2.0 * log_ratio) + jnp.square(shift)) - log_ratio
+
+
+def bits_per_dim(log_likelihood, image_shape):
+    """Bits per sub-pixel: −log_likelihood / (H · W · C · ln 2).
+
+    Args:
+      log_likelihood: nats per image, of any shape (or their mean).
+      image_shape: (H, W, C) of one image, without a batch axis.
+
+    Returns:
+      Of the same shape as the log-likelihood, bits/dim.
+
+    Raises:
+      ValueError: if `image_shape` is not three positive sizes.
+    """
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape is {tuple(image_shape)} instead of (height, width, channels)")
+    return -log_likelihood / (math.prod(image_shape) * math.log(2.0))
+
+
+def _conditional_logistic(runs, channels, previous):
+    """Mean and log-scale of channel c = len(previous), given the channels before it.
+
+    Args:
+      runs: parameters after the logits: one array per run of the layout documented in
+        `discretized_logistic_mixture_log_prob`.
+      channels: number of channels C of the whole pixel.
+      previous: values of the channels 0..c−1, broadcastable to a run.
+    """
+    channel = len(previous)
+    # Block c begins after c blocks of a mean and a log-scale, and the coefficients dealt to them.
+    pairs = channels * (channels - 1) // 2
+    starts = [0]
+    for block in range(channels - 1):
+        starts.append(starts[-1] + 2 + len(range(block, pairs, channels)))
+    mean, log_scale = runs[starts[channel]], runs[starts[channel] + 1]
+    first_pair = channel * (channel - 1) // 2
+    for pair, value in enumerate(previous, start=first_pair):
+        round_, block = divmod(pair, channels)
+        mean += jnp.tanh(runs[starts[block] + 2 + round_]) * value
+    return mean, jnp.maximum(log_scale, MIN_LOG_SCALE)
+
+
+def _num_mixtures(count, channels):
+    """K of a pixel with that many parameters."""
+    each = num_mixture_parameters(1, channels)
+    if count < each or count % each:
+        raise ValueError(
+            f"{count} parameters a pixel fit no number of mixtures: images of {channels} "
+            f"channel(s) need a multiple of {each}"
+        )
+    return count // each
+
+
+def _check_levels(levels):
+    if not 2 <= levels <= 256:
+        raise ValueError(f"levels is {levels}; images have 2 to 256 levels")
+
+
+def _as_float(x):
+    """As float32, whatever the matrix work was done in; raw uint8 images are refused."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
+        raise ValueError(
+            f"{x.dtype} values where floats in [-1, 1] are expected: "
+            "call scale_to_unit(images, levels) first"
+        )
+    return x.astype(jnp.float32)

@@ -1,0 +1,97 @@
+"""Images to look at: levels spread over 0..255, grids, PNG files (host side, NumPy)."""
+
+import io
+import math
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+# Grid lines in mid-grey stand out from black and from white images.
+LINE = 128
+
+
+def spread(images, levels):
+    """Spreads level v over 0..255: 255·v / (levels − 1), to the nearest integer.
+
+    Integer arithmetic on operators alone: JAX arrays, traced ones too, stay JAX arrays, so that
+    feature networks can see what the pictures show.
+
+    Args:
+      images: uint8 array of any shape in 0..levels−1.
+      levels: number of values, 2..256.
+
+    Returns:
+      uint8 of the same shape, 0 and 255 at the ends; the images themselves for 256 levels.
+
+    Raises:
+      ValueError: if `levels` is not in 2..256, or a NumPy array holds a value that is no level.
+    """
+    if not 2 <= levels <= 256:
+        raise ValueError(f"levels is {levels}; images have 2 to 256 levels")
+    if isinstance(images, np.ndarray) and images.size:
+        worst = images.max() if images.max() >= levels else images.min()
+        if not 0 <= worst < levels:
+            raise ValueError(f"value {worst} in images of {levels} levels (0..{levels - 1})")
+    doubled = images.astype(np.int32) * (2 * 255) + (levels - 1)
+    return (doubled // (2 * (levels - 1))).astype(np.uint8)
+
+
+def grid(images, columns, padding=1, enlarge=1):
+    """Lays images out row by row, with lines between and around them.
+
+    Args:
+      images: uint8 [N, H, W, C] in 0..255 (see `spread`).
+      columns: images in a row; a last row that is not full ends in grey.
+      padding: width of the lines in pixels, at least 0.
+      enlarge: whole factor by which each image is magnified, pixels staying square; 1 or more.
+
+    Returns:
+      uint8 [rows · (H·enlarge + padding) + padding, columns · (W·enlarge + padding) + padding, C].
+      Fewer images than `columns` make one row of as many as there are.
+
+    Raises:
+      ValueError: if the images are not uint8 [N, H, W, C] with N ≥ 1, or a number is out of range.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+        raise ValueError(f"a grid takes uint8 [N, H, W, C], not {images.dtype} {images.shape}")
+    if columns < 1 or padding < 0 or enlarge < 1:
+        raise ValueError(
+            f"columns={columns}, padding={padding}, enlarge={enlarge}: "
+            "columns and enlarge are at least 1, padding at least 0"
+        )
+    images = images.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    count, height, width, channels = images.shape
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    step_down, step_right = height + padding, width + padding
+    shape = (rows * step_down + padding, columns * step_right + padding, channels)
+    canvas = np.full(shape, LINE, np.uint8)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        top, left = padding + row * step_down, padding + column * step_right
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def save_png(path, image):
+    """Writes one image as PNG, on disk or in a bucket (gs://…); missing folders are made.
+
+    Args:
+      path: str or path.
+      image: uint8 [H, W, 3] (colour) or [H, W, 1] (grey), in 0..255.
+
+    Raises:
+      ValueError: if the image is anything else.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"a PNG takes uint8 [H, W, 1] or [H, W, 3], not {image.dtype} {image.shape}"
+        )
+    encoded = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.getvalue())

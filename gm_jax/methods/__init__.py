@@ -1,0 +1,16 @@
+"""Published algorithms, one a file."""
+
+from typing import Any
+
+from gm_jax.methods.agave import Agave
+
+METHODS = {"agave": Agave}
+
+
+def create(
+    config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
+) -> Any:
+    """Builds the method that a config names for images of a shape, levels and classes."""
+    if config.method not in METHODS:
+        raise ValueError(f"unknown method '{config.method}'; choose among {', '.join(METHODS)}")
+    return METHODS[config.method](config, image_shape, levels, num_classes)

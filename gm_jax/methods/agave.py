@@ -1,0 +1,235 @@
+"""Auxiliary guided autoregressive variational autoencoders (Lucas & Verbeek, 2018; thesis ch. 3).
+
+A hierarchical VAE sketches the image: f(z) holds the means of its factored decoder, which is scored
+on an auxiliary image y. A PixelCNN++ conditioned on f(z) draws the image x. One encoder serves both
+decoders, so z cannot be ignored (Eq. 3.13).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gm_jax import distributions, optimizers
+from gm_jax import state as train_state
+from gm_jax.losses.free_bits import free_bits
+from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
+from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
+from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
+from gm_jax.nn import per_example
+from gm_jax.state import TrainState
+
+Array = jax.Array
+Tree = Any
+NETWORKS = ("vae", "condition", "pixelcnn")
+
+
+class Agave:
+    """The method: networks, loss and update, as pure functions of their arguments.
+
+    `log_likelihood` gives a lower bound on log p(x).
+
+    Args:
+      config: `model` and `optimizer` of `configs/agave.py`.
+      image_shape: (H, W, C).
+      levels: of a pixel.
+      num_classes: unused; AGAVE is trained without labels.
+    """
+
+    players = {"model": NETWORKS}
+    likelihood_is_exact = False
+
+    def __init__(
+        self, config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
+    ):
+        del num_classes
+        model, channels = config.model, image_shape[-1]
+        if model.kl_weight < 0:
+            raise ValueError(f"model.kl_weight = {model.kl_weight}: λ of Eq. 3.13 must be ≥ 0")
+        if channels not in (1, 3):
+            raise ValueError(f"images of {channels} channels: AGAVE models 1 (grey) or 3 (RGB)")
+        dtype = jnp.dtype(model.matmul_dtype)
+        self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
+        self.vae = HierarchicalVAE(
+            channels=channels, levels=levels, num_log_scales=channels, dtype=dtype, **model.vae
+        )
+        self.condition = ConditionStream(
+            model.condition.features,
+            model.pixelcnn.features,
+            model.pixelcnn.num_scales,
+            model.pixelcnn.num_blocks,
+            dtype,
+        )
+        self.pixelcnn = PixelCNN(dtype=dtype, **model.pixelcnn)
+        self.optimizer = optimizers.create(config.optimizer)
+
+    def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
+        """Initialises every network on the images of `batch`, and the averages after them."""
+        keys = jax.random.split(rng, 5)
+        x = distributions.scale_to_unit(batch["image"], self.levels)
+        index = per_example.global_index(batch)
+        reconstruction, vae = self.vae.init_with_output(keys[0], x, keys[1], index)
+        conditions, condition = self.condition.init_with_output(keys[2], reconstruction.mean)
+        rngs = {"params": keys[3], "dropout": keys[4]}
+        pixelcnn = self.pixelcnn.init(rngs, x, index, conditions, train=True)
+        params = {name: variables["params"] for name, variables in
+                  zip(NETWORKS, (vae, condition, pixelcnn), strict=True)}  # fmt: skip
+        optimizer = {"model": (NETWORKS, self.optimizer)}
+        return train_state.create(params, optimizer, ema=self.model.ema_decay > 0)
+
+    def train_step(
+        self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of all networks by the gradient of Eq. 3.13.
+
+        Args:
+          state: of the run.
+          batch: `image` uint8 [B, H, W, C], the device's share of the global batch.
+          rng: key of the run; the step is folded in here.
+          axis_name: the mapped axis over which the global batch is split, if any.
+        """
+
+        def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
+            variables = {name: {"params": params[name]} for name in NETWORKS}
+            key = jax.random.fold_in(rng, state.step)
+            return self._loss(variables, batch, key, axis_name)
+
+        state, terms = train_state.update_player(
+            state, "model", NETWORKS, self.optimizer, loss_fn, axis_name
+        )
+        return train_state.advance(state, self.model.ema_decay), terms
+
+    def _loss(
+        self, variables: dict[str, Tree], batch: dict[str, Array], key: Array, axis_name: str | None
+    ) -> tuple[Array, tuple[dict[str, Array], dict]]:
+        """−L(θ, φ; x, y) of Eq. 3.13 in nats an image, and its terms."""
+        latent_key, dropout_key = jax.random.split(key)
+        index = per_example.global_index(batch, axis_name)
+        x = distributions.scale_to_unit(batch["image"], self.levels)
+        reconstruction = self.vae.apply(variables["vae"], x, latent_key, index)
+        regularization = free_bits(reconstruction.kl, self.model.free_bits, axis_name)
+        terms = {
+            "autoregressive": -self._autoregressive_log_prob(
+                variables, x, reconstruction.mean, index, dropout_key
+            ),
+            "auxiliary": -self._auxiliary_log_prob(x, reconstruction),
+            "regularization": self.model.kl_weight * regularization,
+        }
+        terms = {name: jnp.mean(term) for name, term in terms.items()}
+        loss = sum(terms.values())
+        kl = jnp.mean(jnp.sum(reconstruction.kl, (1, 2)))
+        bits = distributions.bits_per_dim(-terms["autoregressive"] - kl, self.image_shape)
+        return loss, ({"loss": loss, **terms, "kl": kl, "bits_per_dim": bits}, {})
+
+    def _autoregressive_log_prob(
+        self, variables: dict[str, Tree], x: Array, f_z: Array, index: Array, key: Array | None
+    ) -> Array:
+        """Σ_i ln p(x_i | x_<i, f(z)) in nats [B]; a dropout key trains."""
+        conditions = self.condition.apply(variables["condition"], f_z)
+        rngs = None if key is None else {"dropout": key}
+        parameters = self.pixelcnn.apply(
+            variables["pixelcnn"], x, index, conditions, train=key is not None, rngs=rngs
+        )
+        log_prob = distributions.discretized_logistic_mixture_log_prob(x, parameters, self.levels)
+        return jnp.sum(log_prob, (1, 2))
+
+    def _auxiliary_log_prob(self, y: Array, reconstruction: Reconstruction) -> Array:
+        """Σ_j ln p(y_j | z) in nats [B], a logistic around f(z) (Eq. 3.17 with tails)."""
+        log_prob = distributions.discretized_logistic_log_prob(
+            y, reconstruction.mean, reconstruction.log_scale, self.levels
+        )
+        return jnp.sum(log_prob, (1, 2, 3))
+
+    def log_likelihood(
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
+    ) -> dict[str, Array]:
+        """One-sample lower bound on log p(x) (Eq. 3.6: weight 1, no free bits), in nats [B].
+
+        Returns:
+          `log_likelihood` = `autoregressive` − `kl`; and `auxiliary`, ln p(y | z), not part of it.
+        """
+        index = per_example.global_index(batch)
+        x = distributions.scale_to_unit(batch["image"], self.levels)
+        reconstruction = self.vae.apply(variables["vae"], x, rng, index)
+        f_z = reconstruction.mean
+        autoregressive = self._autoregressive_log_prob(variables, x, f_z, index, None)
+        kl = jnp.sum(reconstruction.kl, (1, 2))
+        return {
+            "log_likelihood": autoregressive - kl,
+            "autoregressive": autoregressive,
+            "kl": kl,
+            "auxiliary": self._auxiliary_log_prob(x, reconstruction),
+        }
+
+    def sample(
+        self,
+        variables: dict[str, Tree],
+        rng: Array,
+        num_images: int,
+        labels: Array | None = None,
+        temperature: float = 1.0,
+        index: Array | None = None,
+    ) -> dict[str, Array]:
+        """Draws z, sketches f(z), and draws images given f(z).
+
+        Args:
+          variables: of `state.evaluation_variables`.
+          rng: a key.
+          num_images: B, where no `index` is given.
+          labels: must be None; AGAVE has no classes.
+          temperature: scales the standard deviations of the prior and of the logistics.
+          index: int32 [B]; image i of a larger set of samples is the same in any batch.
+
+        Returns:
+          `image` and `f_z`, uint8 [B, H, W, C].
+        """
+        if labels is not None:
+            raise ValueError("AGAVE is trained without labels; sample with labels=None")
+        index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
+        latent_key, pixel_key = jax.random.split(rng)
+        f_z = self.vae.apply(
+            variables["vae"], None, self.image_shape[:2], latent_key, index, None, temperature,
+            method="decode",
+        ).mean  # fmt: skip
+        return self._draw(variables, f_z, pixel_key, index, temperature)
+
+    def reconstruct(
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
+    ) -> dict[str, Array]:
+        """Encodes images and draws them anew from f(z): `image` and `f_z`, uint8 [B, H, W, C]."""
+        latent_key, pixel_key = jax.random.split(rng)
+        latents = self.encode(variables, batch, latent_key)
+        return self.decode(variables, latents, pixel_key, per_example.global_index(batch))
+
+    def encode(
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
+    ) -> list[Array]:
+        """Draws latents from the posterior: one [B, h, w, Z] a block, from the top."""
+        x = distributions.scale_to_unit(batch["image"], self.levels)
+        index = per_example.global_index(batch)
+        return self.vae.apply(variables["vae"], x, rng, index).latents
+
+    def decode(
+        self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array
+    ) -> dict[str, Array]:
+        """Draws images given latents of `encode`: `image` and `f_z`, uint8 [B, H, W, C]."""
+        f_z = self.vae.apply(
+            variables["vae"], None, self.image_shape[:2], None, index, latents, method="decode"
+        ).mean
+        return self._draw(variables, f_z, rng, index, 1.0)
+
+    def _draw(
+        self, variables: dict[str, Tree], f_z: Array, key: Array, index: Array, temperature: float
+    ) -> dict[str, Array]:
+        conditions = self.condition.apply(variables["condition"], f_z)
+        noise = pixel_noise(key, index, self.image_shape, self.model.pixelcnn.num_mixtures)
+        image = sample_by_fixed_point(
+            lambda x: self.pixelcnn.apply(variables["pixelcnn"], x, index, conditions),
+            noise,
+            self.levels,
+            temperature,
+        )
+        return {
+            "image": distributions.quantize(image, self.levels),
+            "f_z": distributions.quantize(f_z, self.levels),
+        }

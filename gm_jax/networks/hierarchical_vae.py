@@ -1,0 +1,293 @@
+"""Top-down hierarchical VAE with inverse autoregressive flow posteriors (Kingma et al., 2016).
+
+A bottom-up pass turns the image into evidence, one statistic a block; a top-down pass draws the
+blocks' latents z_1, z_2, … , each from a prior and a posterior that have seen those before it.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gm_jax.distributions import gaussian_log_prob
+from gm_jax.nn import per_example
+from gm_jax.nn.weight_norm import WeightNormConv
+
+Array = jax.Array
+
+
+class Evidence(NamedTuple):
+    """What the bottom-up pass tells one block, each [B, h, w, ·]."""
+
+    mean: Array
+    log_std: Array
+    context: Array
+
+
+class Reconstruction(NamedTuple):
+    """Output of the network on a batch."""
+
+    mean: Array  # [B, H, W, C], the image in [−1, 1]
+    log_scale: Array  # [C] or [1], of the logistics around the means, shared over pixels
+    kl: Array  # [B, blocks, latents], nats summed over space
+    latents: list[Array]  # one [B, h, w, latents] a block
+
+
+def raster_mask(kernel_size: int, inputs: int, outputs: int, zero_diagonal: bool) -> np.ndarray:
+    """Mask [k, k, inputs, outputs] of a convolution autoregressive in reverse raster order.
+
+    A latent sees those to its right and below. Within a position the channels are ordered: output
+    group j sees input groups 0..j, without its own where `zero_diagonal` (App. of IAF's code).
+    """
+    centre = kernel_size // 2
+    mask = np.zeros((kernel_size, kernel_size, inputs, outputs), np.float32)
+    mask[centre + 1 :] = 1
+    mask[centre, centre + 1 :] = 1
+    groups = min(inputs, outputs)
+    if inputs % groups or outputs % groups:
+        raise ValueError(
+            f"autoregressive layers of {inputs} to {outputs} channels: one must be a multiple of "
+            "the other; choose vae.features as a multiple of vae.latents"
+        )
+    group_in = np.arange(inputs) * groups // inputs
+    group_out = np.arange(outputs) * groups // outputs
+    earlier = group_in[:, None] < group_out if zero_diagonal else group_in[:, None] <= group_out
+    mask[centre, centre] = earlier
+    return mask
+
+
+class InverseAutoregressiveFlow(nn.Module):
+    """One step z' = (z − m)/e^s with (m, s) an autoregressive function of z (Eq. 10 of IAF).
+
+    ∂z'/∂z is triangular, so log|det| = −Σ s.
+    """
+
+    features: int
+    kernel_size: int
+    conv: Any
+
+    @nn.compact
+    def __call__(self, z: Array, context: Array) -> tuple[Array, Array]:
+        """Maps z [B, h, w, Z] to (z', s), both [B, h, w, Z]; context is [B, h, w, features]."""
+        latents = z.shape[-1]
+
+        def masked(inputs: int, outputs: int, zero_diagonal: bool) -> WeightNormConv:
+            size = (self.kernel_size, self.kernel_size)
+            mask = raster_mask(self.kernel_size, inputs, outputs, zero_diagonal)
+            return self.conv(outputs, size, mask=mask, init_scale=1.0)
+
+        hidden = nn.elu(masked(latents, self.features, False)(z) + context)
+        hidden = nn.elu(masked(self.features, self.features, False)(hidden))
+        shift = 0.1 * masked(self.features, latents, True)(hidden)
+        log_scale = 0.1 * masked(self.features, latents, True)(hidden)
+        return (z - shift) * jnp.exp(-log_scale), log_scale
+
+
+class Block(nn.Module):
+    """One layer of latents: `up` gathers evidence, `down` draws the latents and uses them."""
+
+    features: int
+    num_latents: int
+    kernel_size: int
+    downsample: bool
+    flow: bool
+    conv: Any
+
+    def setup(self) -> None:
+        size = (self.kernel_size, self.kernel_size)
+        strides = (2, 2) if self.downsample else (1, 1)
+        features, latents = self.features, self.num_latents
+        self.up_in = self.conv(2 * latents + 2 * features, size, strides)
+        self.up_out = self.conv(features, size)
+        self.down_in = self.conv(4 * latents + 2 * features, size)
+        self.down_out = self.conv(features, size, strides, transpose=self.downsample)
+        if self.flow:
+            self.posterior_flow = InverseAutoregressiveFlow(features, self.kernel_size, self.conv)
+
+    def up(self, h: Array) -> tuple[Array, Evidence]:
+        """Maps [B, H, W, F] to its residual update and the block's evidence."""
+        z, f = self.num_latents, self.features
+        statistics = self.up_in(nn.elu(h))
+        mean, log_std, context, hidden = jnp.split(statistics, [z, 2 * z, 2 * z + f], -1)
+        skip = h[:, ::2, ::2] if self.downsample else h
+        return skip + 0.1 * self.up_out(nn.elu(hidden)), Evidence(mean, log_std, context)
+
+    def down(
+        self, h: Array, noise: Array | None, evidence: Evidence | None, latents: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """Draws z from the posterior (given evidence) or the prior, or takes the given latents.
+
+        Args:
+          h: [B, h, w, F].
+          noise: standard normal [B, h, w, Z], scaled by the temperature; unused with `latents`.
+          evidence: of `up`; None draws from the prior.
+          latents: [B, h, w, Z] to decode; None draws them.
+
+        Returns:
+          The new h, z and the one-sample KL divergence in nats [B, Z] (0 without evidence).
+        """
+        z, f = self.num_latents, self.features
+        statistics = self.down_in(nn.elu(h))
+        parts = jnp.split(statistics, [z, 2 * z, 3 * z, 4 * z, 4 * z + f], -1)
+        prior_mean, prior_log_std, mean, log_std, context, hidden = parts
+        kl = jnp.zeros((h.shape[0], z))
+        # The published initialisation draws from the prior, while the flow still sees its input.
+        from_prior = evidence is None or self.is_initializing()
+        if latents is None and from_prior:
+            latents = prior_mean + jnp.exp(prior_log_std) * noise
+        if evidence is not None:
+            if self.is_initializing() and self.flow:
+                self.posterior_flow(latents, context + evidence.context)
+            else:
+                latents, kl = self._posterior(
+                    noise,
+                    (mean + evidence.mean, log_std + evidence.log_std),
+                    (prior_mean, prior_log_std),
+                    context + evidence.context,
+                )
+        update = self.down_out(nn.elu(jnp.concatenate([latents, hidden], -1)))
+        skip = jnp.repeat(jnp.repeat(h, 2, 1), 2, 2) if self.downsample else h
+        return skip + 0.1 * update, latents, kl
+
+    def _posterior(self, noise, posterior, prior, context) -> tuple[Array, Array]:
+        """z ~ q(z | x, z_above) and log q(z) − log p(z), summed over space (Eq. 9 of IAF)."""
+        mean, log_std = posterior
+        z = mean + jnp.exp(log_std) * noise
+        log_q = gaussian_log_prob(z, mean, log_std)
+        if self.flow:
+            z, log_scale = self.posterior_flow(z, context)
+            log_q += log_scale
+        return z, jnp.sum(log_q - gaussian_log_prob(z, *prior), axis=(1, 2))
+
+
+class HierarchicalVAE(nn.Module):
+    """The IAF-VAE: an image to the means of its pixels, through a hierarchy of latents.
+
+    Attributes:
+      channels: of the image.
+      num_scales: resolutions of the latents; the first is half that of the image.
+      num_blocks: at each resolution.
+      features: of every hidden layer.
+      num_latents: channels of a block's latents.
+      kernel_size: of the blocks' convolutions.
+      stem_kernel_size: of the first and the last convolution, whose stride is `stem_stride`.
+      flow: whether posteriors have an inverse autoregressive flow.
+      init_scale, init_exponent: of the data-dependent initialisation.
+      levels: of a pixel; the network works on (v + ½)/levels − ½.
+      num_log_scales: 1, or one a channel.
+      init_log_scale: where the log-scales start, for images in [−1, 1].
+      dtype: of the convolutions.
+    """
+
+    channels: int
+    num_scales: int
+    num_blocks: int
+    features: int
+    num_latents: int
+    kernel_size: int
+    stem_kernel_size: int
+    stem_stride: int
+    flow: bool
+    init_scale: float
+    init_exponent: float
+    levels: int
+    num_log_scales: int
+    init_log_scale: float
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        conv = partial(
+            WeightNormConv,
+            init_scale=self.init_scale,
+            init_exponent=self.init_exponent,
+            exponential_gain=True,
+            dtype=self.dtype,
+        )
+        stem = {"kernel_size": (self.stem_kernel_size,) * 2, "strides": (self.stem_stride,) * 2}
+        self.stem = conv(self.features, **stem)
+        self.blocks = [
+            Block(
+                self.features,
+                self.num_latents,
+                self.kernel_size,
+                downsample=scale > 0 and block == 0,
+                flow=self.flow,
+                conv=conv,
+            )
+            for scale in range(self.num_scales)
+            for block in range(self.num_blocks)
+        ]
+        self.top = self.param("top", nn.initializers.zeros, (self.features,))
+        init_log_scale = nn.initializers.constant(self.init_log_scale)
+        self.log_scale = self.param("log_scale", init_log_scale, (self.num_log_scales,))
+        # The published deconvolution normalises its kernel over outputs instead of inputs, which
+        # weight normalisation does not mean; the data-dependent scale makes both start alike.
+        self.head = conv(self.channels, **stem, transpose=True)
+
+    def __call__(self, x: Array, key: Array, index: Array) -> Reconstruction:
+        """Encodes and decodes images x [B, H, W, C] in [−1, 1] with noise keyed by index [B]."""
+        return self.decode(self.encode(x), x.shape[1:3], key, index)
+
+    def encode(self, x: Array) -> list[Evidence]:
+        """Bottom-up pass: images [B, H, W, C] in [−1, 1] to one evidence a block."""
+        self._check(x.shape)
+        h = self.stem(x * ((self.levels - 1) / (2 * self.levels)))
+        evidences = []
+        for block in self.blocks:
+            h, evidence = block.up(h)
+            evidences.append(evidence)
+        return evidences
+
+    def decode(
+        self,
+        evidences: list[Evidence] | None,
+        size: tuple[int, int],
+        key: Array | None,
+        index: Array,
+        latents: list[Array] | None = None,
+        temperature: float = 1.0,
+    ) -> Reconstruction:
+        """Top-down pass over posteriors, priors (no evidences) or given latents.
+
+        Args:
+          evidences: of `encode`, or None.
+          size: height and width of the image.
+          key: of the latents' noise; None with `latents`.
+          index: int32 [B], keys the noise with `key`.
+          latents: one [B, h, w, Z] a block, from the top, or None.
+          temperature: scales the standard deviation of the noise.
+        """
+        top = self.stem_stride * 2 ** (self.num_scales - 1)
+        height, width = size[0] // top, size[1] // top
+        h = jnp.broadcast_to(self.top, (index.shape[0], height, width, self.features))
+        drawn, kls = [], []
+        for position, block in enumerate(reversed(self.blocks)):
+            noise = None
+            if latents is None:
+                shape = (*h.shape[1:3], self.num_latents)
+                noise = temperature * per_example.normal(
+                    jax.random.fold_in(key, position), index, shape
+                )
+            h, z, kl = block.down(
+                h,
+                noise,
+                None if evidences is None else evidences[-1 - position],
+                None if latents is None else latents[position],
+            )
+            drawn.append(z)
+            kls.append(kl)
+        # Its clip at ±(½ − 1/(2·levels)) is ±1 here.
+        mean = jnp.clip(self.head(nn.elu(h)) * (2 * self.levels / (self.levels - 1)), -1, 1)
+        return Reconstruction(mean, self.log_scale, jnp.stack(kls, 1), drawn)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        multiple = self.stem_stride * 2 ** (self.num_scales - 1)
+        if shape[1] % multiple or shape[2] % multiple:
+            raise ValueError(
+                f"images of {shape[1]}×{shape[2]} pixels do not fit {self.num_scales} scales below "
+                f"a stem of stride {self.stem_stride}: height and width must be multiples of "
+                f"{multiple}; lower vae.num_scales, or resize the images"
+            )

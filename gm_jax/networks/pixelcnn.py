@@ -1,0 +1,219 @@
+"""PixelCNN++ (Salimans et al., 2017), optionally conditioned on an image (thesis 3.4.1).
+
+p(x) = Π_i p(x_i | x_<i) in raster order. Two streams carry the context of a pixel: u, the rows
+above it; ul, its own row to the left (and, through u, the rows above).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gm_jax.distributions import num_mixture_parameters
+from gm_jax.nn.activations import concat_elu
+from gm_jax.nn.per_example import Dropout
+from gm_jax.nn.weight_norm import WeightNormConv
+
+Array = jax.Array
+
+
+def down_shift(x: Array) -> Array:
+    """Row r becomes row r − 1; zeros enter at the top."""
+    return jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+
+
+def right_shift(x: Array) -> Array:
+    """Column c becomes column c − 1; zeros enter at the left."""
+    return jnp.pad(x[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+
+
+def down_shifted_conv(
+    features: int, kernel_size: Sequence[int] = (2, 3), strides: int = 1, **kwargs: Any
+) -> WeightNormConv:
+    """A convolution that sees its own row and the rows above."""
+    height, width = kernel_size
+    padding = ((height - 1, 0), ((width - 1) // 2, (width - 1) // 2))
+    return WeightNormConv(features, kernel_size, (strides, strides), padding, **kwargs)
+
+
+def down_right_shifted_conv(
+    features: int, kernel_size: Sequence[int] = (2, 2), strides: int = 1, **kwargs: Any
+) -> WeightNormConv:
+    """A convolution that sees its own pixel and those above and to the left."""
+    height, width = kernel_size
+    padding = ((height - 1, 0), (width - 1, 0))
+    return WeightNormConv(features, kernel_size, (strides, strides), padding, **kwargs)
+
+
+class GatedResnet(nn.Module):
+    """x + a·σ(b), with [a, b] from two convolutions, an auxiliary input and a condition.
+
+    Attributes:
+      conv: makes the stream's convolution from a number of features.
+      dropout_rate: of the units between the two convolutions.
+    """
+
+    conv: Any
+    dropout_rate: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Array,
+        auxiliary: Array | None,
+        condition: Array | None,
+        index: Array,
+        train: bool,
+    ) -> Array:
+        """Maps x [B, H, W, F]; auxiliary [B, H, W, A]; condition [B, H, W, 2F]; index [B]."""
+        features = x.shape[-1]
+        hidden = self.conv(features, dtype=self.dtype)(concat_elu(x))
+        if auxiliary is not None:
+            hidden += WeightNormConv(features, (1, 1), dtype=self.dtype)(concat_elu(auxiliary))
+        hidden = Dropout(self.dropout_rate)(concat_elu(hidden), index, train)
+        gated = self.conv(2 * features, init_scale=0.1, dtype=self.dtype)(hidden)
+        if condition is not None:
+            gated += condition
+        value, gate = jnp.split(gated, 2, axis=-1)
+        return x + value * nn.sigmoid(gate)
+
+
+class ConditionStream(nn.Module):
+    """Non-masked convolutions of an image, one for each layer of the PixelCNN (thesis 3.4.1).
+
+    The thesis gives neither width nor form. Ours: a residual stream of 3×3 convolutions that
+    follows the PixelCNN through its scales; what it adds to a layer starts at zero, so that
+    training begins at the unconditional model.
+    """
+
+    features: int
+    layer_features: int
+    num_scales: int
+    num_blocks: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Array) -> list[tuple[Array, Array]]:
+        """Maps [B, H, W, C] to one (u, ul) pair of [B, h, w, 2·layer_features] a layer."""
+        conv = partial(WeightNormConv, self.features, dtype=self.dtype)
+        x = conv((3, 3))(image)
+        layers = []
+
+        def run(x: Array, num_layers: int) -> Array:
+            for _ in range(num_layers):
+                x = x + conv((3, 3), init_scale=0.1)(concat_elu(x))
+                contribution = nn.Conv(
+                    4 * self.layer_features,
+                    (1, 1),
+                    use_bias=False,
+                    kernel_init=nn.initializers.zeros,
+                    dtype=self.dtype,
+                )(nn.elu(x))
+                layers.append(tuple(jnp.split(contribution, 2, axis=-1)))
+            return x
+
+        for scale in range(self.num_scales):
+            x = run(x, self.num_blocks)
+            if scale < self.num_scales - 1:
+                x = conv((3, 3), (2, 2))(concat_elu(x))
+        for scale in range(self.num_scales):
+            x = run(x, self.num_blocks + (scale > 0))
+            if scale < self.num_scales - 1:
+                x = conv((3, 3), (2, 2), transpose=True)(concat_elu(x))
+        return layers
+
+
+class PixelCNN(nn.Module):
+    """The network of PixelCNN++: an image to the parameters of every pixel's mixture.
+
+    Attributes:
+      num_scales: resolutions; each halves the one before.
+      num_blocks: gated resnets a stream at each scale (one more on the way down after the first).
+      features: of every hidden layer.
+      num_mixtures: logistics in the mixture of a pixel.
+      dropout_rate: inside the gated resnets.
+      dtype: of the convolutions.
+    """
+
+    num_scales: int
+    num_blocks: int
+    features: int
+    num_mixtures: int
+    dropout_rate: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Array,
+        index: Array,
+        conditions: list[tuple[Array, Array]] | None = None,
+        train: bool = False,
+    ) -> Array:
+        """Returns mixture parameters float32 [B, H, W, K(1+2C+C(C−1)/2)].
+
+        Args:
+          x: images [B, H, W, C] in [−1, 1]; H and W divisible by 2^(num_scales − 1).
+          index: int32 [B], keys the dropout.
+          conditions: what a `ConditionStream` gives to the layers, in their order.
+          train: whether to drop units.
+
+        Raises:
+          ValueError: where the scales do not divide the image.
+        """
+        self._check(x)
+        conv_down = partial(down_shifted_conv, self.features, dtype=self.dtype)
+        conv_right = partial(down_right_shifted_conv, self.features, dtype=self.dtype)
+        resnet = partial(GatedResnet, dropout_rate=self.dropout_rate, dtype=self.dtype)
+        remaining = iter(conditions) if conditions is not None else None
+
+        def layer(u, ul, u_auxiliary, ul_auxiliary):
+            condition = (None, None) if remaining is None else next(remaining)
+            u = resnet(down_shifted_conv)(u, u_auxiliary, condition[0], index, train)
+            context = u if ul_auxiliary is None else jnp.concatenate([u, ul_auxiliary], -1)
+            ul = resnet(down_right_shifted_conv)(ul, context, condition[1], index, train)
+            return u, ul
+
+        # The channel of ones tells the network where the image ends.
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
+        u = down_shift(conv_down()(x))
+        ul = down_shift(conv_down((1, 3))(x)) + right_shift(conv_right((2, 1))(x))
+        skips = [(u, ul)]
+        for scale in range(self.num_scales):
+            for _ in range(self.num_blocks):
+                u, ul = layer(u, ul, None, None)
+                skips.append((u, ul))
+            if scale < self.num_scales - 1:
+                u, ul = conv_down(strides=2)(u), conv_right(strides=2)(ul)
+                skips.append((u, ul))
+
+        u, ul = skips.pop()
+        for scale in range(self.num_scales):
+            for _ in range(self.num_blocks + (scale > 0)):
+                u, ul = layer(u, ul, *skips.pop())
+            if scale < self.num_scales - 1:
+                upsample = partial(
+                    WeightNormConv,
+                    self.features,
+                    strides=(2, 2),
+                    padding="VALID",
+                    transpose=True,
+                    dtype=self.dtype,
+                )
+                u, ul = upsample((2, 3))(u)[:, :, 1:], upsample((2, 2))(ul)
+        num_parameters = num_mixture_parameters(self.num_mixtures, x.shape[-1] - 1)
+        head = WeightNormConv(num_parameters, (1, 1), dtype=self.dtype)
+        return head(nn.elu(ul))
+
+    def _check(self, x: Array) -> None:
+        multiple = 2 ** (self.num_scales - 1)
+        if x.shape[1] % multiple or x.shape[2] % multiple:
+            raise ValueError(
+                f"images of {x.shape[1]}×{x.shape[2]} pixels do not fit num_scales="
+                f"{self.num_scales}: height and width must be multiples of {multiple}; "
+                "lower num_scales, or resize the images"
+            )

@@ -1,0 +1,147 @@
+"""The state of a run, and the update of one player."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+Tree = Any
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that evolves while a method trains.
+
+    Attributes:
+      step: updates done so far, int32 scalar.
+      params: {network: tree}, float32.
+      opt_state: {player: tree}.
+      ema_params: {network: tree}, or {} where the method keeps no average.
+      variables: {network: {collection: tree}}: batch statistics, power-iteration vectors.
+      failures: {player: int32 [2]}: the step whose update was first skipped as non-finite (−1:
+        none), and a bit for each term, in the order of their names, that was not finite.
+    """
+
+    step: Array
+    params: dict[str, Tree]
+    opt_state: dict[str, Tree]
+    ema_params: dict[str, Tree]
+    variables: dict[str, Tree]
+    failures: dict[str, Array]
+
+
+def create(
+    params: dict[str, Tree],
+    optimizers: Mapping[str, tuple[tuple[str, ...], optax.GradientTransformation]],
+    ema: bool,
+    variables: dict[str, Tree] | None = None,
+) -> TrainState:
+    """Builds the state at step 0.
+
+    Args:
+      params: {network: tree}.
+      optimizers: {player: (its networks, its optimizer)}.
+      ema: whether to keep an average of the parameters; it starts as a copy of them.
+      variables: {network: {collection: tree}}.
+    """
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state={
+            player: optimizer.init({name: params[name] for name in networks})
+            for player, (networks, optimizer) in optimizers.items()
+        },
+        ema_params=jax.tree.map(jnp.copy, params) if ema else {},
+        variables=variables or {},
+        failures={player: jnp.array([-1, 0], jnp.int32) for player in optimizers},
+    )
+
+
+def update_player(
+    state: TrainState,
+    player: str,
+    networks: tuple[str, ...],
+    optimizer: optax.GradientTransformation,
+    loss_fn: Callable[[dict[str, Tree]], tuple[Array, tuple[dict[str, Array], dict[str, Tree]]]],
+    axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, Array]]:
+    """Moves one player's networks down its loss; every other network stays as it is.
+
+    Gradient and terms are reduced over `axis_name` together. An update in which any of them is
+    not finite is skipped, and the first one is recorded in `state.failures`.
+
+    Args:
+      state: before the update.
+      player: its name.
+      networks: whose parameters the player moves.
+      optimizer: of the player.
+      loss_fn: {network: params} of these networks -> (loss, (terms, new variables)), with scalars
+        that are means over the local batch, and {network: collections} for what else changed.
+      axis_name: the mapped axis over which the global batch is split, if any.
+
+    Returns:
+      The new state (same step), and the terms with `gradient_norm`.
+    """
+    params = {name: state.params[name] for name in networks}
+    gradients, (terms, variables) = jax.grad(loss_fn, has_aux=True)(params)
+    if axis_name is not None:
+        gradients, terms = mean_over_devices((gradients, terms), axis_name)
+    terms = {**terms, "gradient_norm": optax.global_norm(gradients)}
+    updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
+    good = jnp.stack([jnp.isfinite(terms[name]) for name in sorted(terms)])
+
+    def keep(new: Tree, old: Tree) -> Tree:
+        return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)
+
+    changed = {name: state.variables[name] for name in variables}
+    failure = state.failures[player]
+    bits = jnp.sum(jnp.where(good, 0, 2 ** jnp.arange(len(terms), dtype=jnp.int32)))
+    first = (failure[0] < 0) & ~jnp.all(good)
+    return state.replace(
+        params={**state.params, **keep(optax.apply_updates(params, updates), params)},
+        opt_state={**state.opt_state, player: keep(opt_state, state.opt_state[player])},
+        variables={**state.variables, **keep(variables, changed)},
+        failures={
+            **state.failures,
+            player: jnp.where(first, jnp.stack([state.step, bits]), failure),
+        },
+    ), terms
+
+
+def mean_over_devices(tree: Tree, axis_name: str) -> Tree:
+    """Returns the mean of every float32 leaf over the mapped axis, in one all-reduce."""
+    flat, unravel = jax.flatten_util.ravel_pytree(tree)
+    return unravel(jax.lax.pmean(flat, axis_name))
+
+
+def advance(state: TrainState, ema_decay: float) -> TrainState:
+    """Ends a step: moves the average of the parameters, where there is one, and counts the step."""
+    ema_params = state.ema_params
+    if ema_params:
+        ema_params = optax.incremental_update(state.params, ema_params, 1 - ema_decay)
+    return state.replace(step=state.step + 1, ema_params=ema_params)
+
+
+def describe_failure(state: TrainState, terms: Mapping[str, list[str]]) -> str | None:
+    """Says what was not finite, when and for whom, or None where all went well.
+
+    Args:
+      state: with `failures` on the host or on devices.
+      terms: {player: names of its terms}.
+    """
+    for player, failure in state.failures.items():
+        step, bits = (int(value) for value in jax.device_get(failure))
+        if step >= 0:
+            bad = [name for bit, name in enumerate(sorted(terms[player])) if bits >> bit & 1]
+            return f"step {step}: player '{player}': {', '.join(bad)} not finite"
+    return None
+
+
+def evaluation_variables(state: TrainState) -> dict[str, Tree]:
+    """Returns {network: variables} for `apply`: averaged parameters where kept, and statistics."""
+    params = state.ema_params or state.params
+    return {name: {"params": params[name], **state.variables.get(name, {})} for name in params}

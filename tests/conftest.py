@@ -1,0 +1,26 @@
+"""Eight virtual CPU devices and a persistent compilation cache for the whole suite."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update(
+    "jax_compilation_cache_dir",
+    os.environ.get(
+        "JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "gm_jax" / "compilation")
+    ),
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real images (the tests that ask for it are skipped where it is absent)."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("GM_JAX_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no image data at {folder}; set GM_JAX_TEST_DATA to a folder that has it")
+    return folder
