@@ -18,16 +18,15 @@ def scale_to_unit(images, levels):
 
     Args:
       images: integers of any shape in 0..levels−1.
-      levels: number of values, 2..256.
+      levels: number of values, 2..256; here and below a ValueError is raised for any other.
 
     Returns:
-      float32 of the same shape, exactly −1 and 1 at the ends.
-
-    Raises:
-      ValueError: if `levels` is not in 2..256.
+      float32 of the same shape in [−1, 1], symmetric about 0, the same in and out of jit.
     """
     _check_levels(levels)
-    return jnp.asarray(images).astype(jnp.float32) * 2.0 / (levels - 1) - 1.0
+    # One rounding, of one product: 2v / (levels − 1) − 1 can end at 1.0000001 under jit.
+    steps = 2.0 * jnp.asarray(images).astype(jnp.float32) - (levels - 1)
+    return steps * (1.0 / (levels - 1))
 
 
 def quantize(x, levels):
@@ -39,9 +38,6 @@ def quantize(x, levels):
 
     Returns:
       uint8 of the same shape in 0..levels−1.
-
-    Raises:
-      ValueError: if `levels` is not in 2..256.
     """
     _check_levels(levels)
     values = jnp.round((jnp.asarray(x).astype(jnp.float32) + 1.0) * ((levels - 1) / 2))
@@ -71,7 +67,7 @@ def discretized_logistic_log_prob(x, mean, log_scale, levels=256):
       float32 of the broadcast shape, nats.
 
     Raises:
-      ValueError: if x holds unscaled integers or `levels` is not in 2..256.
+      ValueError: if x holds unscaled uint8 values.
     """
     _check_levels(levels)
     x, mean, log_scale = _as_float(x), _as_float(mean), _as_float(log_scale)
@@ -104,24 +100,13 @@ def discretized_logistic_sample(mean, log_scale, logistic_noise, levels=256, tem
 
     Returns:
       float32 [..., C] in [−1, 1], on the grid of levels.
-
-    Raises:
-      ValueError: if `levels` is not in 2..256.
     """
     scale = jnp.exp(_as_float(log_scale)) * temperature
     return scale_to_unit(quantize(_as_float(mean) + scale * logistic_noise, levels), levels)
 
 
 def num_mixture_parameters(num_mixtures, channels):
-    """Parameters a pixel of the logistic mixture: K(1 + 2C + C(C−1)/2); 10K for RGB.
-
-    Args:
-      num_mixtures: K, at least 1.
-      channels: C, at least 1.
-
-    Returns:
-      int.
-    """
+    """Parameters a pixel of a mixture of K logistics over C channels: K(1 + 2C + C(C−1)/2)."""
     return num_mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
 
 
@@ -144,8 +129,7 @@ def discretized_logistic_mixture_log_prob(x, parameters, levels=256):
       float32 [B, H, W], nats, summed over the channels.
 
     Raises:
-      ValueError: if the number of parameters fits no K, the ranks differ, x holds unscaled
-        integers, or `levels` is not in 2..256.
+      ValueError: if the parameters fit no K, the ranks differ, or x holds unscaled uint8 values.
     """
     x, parameters = _as_float(x), _as_float(parameters)
     if x.ndim != parameters.ndim:
@@ -185,8 +169,7 @@ def discretized_logistic_mixture_sample(
       float32 [B, H, W, C] in [−1, 1], on the grid of levels.
 
     Raises:
-      ValueError: if the number of parameters fits no K, a noise has another shape than the
-        parameters ask for, or `levels` is not in 2..256.
+      ValueError: if the parameters fit no K, or a noise has not the shape they ask for.
     """
     parameters = _as_float(parameters)
     *pixels, count = parameters.shape
@@ -213,15 +196,7 @@ def discretized_logistic_mixture_sample(
 
 
 def standard_logistic(key, shape):
-    """Standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published.
-
-    Args:
-      key: a JAX random key.
-      shape: tuple of int.
-
-    Returns:
-      float32 of that shape, within ±11.52.
-    """
+    """Float32 standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published."""
     uniform = jax.random.uniform(key, shape, minval=1e-5, maxval=1.0 - 1e-5)
     return jnp.log(uniform) - jnp.log1p(-uniform)
 
@@ -269,30 +244,28 @@ def bits_per_dim(log_likelihood, image_shape):
       ValueError: if `image_shape` is not three positive sizes.
     """
     if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape is {tuple(image_shape)} instead of (height, width, channels)")
+        raise ValueError(
+            f"image_shape is {tuple(image_shape)} instead of (height, width, channels)"
+        )
     return -log_likelihood / (math.prod(image_shape) * math.log(2.0))
 
 
 def _conditional_logistic(runs, channels, previous):
     """Mean and log-scale of channel c = len(previous), given the channels before it.
 
-    Args:
-      runs: parameters after the logits: one array per run of the layout documented in
-        `discretized_logistic_mixture_log_prob`.
-      channels: number of channels C of the whole pixel.
-      previous: values of the channels 0..c−1, broadcastable to a run.
+    `runs` are the parameters after the logits, one array a run (the layout is documented in
+    `discretized_logistic_mixture_log_prob`); the values in `previous` broadcast to a run.
     """
     channel = len(previous)
-    # Block c begins after c blocks of a mean and a log-scale, and the coefficients dealt to them.
+    # A block is a mean, a log-scale and the coefficients dealt to it: pairs block, block + C, ...
     pairs = channels * (channels - 1) // 2
     starts = [0]
     for block in range(channels - 1):
         starts.append(starts[-1] + 2 + len(range(block, pairs, channels)))
     mean, log_scale = runs[starts[channel]], runs[starts[channel] + 1]
-    first_pair = channel * (channel - 1) // 2
-    for pair, value in enumerate(previous, start=first_pair):
-        round_, block = divmod(pair, channels)
-        mean += jnp.tanh(runs[starts[block] + 2 + round_]) * value
+    for pair, value in enumerate(previous, start=channel * (channel - 1) // 2):
+        deal, block = divmod(pair, channels)
+        mean += jnp.tanh(runs[starts[block] + 2 + deal]) * value
     return mean, jnp.maximum(log_scale, MIN_LOG_SCALE)
 
 

@@ -93,6 +93,7 @@ def update_player(
     terms = {**terms, "gradient_norm": optax.global_norm(gradients)}
     updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
     good = jnp.stack([jnp.isfinite(terms[name]) for name in sorted(terms)])
+    updates = jax.tree.map(lambda update: jnp.where(jnp.all(good), update, 0), updates)
 
     def keep(new: Tree, old: Tree) -> Tree:
         return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)
@@ -102,7 +103,7 @@ def update_player(
     bits = jnp.sum(jnp.where(good, 0, 2 ** jnp.arange(len(terms), dtype=jnp.int32)))
     first = (failure[0] < 0) & ~jnp.all(good)
     return state.replace(
-        params={**state.params, **keep(optax.apply_updates(params, updates), params)},
+        params={**state.params, **optax.apply_updates(params, updates)},
         opt_state={**state.opt_state, player: keep(opt_state, state.opt_state[player])},
         variables={**state.variables, **keep(variables, changed)},
         failures={

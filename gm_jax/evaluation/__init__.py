@@ -1,0 +1,54 @@
+"""The battery of evaluations: every metric is a function of arrays.
+
+Metrics that need only NumPy are imported here; those that need networks come when they are asked
+for, so that the import stays quick.
+"""
+
+import importlib
+
+from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
+from gm_jax.evaluation.inception_score import inception_score
+from gm_jax.evaluation.latent_checks import covariance_of_codes, histogram_of_means
+from gm_jax.evaluation.mode_coverage import ModeCoverage, mode_coverage
+from gm_jax.evaluation.ms_ssim import ms_ssim, sample_diversity
+from gm_jax.evaluation.precision_recall import (
+    area_under_curve,
+    f_beta,
+    prd_from_histograms,
+    precision_recall_distribution,
+)
+
+# name -> module. None of these modules is called like a name in it: importing the module would
+# put the module in the function's place.
+_LAZY = {
+    "gan_train_test": "train_test_classifier",
+    "independent_wasserstein_critic": "wasserstein_critic",
+    "inception_features": "inception_v3",
+    "load_inception_weights": "inception_weights",
+}
+
+__all__ = [
+    "ModeCoverage",
+    "area_under_curve",
+    "covariance_of_codes",
+    "f_beta",
+    "feature_statistics",
+    "frechet_distance",
+    "gan_train_test",
+    "histogram_of_means",
+    "inception_features",
+    "inception_score",
+    "independent_wasserstein_critic",
+    "load_inception_weights",
+    "mode_coverage",
+    "ms_ssim",
+    "prd_from_histograms",
+    "precision_recall_distribution",
+    "sample_diversity",
+]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

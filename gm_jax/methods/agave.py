@@ -17,6 +17,7 @@ from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
 from gm_jax.nn import per_example
+from gm_jax.nn.weight_norm import data_dependent_init
 from gm_jax.state import TrainState
 
 Array = jax.Array
@@ -68,10 +69,11 @@ class Agave:
         keys = jax.random.split(rng, 5)
         x = distributions.scale_to_unit(batch["image"], self.levels)
         index = per_example.global_index(batch)
-        reconstruction, vae = self.vae.init_with_output(keys[0], x, keys[1], index)
-        conditions, condition = self.condition.init_with_output(keys[2], reconstruction.mean)
-        rngs = {"params": keys[3], "dropout": keys[4]}
-        pixelcnn = self.pixelcnn.init(rngs, x, index, conditions, train=True)
+        reconstruction, vae = data_dependent_init(self.vae, keys[0], x, keys[1], index)
+        conditions, condition = data_dependent_init(self.condition, keys[2], reconstruction.mean)
+        _, pixelcnn = data_dependent_init(
+            self.pixelcnn, keys[3], x, index, conditions, rngs={"dropout": keys[4]}, train=True
+        )
         params = {name: variables["params"] for name, variables in
                   zip(NETWORKS, (vae, condition, pixelcnn), strict=True)}  # fmt: skip
         optimizer = {"model": (NETWORKS, self.optimizer)}

@@ -14,7 +14,7 @@ import numpy as np
 
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.nn import per_example
-from gm_jax.nn.weight_norm import WeightNormConv
+from gm_jax.nn.weight_norm import WeightNormConv, is_data_dependent_init
 
 Array = jax.Array
 
@@ -135,11 +135,11 @@ class Block(nn.Module):
         prior_mean, prior_log_std, mean, log_std, context, hidden = parts
         kl = jnp.zeros((h.shape[0], z))
         # The published initialisation draws from the prior, while the flow still sees its input.
-        from_prior = evidence is None or self.is_initializing()
+        from_prior = evidence is None or is_data_dependent_init(self)
         if latents is None and from_prior:
             latents = prior_mean + jnp.exp(prior_log_std) * noise
         if evidence is not None:
-            if self.is_initializing() and self.flow:
+            if is_data_dependent_init(self) and self.flow:
                 self.posterior_flow(latents, context + evidence.context)
             else:
                 latents, kl = self._posterior(

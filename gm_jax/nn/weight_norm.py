@@ -15,7 +15,7 @@ Array = jax.Array
 class WeightNormConv(nn.Module):
     """Convolution with kernel g·V/‖V‖, the norm taken over each output channel.
 
-    While the module initialises, g and b are set from the batch it sees so that its outputs have
+    In the pass of `data_dependent_init`, g and b are set from the batch so that the outputs have
     mean 0 and standard deviation `init_scale`, and those outputs are what the next layer sees.
 
     Attributes:
@@ -51,10 +51,10 @@ class WeightNormConv(nn.Module):
         if self.mask is not None:
             kernel = kernel * self.mask
         kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12)
-        if self.is_initializing():
-            return self._initialize(self._convolve(x, kernel))
         gain = self.param("g", nn.initializers.zeros, (self.features,))
         bias = self.param("b", nn.initializers.zeros, (self.features,))
+        if is_data_dependent_init(self):
+            return self._initialize(self._convolve(x, kernel))
         gain = jnp.exp(gain) if self.exponential_gain else gain
         return self._convolve(x, kernel * gain) + bias
 
@@ -74,9 +74,47 @@ class WeightNormConv(nn.Module):
         mean = jnp.mean(outputs, axes)
         scale = self.init_scale * jax.lax.rsqrt(jnp.var(outputs, axes) + 1e-10)
         gain = jnp.log(scale) * self.init_exponent
-        self.param("g", lambda _: gain if self.exponential_gain else jnp.exp(gain))
-        self.param("b", lambda _: -mean * scale)
+        self.put_variable("params", "g", gain if self.exponential_gain else jnp.exp(gain))
+        self.put_variable("params", "b", -mean * scale)
         return (outputs - mean) * scale
+
+
+def is_data_dependent_init(module: nn.Module) -> bool:
+    """Whether a module runs in the pass of `data_dependent_init`."""
+    return module.is_mutable_collection("params") and not module.is_initializing()
+
+
+def data_dependent_init(
+    module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Initialises a network of weight-normalised layers on the batch it is called with.
+
+    All kernels are drawn at once: `module.init` draws them one by one, and to compile a generator
+    a layer takes longer than to compile the network (here the compiler drops its draws).
+
+    Args:
+      module: the network.
+      key: of the parameters.
+      *args: of `module.__call__`, as are `**kwargs`.
+      rngs: keys of other noise, such as dropout, which is on as in training.
+
+    Returns:
+      The outputs, and the variables {"params": tree}.
+    """
+    init_key, kernel_key = jax.random.split(key)
+    params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
+    paths, structure = jax.tree_util.tree_flatten_with_path(params)
+    is_kernel = [path[-1].key == "v" for path, _ in paths]
+    leaves = [leaf for _, leaf in paths]
+    sizes = [leaf.size for leaf, kernel in zip(leaves, is_kernel, strict=True) if kernel]
+    draws = 0.05 * jax.random.normal(kernel_key, (sum(sizes),))
+    drawn = iter(jnp.split(draws, np.cumsum(sizes)[:-1]))
+    leaves = [
+        next(drawn).reshape(leaf.shape) if kernel else leaf
+        for leaf, kernel in zip(leaves, is_kernel, strict=True)
+    ]
+    variables = {"params": jax.tree.unflatten(structure, leaves)}
+    return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
 
 
 def num_parameters(tree: Any) -> int:

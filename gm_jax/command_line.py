@@ -1,0 +1,207 @@
+"""The command line: what a person types is either understood or refused in one line.
+
+A refusal is one line on stderr with the closest names, exit status 2, no traceback. Real bugs keep
+their tracebacks: only a `ValueError` that our own code (or a config file) raised itself counts as a
+refusal, never one that comes out of JAX, NumPy or any other library.
+"""
+
+import contextlib
+import difflib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+from ml_collections import config_dict
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
+    """Parses `sys.argv` and calls `main`, as `absl.app.run` does, refusing what is misspelt.
+
+    Expects that a flag `config` was defined by `config_flags.DEFINE_config_file('config')`.
+
+    Args:
+      main: called with the program's name alone in a list; its value is the exit status.
+    """
+    app.run(main, flags_parser=_parse)
+
+
+def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -> str:
+    """The work directory of a config: runs/<config>-<variant>.
+
+    Args:
+      config_file_argument: what `--config` was given, such as 'configs/agave.py:digits'; without a
+        variant the config's field `variant` says which one is the default.
+      config: the config that the file returned.
+
+    Returns:
+      A relative path.
+    """
+    path, _, variant = config_file_argument.partition(":")
+    return f"runs/{Path(path).stem}-{variant or config.variant}"
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Turns a refusal raised inside into one line on stderr and exit status 2.
+
+    For the part of a run that judges what the user asked for (config, work directory, data). A
+    refusal is a `ValueError` raised by gm_jax itself; others pass through with their tracebacks.
+    `--verbosity=1` shows the traceback of a refusal, too.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not _raised_in(error, [_PACKAGE]):
+            raise
+        logging.debug("refused", exc_info=True)
+        _refuse(str(error))
+
+
+def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """The candidates most like a misspelt name, best first; dotted names also by their last part.
+
+    Args:
+      name: the name as typed.
+      candidates: the names that exist.
+      count: at most so many are returned.
+
+    Returns:
+      Names of at least 0.6 similarity (`difflib`'s ratio), maybe none.
+    """
+
+    def similarity(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, name, candidate).ratio()
+        last = difflib.SequenceMatcher(None, name.split(".")[-1], candidate.split(".")[-1]).ratio()
+        return max(whole, 0.9 * last)
+
+    scored = sorted(((similarity(candidate), candidate) for candidate in candidates), reverse=True)
+    return [candidate for score, candidate in scored[:count] if score >= 0.6]
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Parses the flags (a `flags_parser` of absl); exits with status 2 if it cannot."""
+    try:
+        arguments = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
+    except flags.Error as error:
+        _refuse(str(error))
+    config = None
+    config_file_argument = _config_argument(arguments)
+    if config_file_argument is not None:
+        config = _load_config(config_file_argument)
+        _check_overrides(arguments, config)
+    try:
+        rest = flags.FLAGS(list(argv))
+    except flags.UnrecognizedFlagError as error:
+        names = [name for name in flags.FLAGS if "." not in name]
+        own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+        _refuse(f"unknown flag --{error.flagname}{_suggestion(error.flagname, names, own)}")
+    except (flags.Error, TypeError, ValueError) as error:
+        # The config itself loaded above: what is left is a value that does not fit its field.
+        _refuse(f"{error}{_expected_type(str(error), config)}")
+    if flags.FLAGS["config"].value is None:
+        files = sorted(map(str, Path("configs").glob("*.py")))
+        _refuse(f"--config is required, for example --config={(files or ['configs/agave.py'])[0]}")
+    if len(rest) > 1:
+        _refuse(f"unexpected argument {rest[1]!r}: flags are written --name=value")
+    return rest
+
+
+def _config_argument(arguments: Sequence[str]) -> str | None:
+    """The value of the last `--config` among the arguments, or None."""
+    found = None
+    for i, argument in enumerate(arguments[1:], 1):
+        if argument == "--":
+            break
+        match = re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL)
+        if match and match[1] is not None:
+            found = match[1]
+        elif match and i + 1 < len(arguments):
+            found = arguments[i + 1]
+    return found
+
+
+def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
+    """Runs `get_config` of a config file, refusing a missing file and an unknown variant."""
+    name, colon, variant = config_file_argument.partition(":")
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path("configs")
+        files = sorted(map(str, folder.glob("*.py")))
+        _refuse(f"no config file {name!r}{_suggestion(name, files, files)}")
+    specification = importlib.util.spec_from_file_location("gm_jax_checked_config", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        _refuse(f"{name} is not a config file: it has no function get_config")
+    if colon and not inspect.signature(module.get_config).parameters:
+        _refuse(f"{name} has no variants: write --config={name}")
+    try:
+        return module.get_config(*([variant] if colon else []))
+    except ValueError as error:
+        if not _raised_in(error, [_PACKAGE, path.resolve().parent]):
+            raise
+        choices = re.findall(r"[\w-]+", str(error).partition("choose among")[2])
+        _refuse(f"{name}: {error}{_suggestion(variant, choices, [])}")
+
+
+def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -> None:
+    """Refuses every `--config.field` whose field the config does not have."""
+    fields = _field_names(config)
+    for argument in arguments[1:]:
+        if argument == "--":
+            break
+        match = re.match(r"--?(?:no)?config\.([\w.\-]*)", argument)
+        if match and match[1] not in fields:
+            suggestion = _suggestion(match[1], fields, list(config))
+            _refuse(f"unknown config field {match[1]!r}{suggestion}")
+
+
+def _field_names(config: config_dict.ConfigDict, prefix: str = "") -> list[str]:
+    """All dotted names in a config, inner nodes included."""
+    names = []
+    for name, value in config.items():
+        names.append(prefix + name)
+        if isinstance(value, config_dict.ConfigDict):
+            names += _field_names(value, f"{prefix}{name}.")
+    return names
+
+
+def _expected_type(message: str, config: config_dict.ConfigDict | None) -> str:
+    """What the field named in an error message of config_flags would accept, as a half sentence."""
+    match = re.search(r"--config\.([\w.\-]+)", message)
+    if config is None or match is None or match[1] not in _field_names(config):
+        return ""
+    value = config
+    for part in match[1].split("."):
+        owner, value = value, value[part]
+    return f"; config.{match[1]} is of type {owner.get_type(part).__name__}, for example {value!r}"
+
+
+def _suggestion(name: str, candidates: Iterable[str], otherwise: Sequence[str]) -> str:
+    """'; did you mean ...?' with the closest names, else what there is to choose among."""
+    near = closest(name, candidates)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; choose among {', '.join(otherwise)}" if otherwise else ""
+
+
+def _raised_in(error: BaseException, folders: Sequence[Path]) -> bool:
+    """Whether the innermost Python frame of an error lies in one of the folders."""
+    frames = traceback.extract_tb(error.__traceback__)
+    raised = Path(frames[-1].filename).resolve()
+    return any(raised.is_relative_to(folder) for folder in folders)
+
+
+def _refuse(message: str) -> NoReturn:
+    """Prints the message as one line on stderr and exits with status 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,270 @@
+"""Checkpoints of a run: the latest two and the best, written behind the training's back."""
+
+import json
+import logging
+import math
+from typing import Any, Literal, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from grain import checkpoint as grain_checkpoint
+from jax.experimental import multihost_utils
+
+from gm_jax.training import checkpoint_manager as manager
+from gm_jax.training import checkpoint_tree as trees
+from gm_jax.training import workdir as workdirs
+
+_log = logging.getLogger(__name__)
+
+# Not damage: the same would happen to an intact checkpoint.
+_NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
+
+
+class Checkpoints:
+    """The checkpoints of a run in `<workdir>/checkpoints`, one folder a step, in orbax's format.
+
+    A folder has the items `state` (the train state), `data` (the position in the data) and, where
+    validation was scored, `metrics`. The latest two and the one of lowest validation bits/dim are
+    kept. In a run of several processes all of them call every method, in the same order.
+    """
+
+    def __init__(self, workdir: epath.PathLike, *, read_only: bool = False):
+        """Opens the checkpoints of a run.
+
+        Args:
+          workdir: the run's directory.
+          read_only: for evaluating or sampling a run that may be live: nothing is made, moved or
+            deleted, and `save` is refused. Otherwise the caller holds the directory
+            (`workdir.hold`), and what a killed save left behind is removed.
+        """
+        self._workdir = workdirs.absolute(workdir)
+        self._read_only = read_only
+        self._manager = manager.open_manager(self._workdir / "checkpoints", read_only)
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        data_iterator: Any | None = None,
+        validation: float | None = None,
+    ) -> None:
+        """Saves a state; returns when it is copied, while it is written in the background.
+
+        A step that is already saved is left as it is (a run restored there is the same state); a
+        validation score that it lacks is added to it.
+
+        Args:
+          step: its step, not below the latest saved one.
+          state: tree of arrays, in a run of several processes global ones.
+          data_iterator: the grain iterator whose position belongs to the state, or None.
+          validation: bits/dim on the validation split, lower is better; None, or a score that is
+            not finite, leaves the checkpoint out of the choice of the best.
+
+        Raises:
+          ValueError: the step lies before the latest saved one, or this is `read_only`.
+          RuntimeError: orbax did not save. Errors in the background come with the next call.
+        """
+        if self._read_only:
+            raise ValueError(f"{self._workdir} is open for reading only: step {step} is not saved")
+        step = int(step)
+        scored = validation is not None and math.isfinite(validation)
+        metrics = {"validation": float(validation)} if scored else None
+        self.wait()
+        latest = self.latest_step()
+        if step in self._manager.all_steps():
+            self._add_metrics(step, metrics)
+            return
+        if latest is not None and step < latest:
+            raise ValueError(
+                f"step {step} cannot be saved in {self._workdir}: its latest checkpoint is of step "
+                f"{latest}; restore that one, or give another --workdir"
+            )
+        items = {"state": ocp.args.StandardSave(jax.tree.map(trees.as_array, state))}
+        if data_iterator is not None:
+            items["data"] = grain_checkpoint.CheckpointSave(data_iterator)
+        args = ocp.args.Composite(**items)
+        if not self._manager.save(step, args=args, metrics=metrics, force=True):
+            raise RuntimeError(f"orbax did not save step {step} in {self._workdir}")
+
+    def latest_step(self) -> int | None:
+        """The latest saved step (it may still be being written), None if there is none."""
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """The step of lowest validation bits/dim, None if none was scored."""
+        return self._manager.best_step()
+
+    def restore(
+        self,
+        template: Any,
+        data_iterator: Any | None = None,
+        which: Literal["latest", "best"] = "latest",
+    ) -> tuple[Any, int]:
+        """Restores the latest or the best checkpoint, stepping over damaged ones with a warning.
+
+        Once an intact one is restored, the damaged ones are moved to
+        `<workdir>/damaged_checkpoints/<step>-<n>`, so that their steps can be saved again.
+
+        Args:
+          template: the tree of the state, each leaf with shape, dtype and maybe a sharding
+            (`jax.eval_shape`, or arrays). A leaf with a sharding is restored onto it, however it
+            was saved; one without is an array on the default device, as a fresh one would be.
+          data_iterator: grain iterator, put to the saved position, or None.
+          which: 'latest', or 'best' on validation (the latest where none was scored).
+
+        Returns:
+          The state, and its step.
+
+        Raises:
+          ValueError: there is no checkpoint; none can be restored; or the template is of another
+            tree, shape or dtype than what was saved (`checkpoint_tree.MismatchError`).
+        """
+        if which not in ("latest", "best"):
+            raise ValueError(f"which is {which!r}: choose 'latest' or 'best'")
+        self.wait()
+        damaged: dict[int, str] = {}
+        while True:
+            manager.patiently(self._manager.reload)  # each time: a live run goes on replacing them
+            step = self._choose(which, damaged)
+            if step is None:
+                self._refuse(damaged)
+            state, position, error = self._try_to_read(step, template, data_iterator is not None)
+            if error is None:
+                break
+            if self._read_only and not self._folder(step).exists():
+                continue
+            damaged[step] = error
+            _log.warning(
+                "checkpoint %s cannot be read and is stepped over: %s", self._folder(step), error
+            )
+        if not self._read_only:
+            self._move_aside(damaged)
+        if data_iterator is not None:
+            data_iterator.set_state(position)
+        return state, step
+
+    def wait(self) -> None:
+        """Returns when everything is written; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go of the directory."""
+        self._manager.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _folder(self, step: int) -> epath.Path:
+        return self._manager.directory / str(step)
+
+    def _choose(self, which: str, damaged: dict[int, str]) -> int | None:
+        """The step to try next; the first process decides for all."""
+        steps = sorted((s for s in self._manager.all_steps() if s not in damaged), reverse=True)
+        if which == "best":
+            scores = {step: self._manager.metrics(step) for step in steps}
+            steps.sort(key=lambda s: manager.validation(scores[s]) if scores[s] else math.inf)
+        chosen = steps[0] if steps else -1
+        if jax.process_count() > 1:
+            chosen = int(multihost_utils.broadcast_one_to_all(np.int32(chosen)))
+        return None if chosen < 0 else chosen
+
+    def _try_to_read(
+        self, step: int, template: Any, with_data: bool
+    ) -> tuple[Any, dict | None, str | None]:
+        """(state, position in the data, None), or (None, None, what is wrong) where damaged."""
+        error = position = None
+        try:
+            with manager.without_stragglers():
+                saved = self._manager.item_metadata(step)["state"]
+            if saved is None:
+                raise FileNotFoundError("the item 'state' is missing")
+            trees.check_same(self._folder(step), saved, template)
+            position = self._position(step) if with_data else None
+        except (trees.MismatchError, *_NOT_DAMAGE):
+            raise
+        except Exception as exception:
+            error = _one_line(exception)
+        # Together or not at all: restoring is collective, and a process alone in it would hang.
+        error = _first_error(error)
+        if error is not None:
+            return None, None, error
+        state = None
+        try:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(trees.targets(template)))
+            with manager.without_stragglers():
+                state = self._manager.restore(step, args=args)["state"]
+        except _NOT_DAMAGE:
+            raise
+        except Exception as exception:
+            error = _one_line(exception)
+        error = _first_error(error)
+        if error is not None:
+            return None, None, error
+        return trees.placed(template, state), position, None
+
+    def _position(self, step: int) -> dict[str, Any]:
+        """The position in the data, which counts global batches and so is any process's."""
+        folder = self._folder(step) / "data"
+        own = folder / f"process_{jax.process_index()}-of-{jax.process_count()}.json"
+        # Saved by another number of processes: the first one's position is everybody's.
+        path = own if own.exists() else next(iter(sorted(folder.glob("process_0-of-*.json"))), own)
+        return json.loads(path.read_text())
+
+    def _refuse(self, damaged: dict[int, str]) -> None:
+        if damaged:
+            raise ValueError(
+                f"none of the checkpoints in {self._manager.directory} can be restored (steps "
+                f"{', '.join(map(str, damaged))}; the first: {next(iter(damaged.values()))}). "
+                "Repair or move them, or give another --workdir to start afresh"
+            )
+        raise ValueError(
+            f"no checkpoint in {self._manager.directory}: train first, or check --workdir"
+        )
+
+    def _move_aside(self, damaged: dict[int, str]) -> None:
+        for step in damaged:
+            if jax.process_index() == 0:
+                aside = self._workdir / "damaged_checkpoints"
+                aside.mkdir(parents=True, exist_ok=True)
+                number = 1
+                while (aside / f"{step}-{number}").exists():
+                    number += 1
+                self._folder(step).rename(aside / f"{step}-{number}")
+                _log.warning("checkpoint %d is moved to %s", step, aside / f"{step}-{number}")
+        if damaged:
+            _meet("damaged checkpoints moved aside")
+            self._manager.reload()
+
+    def _add_metrics(self, step: int, metrics: dict[str, float] | None) -> None:
+        """Scores a saved step, in the file where orbax looks for it; an older score stands."""
+        if metrics is None or self._manager.metrics(step) is not None:
+            return
+        if jax.process_index() == 0:
+            folder = self._folder(step) / "metrics"
+            folder.mkdir(exist_ok=True)
+            workdirs.write_atomically(folder / "metrics", json.dumps(metrics))
+        _meet("metrics added")
+        self._manager.reload()
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 300 else text[:300] + '...'}"
+
+
+def _first_error(error: str | None) -> str | None:
+    """This process's error, or that there is one in another."""
+    if jax.process_count() == 1:
+        return error
+    failed = multihost_utils.process_allgather(np.bool_(error is not None))
+    return (error or "it cannot be read by another process") if np.any(failed) else None
+
+
+def _meet(name: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,103 @@
+"""Orbax's checkpoint manager as a run uses it: quiet, and keeping the latest two and the best."""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import orbax.checkpoint as ocp
+from etils import epath
+from grain import checkpoint as grain_checkpoint
+from orbax.checkpoint import checkpoint_managers
+
+Result = TypeVar("Result")
+
+
+def _quieten(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+
+# Orbax logs dozens of lines a save, from several threads. A filter, unlike a verbosity, survives
+# `absl.app.run` and leaves everybody else's messages alone.
+logging.getLogger("absl").addFilter(_quieten)
+
+
+def validation(metrics: dict[str, float]) -> float:
+    """The score by which the best checkpoint is chosen, lower is better (bits/dim)."""
+    return metrics["validation"]
+
+
+def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
+    """Opens a folder of checkpoints with the items `state` and `data`.
+
+    Args:
+      folder: made if it is missing, unless `read_only`.
+      read_only: makes, deletes and saves nothing; else what a killed save left is removed.
+
+    Returns:
+      A manager that keeps the latest two and the one of lowest `metrics['validation']`.
+    """
+    best = checkpoint_managers.BestN(
+        get_metric_fn=validation,
+        reverse=True,  # it keeps the end of the list: the lowest of a descending one
+        n=1,
+        keep_checkpoints_without_metrics=False,
+    )
+    latest = checkpoint_managers.LatestN(2)
+    options = ocp.CheckpointManagerOptions(
+        best_fn=validation,
+        best_mode="min",
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy([latest, best]),
+        create=not read_only,
+        cleanup_tmp_directories=not read_only,
+        read_only=read_only,
+        save_interval_steps=0 if read_only else 1,
+    )
+    # Named handlers, since a manager that has saved nothing yet cannot read metadata without.
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(),
+        "data": grain_checkpoint.CheckpointHandler(),
+    }
+    return patiently(lambda: _Manager(folder, options=options, item_handlers=handlers))
+
+
+def patiently(look: Callable[[], Result]) -> Result:
+    """Looks again where a checkpoint was deleted by a live run between its listing and its look."""
+    for _ in range(20):
+        try:
+            return look()
+        except FileNotFoundError:
+            time.sleep(0.05)
+    return look()
+
+
+@contextlib.contextmanager
+def without_stragglers() -> Iterator[None]:
+    """Silences the tracebacks that a failing read leaves behind.
+
+    Orbax closes its event loop at the first error; every array still being read then prints
+    'Event loop is closed' from a thread of tensorstore, which would bury the one warning that
+    matters. They come late, so that the filter stays where the read failed.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = before
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, to which a damaged metrics file means a checkpoint without metrics."""
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        try:
+            metrics = super().metrics(step)
+            return {"validation": float(metrics["validation"])} if metrics else None
+        except (ValueError, KeyError, TypeError):
+            return None

@@ -1,0 +1,75 @@
+"""The tree of arrays in a checkpoint: whether it fits a template, and where it is restored to."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+
+class MismatchError(ValueError):
+    """An intact checkpoint holds another state than the one asked for."""
+
+
+def as_array(leaf: Any) -> jax.Array | np.ndarray:
+    """A leaf as orbax accepts it: NumPy's and Python's scalars become arrays."""
+    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+
+
+def check_same(folder: epath.Path, saved: Any, template: Any) -> None:
+    """Compares names, shapes and dtypes of what was saved with what is asked for.
+
+    Args:
+      folder: the checkpoint, for the message.
+      saved: orbax's metadata of the item `state`.
+      template: the tree to restore, leaves with shape and dtype.
+
+    Raises:
+      MismatchError: they differ; the message shows the first three arrays that do.
+    """
+    old, new = _described(saved), _described(template)
+    different = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
+    if different:
+        shown = [
+            f"{name}: {old.get(name, 'absent')} saved, {new.get(name, 'absent')} expected"
+            for name in different[:3]
+        ]
+        raise MismatchError(
+            f"checkpoint {folder} is of another model or optimizer: {len(different)} of "
+            f"{len(old | new)} arrays differ ({'; '.join(shown)}). Use the config that the run "
+            "was trained with (config.json), or another --workdir"
+        )
+
+
+def targets(template: Any) -> Any:
+    """What orbax restores into: arrays on the template's shardings, NumPy where it has none.
+
+    Without either orbax would look for the very devices that saved the checkpoint.
+    """
+
+    def target(leaf: Any) -> Any:
+        sharding = getattr(leaf, "sharding", None)
+        if sharding is None:
+            return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(target, template)
+
+
+def placed(template: Any, restored: Any) -> Any:
+    """The restored tree with its NumPy arrays on the default device, as fresh ones would be."""
+
+    def place(leaf: Any, array: Any) -> jax.Array:
+        # A copy: an array that shares NumPy's memory must not be donated.
+        return array if getattr(leaf, "sharding", None) is not None else jnp.array(array)
+
+    return jax.tree.map(place, template, restored)
+
+
+def _described(tree: Any) -> dict[str, str]:
+    """{'params/network/kernel': 'float32[3, 4]'}, alike for a state and for orbax's metadata."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }

@@ -1,0 +1,220 @@
+"""What a run tells while it trains: metrics.jsonl, TensorBoard, and a progress bar."""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import tensorboardX
+import tqdm
+from etils import epath
+
+from gm_jax.training import workdir as workdirs
+
+# A bucket takes about one write a second of an object, and the whole file is written each time.
+_REMOTE_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class MetricWriter:
+    """Writes scalars to metrics.jsonl and TensorBoard, and images to TensorBoard.
+
+    A line of metrics.jsonl is {"step": ..., name: value, ...}; a value that is not finite, which
+    JSON cannot say, is null. A line is handed to the operating system before `scalars` returns, so
+    that a killed run loses none. In a bucket, which cannot append, the file is rewritten every ten
+    seconds and by `close`.
+    """
+
+    def __init__(self, workdir: epath.PathLike, *, enabled: bool = True):
+        """Writes nothing yet.
+
+        Args:
+          workdir: directory, made if it is missing.
+          enabled: False (the other processes of a run) makes every method do nothing.
+        """
+        self._enabled = enabled
+        self._folder = workdirs.absolute(workdir)
+        self._path = self._folder / "metrics.jsonl"
+        self._remote = workdirs.is_remote(self._folder)
+        self._file = None
+        self._remote_lines: list[str] | None = None
+        self._remote_written = -math.inf
+        self._tensorboard = None
+        self._purge_step = None
+
+    def truncate(self, step: int) -> None:
+        """Forgets what was logged after a step; call it before anything is written.
+
+        Half-written lines go, too. TensorBoard is told to hide the later events.
+
+        Args:
+          step: the restored step, 0 for a start from scratch.
+        """
+        if not self._enabled:
+            return
+        if self._file is not None or self._tensorboard is not None:
+            raise ValueError("truncate must come before the first scalars or image")
+        kept = [line for line, at in _complete_lines(self._path) if at <= step]
+        if self._path.exists():
+            workdirs.write_atomically(self._path, "".join(kept))
+        self._remote_lines = kept if self._remote else None
+        self._purge_step = step + 1
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Logs scalars of a step.
+
+        Args:
+          step: the training step they belong to.
+          values: name -> number, or an array of one number.
+        """
+        if not self._enabled:
+            return
+        numbers = {name: float(value) for name, value in values.items()}
+        line = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        self._write(json.dumps({"step": int(step)} | line, allow_nan=False) + "\n")
+        board = self._board()
+        for name, value in numbers.items():
+            if board is not None and math.isfinite(value):
+                board.add_scalar(name, value, int(step))
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Logs an image to TensorBoard.
+
+        Args:
+          step: the training step it belongs to.
+          name: its name.
+          image: uint8 [H, W, C], C of 1 or 3, in 0..255.
+
+        Raises:
+          ValueError: it is no such array.
+        """
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+            raise ValueError(
+                f"image {name!r} is {image.dtype}{list(image.shape)}: give uint8 [H, W, 1 or 3]"
+            )
+        board = self._board() if self._enabled else None
+        if board is not None:
+            board.add_image(name, image, int(step), dataformats="HWC")
+
+    def close(self) -> None:
+        """Writes what is left and closes the files."""
+        if self._remote_lines is not None:
+            self._path.write_text("".join(self._remote_lines))
+        if self._file is not None:
+            self._file.close()
+        if self._tensorboard:
+            self._tensorboard.close()
+        self._enabled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _write(self, line: str) -> None:
+        if self._remote:
+            self._write_remote(line)
+            return
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(os.fspath(self._path), "a", encoding="utf-8")  # noqa: SIM115
+        self._file.write(line)
+        self._file.flush()
+
+    def _write_remote(self, line: str) -> None:
+        if self._remote_lines is None:
+            self._remote_lines = [line for line, _ in _complete_lines(self._path)]
+        self._remote_lines.append(line)
+        if time.monotonic() - self._remote_written > _REMOTE_SECONDS:
+            self._path.write_text("".join(self._remote_lines))
+            self._remote_written = time.monotonic()
+
+    def _board(self) -> tensorboardX.SummaryWriter | None:
+        """The TensorBoard writer, opened at its first use; None where it cannot write."""
+        if self._tensorboard is None:
+            try:
+                self._tensorboard = tensorboardX.SummaryWriter(
+                    os.fspath(self._folder / "tensorboard"),
+                    purge_step=self._purge_step,
+                    flush_secs=10,
+                )
+            except ImportError as error:  # a bucket needs its own client library
+                _log.warning("no TensorBoard files in %s: %s", self._folder, error)
+                self._tensorboard = False
+        return self._tensorboard or None
+
+
+class ProgressBar:
+    """A bar on stderr with steps, images/s, loss terms, bits/dim and the time left.
+
+    It stays silent where stderr is not a terminal.
+    """
+
+    def __init__(self, total: int, initial: int = 0):
+        """Draws the bar.
+
+        Args:
+          total: the step at which the run ends.
+          initial: the step at which it starts.
+        """
+        self._bar = tqdm.tqdm(
+            total=total,
+            initial=initial,
+            unit="step",
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            bar_format="{n_fmt}/{total_fmt} steps |{bar:12}| {remaining} left{postfix}",
+        )
+
+    def update(
+        self,
+        step: int,
+        metrics: Mapping[str, Any] | None = None,
+        images_per_second: float | None = None,
+    ) -> None:
+        """Moves the bar.
+
+        Args:
+          step: steps done.
+          metrics: name -> number, shown in this order after bits/dim; None leaves them as they are.
+          images_per_second: None leaves it out.
+        """
+        if self._bar.disable:
+            return
+        if metrics is not None:
+            shown = [] if images_per_second is None else [f"{images_per_second:.0f} images/s"]
+            bits_first = sorted(metrics, key=lambda name: "bits_per_dim" not in name)
+            shown += [f"{name} {float(metrics[name]):.4g}" for name in bits_first]
+            self._bar.set_postfix_str(", ".join(shown), refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands and ends the line."""
+        self._bar.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _complete_lines(path: epath.Path) -> list[tuple[str, int]]:
+    """The whole lines of a metrics.jsonl, each with its step; a half-written one is left out."""
+    lines = []
+    for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
+        try:
+            if line.endswith("\n"):
+                lines.append((line, int(json.loads(line)["step"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return lines

@@ -1,0 +1,175 @@
+"""The work directory of a run: who holds it, and which config it belongs to."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+from ml_collections import config_dict
+
+# Nothing here changes what a training step computes: how long to train, what to log, evaluate and
+# sample, and where the image cache lies. Everything else belongs to the run for good.
+CHANGEABLE_FIELDS = (
+    "train.steps",
+    "train.log_every_steps",
+    "train.evaluate_every_steps",
+    "train.checkpoint_every_steps",
+    "data.cache_dir",
+)
+CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
+
+_log = logging.getLogger(__name__)
+_warned_of = set()
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path is in a bucket (gs://..., s3://...) rather than in a file system."""
+    return "://" in os.fspath(path)
+
+
+def absolute(workdir: epath.PathLike) -> epath.Path:
+    """The absolute path of a work directory; orbax accepts no other."""
+    path = epath.Path(workdir)
+    return path if is_remote(path) else epath.Path(os.path.abspath(path.expanduser()))
+
+
+def write_atomically(path: epath.Path, text: str) -> None:
+    """Writes a text file that is, at any time, either the old one or the new one, whole."""
+    if is_remote(path):  # a bucket's objects appear whole
+        path.write_text(text)
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def hold(workdir: epath.PathLike) -> Iterator[None]:
+    """Holds a work directory, so that no second training writes into it.
+
+    The lock is the operating system's (flock on `<workdir>/.lock`) and ends with the process,
+    however it ends. Of a run of several processes, the first one holds. A bucket knows no locks:
+    there it only warns, once.
+
+    Args:
+      workdir: directory, made if it is missing.
+
+    Raises:
+      ValueError: a live process holds it; the message names the process and the way out.
+    """
+    folder = absolute(workdir)
+    if is_remote(folder):
+        if str(folder) not in _warned_of:
+            _warned_of.add(str(folder))
+            _log.warning("%s cannot be locked: start no second training there", folder)
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # Never unlinked: a second process could hold the old file while a third locks a new one.
+    with open(folder / ".lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise ValueError(
+                f"work directory {folder} is held by a live run ({holder}): wait for it, stop it "
+                "(kill -TERM lets it save first), or give another --workdir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+
+
+def check_config(
+    workdir: epath.PathLike, config: config_dict.ConfigDict, *, read_only: bool = False
+) -> None:
+    """Saves a run's config at its first start and compares with it at every later one.
+
+    Of a run of several processes, the first one calls it. Configs are compared as JSON, so a tuple
+    equals a list.
+
+    Args:
+      workdir: directory, made if it is missing; `config.json` in it is the saved config.
+      config: the config as given now.
+      read_only: compares only (evaluating or sampling a run that may be live) and writes nothing.
+
+    Raises:
+      ValueError: a field differs that may not (all but `CHANGEABLE_FIELDS` and
+        `CHANGEABLE_SECTIONS`); or `read_only` and no run is there.
+    """
+    path = absolute(workdir) / "config.json"
+    given = to_json(config)
+    if not path.exists():
+        if read_only:
+            raise ValueError(
+                f"no run in {path.parent} (there is no config.json): train first with "
+                "--mode=train, or give the run's --workdir"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, given)
+        return
+    saved = _flatten(_read(path))
+    differences = _differences(saved, _flatten(json.loads(given)))
+    refused = [text for name, text in differences.items() if not _may_change(name)]
+    if refused:
+        raise ValueError(
+            f"{path.parent} holds a run of another config: {'; '.join(refused)} (saved -> given). "
+            "Restore these values to go on with it, or give another --workdir"
+        )
+    if differences and not read_only:
+        write_atomically(path, given)
+
+
+def to_json(config: config_dict.ConfigDict) -> str:
+    """A config as indented JSON; tuples become lists.
+
+    Raises:
+      TypeError: a field's value is none of number, string, bool, None, tuple, list, dict.
+    """
+    return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def _read(path: epath.Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): restore it, or move it away if you know that the "
+            "config is still the run's"
+        ) from None
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'train': {'steps': 3}} -> {'train.steps': 3}; an empty section stays as a leaf."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _differences(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+    """Name -> 'name: saved value -> given value', of the fields that differ."""
+
+    def text(fields: dict[str, Any], name: str) -> str:
+        return json.dumps(fields[name]) if name in fields else "(absent)"
+
+    names = sorted(saved.keys() | given.keys())
+    pairs = {name: (text(saved, name), text(given, name)) for name in names}
+    return {name: f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new}
+
+
+def _may_change(name: str) -> bool:
+    return name in CHANGEABLE_FIELDS or name.startswith(CHANGEABLE_SECTIONS)

@@ -1,0 +1,127 @@
+"""The command line refuses what it does not understand in one line, with status 2."""
+
+import subprocess
+import sys
+
+import pytest
+from ml_collections import config_dict
+
+from gm_jax import command_line
+
+CONFIG = """
+from ml_collections import config_dict
+
+def get_config(variant="digits"):
+    if variant == "broken":
+        return {}["a real bug"]
+    if variant not in ("digits", "photos"):
+        raise ValueError(f"unknown variant {variant!r}; choose among digits, photos")
+    config = config_dict.ConfigDict()
+    config.variant = variant
+    config.train = config_dict.ConfigDict({"steps": 10, "rate": 0.5, "flip": False})
+    config.model = config_dict.ConfigDict({"widths": (1, 2)})
+    return config.lock()
+"""
+
+MAIN = """
+from absl import flags
+from ml_collections import config_flags
+from gm_jax import command_line
+from gm_jax.training import workdir
+
+CONFIG = config_flags.DEFINE_config_file("config")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do")
+WORKDIR = flags.DEFINE_string("workdir", None, "where")
+
+def main(_):
+    config = CONFIG.value
+    name = flags.FLAGS["config"].config_filename
+    with command_line.refusals():
+        if WORKDIR.value == "bug":
+            int("not ours")
+            import json; json.loads("{")
+        if WORKDIR.value:
+            workdir.check_config(WORKDIR.value, config, read_only=True)
+    print(command_line.default_workdir(name, config), MODE.value, config.train.steps,
+          config.train.flip, config.model.widths)
+
+if __name__ == "__main__":
+    command_line.run(main)
+"""
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Runs the program above with some arguments: (exit status, stdout, stderr)."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "agave.py").write_text(CONFIG)
+    (tmp_path / "main.py").write_text(MAIN)
+
+    def call(*arguments):
+        done = subprocess.run(
+            [sys.executable, "main.py", *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return call
+
+
+AGAVE = "--config=configs/agave.py"
+
+
+def test_variant_mode_and_fields_arrive(call):
+    arguments = ["--config.train.steps=7", "--config.train.flip", "--config.model.widths=(3, 4)"]
+    assert call(AGAVE + ":photos", "--mode=evaluate", *arguments)[:2] == (
+        0,
+        "runs/agave-photos evaluate 7 True (3, 4)\n",
+    )
+    assert call("--config", "configs/agave.py")[1] == "runs/agave-digits train 10 False (1, 2)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([AGAVE, "--config.train.step=7"], ["train.step'", "did you mean train.steps"]),
+        ([AGAVE, "--config.rate=7"], ["did you mean train.rate"]),
+        ([AGAVE, "--config.train.steps=many"], ["train.steps", "many", "type int", "example 10"]),
+        ([AGAVE + ":photo"], ["unknown variant 'photo'", "did you mean photos"]),
+        ([AGAVE, "--wokdir=x"], ["unknown flag --wokdir", "did you mean workdir"]),
+        ([AGAVE, "--mode=evaluat"], ["--mode=evaluat", "train|evaluate"]),
+        ([AGAVE, "train"], ["unexpected argument 'train'"]),
+        (["--config=configs/agave"], ["no config file", "did you mean configs/agave.py"]),
+        (["--config=conf/agvae.py"], ["did you mean configs/agave.py"]),
+        ([], ["--config is required", "--config=configs/agave.py"]),
+        ([AGAVE, "--workdir=nowhere"], ["no run in", "nowhere"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(call, arguments, expected):
+    status, output, error = call(*arguments)
+    assert (status, output) == (2, "")
+    assert error.startswith("error: ") and error.count("\n") == 1
+    for part in expected:
+        assert part in error
+
+
+@pytest.mark.parametrize("arguments", [[AGAVE + ":broken"], [AGAVE, "--workdir=bug"]])
+def test_a_real_bug_keeps_its_traceback(call, arguments):
+    status, _, error = call(*arguments)
+    assert status == 1
+    assert "Traceback" in error
+
+
+def test_work_directory_is_named_by_config_and_variant():
+    config = config_dict.ConfigDict({"variant": "digits"})
+    assert command_line.default_workdir("configs/agave.py", config) == "runs/agave-digits"
+    assert command_line.default_workdir("/x/agave.py:photos", config) == "runs/agave-photos"
+
+
+def test_closest_names_are_found_by_their_last_part():
+    names = ["train.steps", "train.seed", "optimizer.learning_rate", "model.dropout"]
+    assert command_line.closest("learning_rates", names)[0] == "optimizer.learning_rate"
+    assert command_line.closest("model.steps", names)[0] == "train.steps"
+    assert command_line.closest("qqq", names) == []
