@@ -38,6 +38,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
         "log_every_steps": 100,
         "evaluate_every_steps": 10_000,
         "checkpoint_every_steps": 2_000,
+        "init_batch_size": 16,  # images of the data-dependent initialisation
         "parallel": "shard_map",  # all devices; or pmap; or jit: one device
         "deterministic": False,  # on GPU: bitwise the same run again, and slower
     }
@@ -56,7 +57,6 @@ def get_config(variant: str = "digits") -> ConfigDict:
         "kl_weight": 12.0,  # λ of Eq. 3.13
         "free_bits": 0.1,  # nats a latent channel; as the IAF-VAE, thesis: not said
         "ema_decay": 0.9995,  # as PixelCNN++, thesis: not said
-        "init_batch_size": 16,
         "matmul_dtype": "float32",  # or bfloat16
         "vae": {
             "num_scales": 1,
@@ -105,7 +105,6 @@ def digits() -> dict:
             "kl_weight": 2.0,
             "free_bits": 0.01,
             "ema_decay": 0.99,
-            "init_batch_size": 64,
             "vae": {
                 "num_blocks": 2,
                 "features": 48,

@@ -74,16 +74,20 @@ def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
       count: at most so many are returned.
 
     Returns:
-      Names of at least 0.6 similarity (`difflib`'s ratio), maybe none.
+      Names of at least 0.6 similarity (`difflib`'s ratio) and nearly as like as the best one.
     """
+
+    def last_part(dotted: str) -> str:
+        return re.split(r"[./]", dotted.removesuffix(".py"))[-1]
 
     def similarity(candidate: str) -> float:
         whole = difflib.SequenceMatcher(None, name, candidate).ratio()
-        last = difflib.SequenceMatcher(None, name.split(".")[-1], candidate.split(".")[-1]).ratio()
+        last = difflib.SequenceMatcher(None, last_part(name), last_part(candidate)).ratio()
         return max(whole, 0.9 * last)
 
     scored = sorted(((similarity(candidate), candidate) for candidate in candidates), reverse=True)
-    return [candidate for score, candidate in scored[:count] if score >= 0.6]
+    best = scored[0][0] if scored else 0.0
+    return [name for score, name in scored[:count] if score >= max(0.6, 0.85 * best)]
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -105,9 +109,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _refuse(f"unknown flag --{error.flagname}{_suggestion(error.flagname, names, own)}")
     except (flags.Error, TypeError, ValueError) as error:
         # The config itself loaded above: what is left is a value that does not fit its field.
-        _refuse(f"{error}{_expected_type(str(error), config)}")
+        _refuse(f"{error}{_expected(str(error), config)}")
+    if config is not None:
+        _check_tuples(flags.FLAGS["config"].override_values, config)
     if flags.FLAGS["config"].value is None:
-        files = sorted(map(str, Path("configs").glob("*.py")))
+        files = [str(file) for file in _configs_in("configs")]
         _refuse(f"--config is required, for example --config={(files or ['configs/agave.py'])[0]}")
     if len(rest) > 1:
         _refuse(f"unexpected argument {rest[1]!r}: flags are written --name=value")
@@ -133,9 +139,8 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
     name, colon, variant = config_file_argument.partition(":")
     path = Path(name)
     if path.suffix != ".py" or not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("configs")
-        files = sorted(map(str, folder.glob("*.py")))
-        _refuse(f"no config file {name!r}{_suggestion(name, files, files)}")
+        files = {str(file) for folder in ("configs", path.parent) for file in _configs_in(folder)}
+        _refuse(f"no config file {name!r}{_suggestion(name, files, sorted(files))}")
     specification = importlib.util.spec_from_file_location("gm_jax_checked_config", path)
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module
@@ -153,6 +158,13 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
         _refuse(f"{name}: {error}{_suggestion(variant, choices, [])}")
 
 
+def _configs_in(folder: str | Path) -> list[Path]:
+    """The config files of a folder; the folder that the program lies in has none."""
+    if Path(folder).resolve() in (Path.cwd(), Path(sys.argv[0]).resolve().parent):
+        return []
+    return sorted(file for file in Path(folder).glob("*.py") if file.name != "__init__.py")
+
+
 def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -> None:
     """Refuses every `--config.field` whose field the config does not have."""
     fields = _field_names(config)
@@ -161,29 +173,50 @@ def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -
             break
         match = re.match(r"--?(?:no)?config\.([\w.\-]*)", argument)
         if match and match[1] not in fields:
+            inside = [field for field in fields if field.startswith(match[1] + ".")]
+            if inside:
+                _refuse(f"config.{match[1]} is a section: give its fields, {', '.join(inside)}")
             suggestion = _suggestion(match[1], fields, list(config))
             _refuse(f"unknown config field {match[1]!r}{suggestion}")
 
 
-def _field_names(config: config_dict.ConfigDict, prefix: str = "") -> list[str]:
-    """All dotted names in a config, inner nodes included."""
-    names = []
+def _field_names(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """{'train.steps': its value}: the fields that can be given, sections not among them."""
+    fields = {}
     for name, value in config.items():
-        names.append(prefix + name)
         if isinstance(value, config_dict.ConfigDict):
-            names += _field_names(value, f"{prefix}{name}.")
-    return names
+            fields |= _field_names(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields
 
 
-def _expected_type(message: str, config: config_dict.ConfigDict | None) -> str:
-    """What the field named in an error message of config_flags would accept, as a half sentence."""
-    match = re.search(r"--config\.([\w.\-]+)", message)
-    if config is None or match is None or match[1] not in _field_names(config):
+def _check_tuples(overrides: dict[str, Any], config: config_dict.ConfigDict) -> None:
+    """Refuses a tuple with elements of another type, which config_flags lets pass."""
+    fields = _field_names(config)
+    for name, given in overrides.items():
+        default = fields.get(name)
+        if not isinstance(default, tuple) or not default:
+            continue
+        types = {type(element) for element in default}
+        types |= {int} if float in types else set()
+        wrong = [element for element in given if type(element) not in types]
+        if wrong:
+            _refuse(f"--config.{name} has the element {wrong[0]!r}; give it like {default!r}")
+
+
+def _expected(message: str, config: config_dict.ConfigDict | None) -> str:
+    """What a flag takes that got an illegal value, as a half sentence, where that is known."""
+    match = re.match(r"flag --([\w.\-]+)=(.*?): ", message)
+    if match is None:
         return ""
-    value = config
-    for part in match[1].split("."):
-        owner, value = value, value[part]
-    return f"; config.{match[1]} is of type {owner.get_type(part).__name__}, for example {value!r}"
+    choices = re.search(r"should be one of <(.*)>", message)
+    if choices:
+        return _suggestion(match[2], choices[1].split("|"), [])
+    default = _field_names(config or {}).get(match[1].removeprefix("config."))
+    if default is None:
+        return ""
+    return f"; {match[1]} is of type {type(default).__name__}, for example {default!r}"
 
 
 def _suggestion(name: str, candidates: Iterable[str], otherwise: Sequence[str]) -> str:

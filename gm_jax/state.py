@@ -1,6 +1,6 @@
 """The state of a run, and the update of one player."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.struct
@@ -127,18 +127,21 @@ def advance(state: TrainState, ema_decay: float) -> TrainState:
     return state.replace(step=state.step + 1, ema_params=ema_params)
 
 
-def describe_failure(state: TrainState, terms: Mapping[str, list[str]]) -> str | None:
+def describe_failure(state: TrainState, metrics: Iterable[str]) -> str | None:
     """Says what was not finite, when and for whom, or None where all went well.
 
     Args:
       state: with `failures` on the host or on devices.
-      terms: {player: names of its terms}.
+      metrics: names of what the train step returns: a player's terms, after "player/" where the
+        method has several players.
     """
     for player, failure in state.failures.items():
         step, bits = (int(value) for value in jax.device_get(failure))
         if step >= 0:
-            bad = [name for bit, name in enumerate(sorted(terms[player])) if bits >> bit & 1]
-            return f"step {step}: player '{player}': {', '.join(bad)} not finite"
+            prefix = f"{player}/" if len(state.failures) > 1 else ""
+            terms = [name.removeprefix(prefix) for name in metrics if name.startswith(prefix)]
+            bad = [name for bit, name in enumerate(sorted(terms)) if bits >> bit & 1]
+            return f"step {step + 1}: player '{player}': {', '.join(bad)} not finite"
     return None
 
 

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Tests run tiny models for a few steps: what they cost is compilation, which this halves.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import jax
 import pytest
 

@@ -39,7 +39,6 @@ def main(_):
     with command_line.refusals():
         if WORKDIR.value == "bug":
             int("not ours")
-            import json; json.loads("{")
         if WORKDIR.value:
             workdir.check_config(WORKDIR.value, config, read_only=True)
     print(command_line.default_workdir(name, config), MODE.value, config.train.steps,
@@ -91,7 +90,10 @@ def test_variant_mode_and_fields_arrive(call):
         ([AGAVE, "--config.train.steps=many"], ["train.steps", "many", "type int", "example 10"]),
         ([AGAVE + ":photo"], ["unknown variant 'photo'", "did you mean photos"]),
         ([AGAVE, "--wokdir=x"], ["unknown flag --wokdir", "did you mean workdir"]),
-        ([AGAVE, "--mode=evaluat"], ["--mode=evaluat", "train|evaluate"]),
+        ([AGAVE, "--mode=evaluat"], ["--mode=evaluat", "train|evaluate", "did you mean evaluate"]),
+        ([AGAVE, "--config.model.widths=many"], ["model.widths", "'many'", "(1, 2)"]),
+        ([AGAVE, "--config.train={}"], ["config.train is a section", "train.flip, train.rate"]),
+        ([AGAVE, "--config.train.steps=1", "--config.train.steps=x"], ["train.steps", "'x'"]),
         ([AGAVE, "train"], ["unexpected argument 'train'"]),
         (["--config=configs/agave"], ["no config file", "did you mean configs/agave.py"]),
         (["--config=conf/agvae.py"], ["did you mean configs/agave.py"]),

@@ -4,6 +4,7 @@ The file is never downloaded here. torch stores pickles, which can run code when
 carelessly: only the handful of names that a table of tensors needs is allowed.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -79,10 +80,8 @@ def load_inception_weights(path=None, cache_dir=None) -> InceptionWeights:
         if weights.sha256 == digest:  # otherwise the npz is of another file of that name
             return weights
     variables = variables_from_state_dict(read_torch_file(path))
-    try:
+    with contextlib.suppress(OSError):  # a read-only folder costs a second at the next start
         _write_npz(converted, variables, digest)
-    except OSError:
-        pass  # a read-only folder costs a second at the next start, no more
     return InceptionWeights(variables, digest, digest.startswith(CANONICAL_HASH_PREFIX))
 
 

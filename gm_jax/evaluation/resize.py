@@ -1,4 +1,4 @@
-"""The two resizes that feature networks are fed with; the choice moves FID more than most models."""
+"""The two resizes before feature networks; the choice moves FID more than most models do."""
 
 import functools
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import time
 from typing import Any, Literal, Self
 
 import jax
@@ -133,8 +134,10 @@ class Checkpoints:
             state, position, error = self._try_to_read(step, template, data_iterator is not None)
             if error is None:
                 break
-            if self._read_only and not self._folder(step).exists():
-                continue
+            if self._read_only:
+                time.sleep(0.5)  # perhaps a live run is just deleting it
+                if not self._folder(step).exists():
+                    continue
             damaged[step] = error
             _log.warning(
                 "checkpoint %s cannot be read and is stepped over: %s", self._folder(step), error

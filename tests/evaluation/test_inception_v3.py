@@ -105,7 +105,7 @@ def test_a_file_of_another_network_is_refused(stored, tmp_path):
     data = stored["torch_legacy"].tobytes()
     path = tmp_path / f"other-{hashlib.sha256(data).hexdigest()[:8]}.pth"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="'0.weight' is no weight of the FID literature"):
+    with pytest.raises(ValueError, match=r"'0\.weight' is no weight of the FID literature"):
         load_inception_weights(path)
 
 

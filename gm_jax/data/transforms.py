@@ -1,0 +1,60 @@
+"""Pictures to arrays, cropping and resizing: what happens to an image before the cache."""
+
+import numpy as np
+from PIL import Image
+
+CROPS = ("none", "center")
+# Area averages: exact for whole factors, never outside the range of the pixels they average
+# (so `levels` still holds), and the filter of downsampled ImageNet. Enlarging repeats pixels.
+FILTER = "box"
+
+
+def picture_to_array(picture: Image.Image, name: str) -> np.ndarray:
+    """Returns the pixels of a picture, as grey or as RGB.
+
+    Grey and bilevel pictures give one channel. Palettes and CMYK become RGB. Transparency is
+    composited over white, giving RGB. An EXIF orientation is not applied: pixels stay as stored.
+
+    Args:
+      picture: an opened picture.
+      name: what an error message calls it.
+
+    Returns:
+      uint8 [H, W, C] with C = 1 or 3.
+
+    Raises:
+      ValueError: the picture has more than 8 bits a channel.
+    """
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(f"{name}: mode {picture.mode!r} has more than 8 bits; save it with 8")
+    if picture.mode in ("1", "L"):
+        return np.asarray(picture.convert("L"))[:, :, None]
+    if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(white, picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def crop_and_resize(image: np.ndarray, crop: str, resize: int) -> np.ndarray:
+    """Crops to the central square if asked, then resizes to resize × resize if asked.
+
+    Args:
+      image: uint8 [H, W, C].
+      crop: 'none' (a resize then changes the aspect) or 'center'.
+      resize: side of the result in pixels; 0 keeps the size.
+
+    Returns:
+      uint8 [H', W', C].
+    """
+    if crop == "center":
+        height, width, _ = image.shape
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        image = image[top : top + side, left : left + side]
+    if resize and image.shape[:2] != (resize, resize):
+        channels = (np.ascontiguousarray(image[:, :, c]) for c in range(image.shape[2]))
+        size = (resize, resize)
+        resized = [Image.fromarray(c).resize(size, Image.Resampling.BOX) for c in channels]
+        image = np.stack([np.asarray(channel) for channel in resized], axis=-1)
+    return image

@@ -1,0 +1,163 @@
+"""GAN-train and GAN-test: a classifier goes from samples to real images, and the other way."""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+_LEARNING_RATE = 1e-3
+_SMALLEST_SIDE = 8
+_EVALUATION_BATCH = 256
+
+
+class TrainTestAccuracies(NamedTuple):
+    """Shares of right answers in 0..1 (the papers print percent).
+
+    gan_train: trained on samples, judged on real test images: quality and coverage.
+    gan_test: trained on real images, judged on samples: quality alone.
+    real: trained and judged on real images: what the other two are to be read against.
+    """
+
+    gan_train: float
+    gan_test: float
+    real: float
+
+
+def gan_train_test(
+    samples,
+    sample_labels,
+    train_images,
+    train_labels,
+    test_images,
+    test_labels,
+    num_classes: int,
+    num_steps: int = 4000,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> TrainTestAccuracies:
+    """Accuracies of one fixed classifier, trained on samples or on real images.
+
+    Shmelkov et al. 2018; AdE paper E.1, table 8. The network is small (four convolutions) so that
+    the comparison of models is quick; its accuracy is not comparable with other papers'
+    classifiers, hence the third number.
+
+    Args:
+      samples: uint8 [n, H, W, C] in 0..255, sides at least 8; their labels int [n].
+      train_images, test_images: real images of the same shape, with their labels.
+      num_classes: labels lie in 0..num_classes − 1.
+      num_steps: updates of Adam with a cosine schedule, the same for both classifiers.
+      batch_size: images drawn (with replacement) for each update.
+      seed: of initialisation and drawing.
+
+    Returns:
+      TrainTestAccuracies.
+
+    Raises:
+      ValueError: shapes disagree, images are not uint8, a set is empty or a label out of range.
+    """
+    sets = {
+        "samples": (np.asarray(samples), np.asarray(sample_labels)),
+        "train_images": (np.asarray(train_images), np.asarray(train_labels)),
+        "test_images": (np.asarray(test_images), np.asarray(test_labels)),
+    }
+    _check_sets(sets, num_classes)
+    if num_steps < 1 or batch_size < 1:
+        raise ValueError(f"num_steps and batch_size are positive, got {num_steps}, {batch_size}")
+    train = functools.partial(_train, jax.random.key(seed), num_classes, num_steps, batch_size)
+    from_samples = train(*sets["samples"])
+    from_real = train(*sets["train_images"])
+    return TrainTestAccuracies(
+        gan_train=_accuracy(num_classes, from_samples, *sets["test_images"]),
+        gan_test=_accuracy(num_classes, from_real, *sets["samples"]),
+        real=_accuracy(num_classes, from_real, *sets["test_images"]),
+    )
+
+
+class TrainTestClassifier(nn.Module):
+    """Four 3 x 3 convolutions with group norm, the second and fourth halving the side."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """uint8 [B, H, W, C] -> logits [B, num_classes]."""
+        x = images.astype(jnp.float32) / 127.5 - 1.0
+        for filters, stride in ((32, 1), (64, 2), (64, 1), (128, 2)):
+            x = nn.Conv(filters, (3, 3), stride)(x)
+            x = nn.relu(nn.GroupNorm(num_groups=8)(x))
+        return nn.Dense(self.num_classes)(x.mean(axis=(1, 2)))
+
+
+def _train(key, num_classes, num_steps, batch_size, images, labels):
+    """Parameters after num_steps updates."""
+    init_key, draw_key = jax.random.split(key)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)  # to the device once
+    params = jax.jit(TrainTestClassifier(num_classes).init)(init_key, images[:1])
+    carry = params, _optimizer(num_steps).init(params)
+    # A Python loop: XLA runs convolutions inside a compiled loop many times slower on CPU.
+    for step in range(num_steps):
+        carry = _update(
+            num_classes, num_steps, batch_size, carry, draw_key, jnp.int32(step), images, labels
+        )
+    return carry[0]
+
+
+def _optimizer(num_steps):
+    return optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def _update(num_classes, num_steps, batch_size, carry, draw_key, step, images, labels):
+    """One update of (parameters, optimizer state) on images drawn with replacement."""
+    params, opt_state = carry
+    key = jax.random.fold_in(draw_key, step)
+    chosen = jax.random.randint(key, (batch_size,), 0, len(images))
+
+    def loss_fn(params):
+        logits = TrainTestClassifier(num_classes).apply(params, images[chosen])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[chosen]).mean()
+
+    updates, opt_state = _optimizer(num_steps).update(jax.grad(loss_fn)(params), opt_state)
+    return optax.apply_updates(params, updates), opt_state
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(num_classes, params, images):
+    return TrainTestClassifier(num_classes).apply(params, images).argmax(axis=-1)
+
+
+def _accuracy(num_classes, params, images, labels):
+    right = 0
+    for start in range(0, len(images), _EVALUATION_BATCH):
+        batch = images[start : start + _EVALUATION_BATCH]
+        # Padded, so that one compiled shape serves the last batch too.
+        padding = [(0, _EVALUATION_BATCH - len(batch))] + [(0, 0)] * 3
+        predictions = np.asarray(_predict(num_classes, params, np.pad(batch, padding)))
+        right += int((predictions[: len(batch)] == labels[start : start + len(batch)]).sum())
+    return right / len(images)
+
+
+def _check_sets(sets, num_classes):
+    shape = sets["samples"][0].shape[1:]
+    for name, (images, labels) in sets.items():
+        if images.ndim != 4 or images.dtype != np.uint8 or not len(images):
+            raise ValueError(
+                f"{name} are uint8 [n >= 1, H, W, C], got {images.dtype} of shape {images.shape}"
+            )
+        if images.shape[1:] != shape:
+            raise ValueError(f"{name} are {images.shape[1:]}, samples {shape}; resize one of them")
+        if min(shape[:2]) < _SMALLEST_SIDE:
+            raise ValueError(f"sides are at least {_SMALLEST_SIDE} pixels, got {shape[:2]}")
+        if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"labels of {len(images)} {name} are whole numbers [{len(images)}], got "
+                f"{labels.dtype} of shape {labels.shape}"
+            )
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise ValueError(
+                f"labels of {name} lie in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}"
+            )

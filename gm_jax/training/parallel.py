@@ -1,0 +1,181 @@
+"""How a step runs on devices: the one file that knows.
+
+A train step is written once, for a device's share of the batch and the name of a mapped axis.
+`jit` runs it on one device; `pmap` on all, the way it was long done; `shard_map` on all under `jit`
+over a mesh, which scales to pods. All three give the same update.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+Tree = Any
+AXIS = "batch"
+MODES = ("jit", "pmap", "shard_map")
+
+
+def initialize(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    deterministic: bool = False,
+) -> None:
+    """Joins the processes of a run; call it before anything else touches JAX.
+
+    Args:
+      coordinator: address host:port of process 0. Without one this is the only process, unless it
+        runs on Cloud TPU, where JAX finds the others itself.
+      num_processes: how many there are.
+      process_id: which one this is.
+      deterministic: on GPU, choose deterministic operations: the same run gives the same bits.
+    """
+    if deterministic:
+        flag = "--xla_gpu_deterministic_ops=true"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    if coordinator is not None:
+        if num_processes is None or process_id is None:
+            raise ValueError(
+                f"--coordinator={coordinator} needs --num_processes and --process_id beside it"
+            )
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    elif importlib.util.find_spec("libtpu") is not None:
+        jax.distributed.initialize()
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """Ends this process at once where an error escapes, so that its peers do not wait for it.
+
+    A process that merely raised would wait at exit for peers that wait in a collective for it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else 1
+        if jax.process_count() == 1 or code in (0, None):
+            raise
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+class Parallel:
+    """The devices of a run, and functions placed on them.
+
+    State and variables are replicated; batches are split over their examples.
+
+    Args:
+      mode: one of `MODES`.
+
+    Raises:
+      ValueError: for another mode, or `jit` in a run of several processes.
+    """
+
+    def __init__(self, mode: str):
+        if mode not in MODES:
+            raise ValueError(f"train.parallel is '{mode}'; choose among {', '.join(MODES)}")
+        if mode == "jit" and jax.process_count() > 1:
+            raise ValueError(
+                f"train.parallel is 'jit', which runs on one device, but there are "
+                f"{jax.process_count()} processes; choose shard_map"
+            )
+        devices = jax.local_devices()[:1] if mode == "jit" else jax.devices()
+        self.mode = mode
+        self.num_devices = len(devices)
+        self.mesh = jax.make_mesh((len(devices),), (AXIS,), (AxisType.Auto,), devices=devices)
+        self.replicated = NamedSharding(self.mesh, P())
+        self._local_mesh = self.mesh
+        if jax.process_count() > 1:
+            local = jax.local_devices()
+            self._local_mesh = jax.make_mesh((len(local),), (AXIS,), (AxisType.Auto,), devices=local)
+
+    def check_batch_size(self, name: str, batch_size: int) -> None:
+        """Refuses a global batch that the devices cannot share evenly."""
+        if batch_size < 1 or batch_size % self.num_devices:
+            raise ValueError(
+                f"{name} = {batch_size} cannot be shared by {self.num_devices} devices: make it a "
+                f"multiple of {self.num_devices}"
+            )
+
+    def put_training_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Brings this process's share of a global batch to where the train step takes it."""
+        if self.mode != "pmap":
+            return self.put(batch)
+        num_local = self._local_mesh.size
+        sharding = NamedSharding(self._local_mesh, P(AXIS))
+        return {
+            name: jax.device_put(array.reshape(num_local, -1, *array.shape[1:]), sharding)
+            for name, array in batch.items()
+        }
+
+    def put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Splits this process's share of a batch over its devices, as global arrays."""
+        sharding = NamedSharding(self.mesh, P(AXIS))
+        return {
+            name: jax.make_array_from_process_local_data(sharding, array)
+            for name, array in batch.items()
+        }
+
+    def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles `step(state, batch, rng, axis_name)`; the state given to it is donated."""
+        if self.mode == "jit":
+            return jax.jit(step, donate_argnums=0)
+        step = functools.partial(step, axis_name=AXIS)
+        if self.mode == "pmap":
+            return jax.pmap(
+                step, AXIS, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0
+            )
+        # check_vma would make pmean of a gradient a sum over devices of what is already summed.
+        mapped = jax.shard_map(
+            step,
+            mesh=self.mesh,
+            in_specs=(P(), P(AXIS), P()),
+            out_specs=(P(), P()),
+            check_vma=False,
+        )
+        return jax.jit(mapped, donate_argnums=0)
+
+    def per_example(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        """Compiles `function(variables, batch, rng)` -> arrays [B, ...], each device on its share.
+
+        The result is on the host, for the whole global batch, in every process.
+        """
+        mapped = jax.shard_map(
+            function,
+            mesh=self.mesh,
+            in_specs=(P(), P(AXIS), P()),
+            out_specs=P(AXIS),
+            check_vma=False,
+        )
+        compiled = jax.jit(mapped)
+
+        def call(variables: Tree, batch: dict[str, np.ndarray], rng: jax.Array) -> Tree:
+            return self.to_host(compiled(variables, self.put(batch), rng))
+
+        return call
+
+    def to_global(self, state: Tree) -> Tree:
+        """Returns a replicated state as global arrays, as checkpoints and evaluation want it."""
+        if self.mode == "pmap" and jax.process_count() > 1:
+            return multihost_utils.host_local_array_to_global_array(
+                jax.device_get(state), self.mesh, P()
+            )
+        return state
+
+    def to_host(self, tree: Tree) -> Tree:
+        """Returns NumPy arrays of global arrays, whole in every process."""
+        if jax.process_count() > 1:
+            return multihost_utils.process_allgather(tree, tiled=True)
+        return jax.device_get(tree)

@@ -1,0 +1,41 @@
+"""A run that is asked to end (SIGTERM) does so after a step that all its processes agree on."""
+
+import signal
+import types
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Preemption:
+    """Listens for SIGTERM, and for SIGINT (a person's Ctrl-C), while it is entered.
+
+    With several processes, JAX's coordination service listens for SIGTERM, tells the others and
+    finds a step that none has passed.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._previous: dict[int, signal.Handlers] = {}
+
+    def __enter__(self) -> "Preemption":
+        if jax.process_count() == 1:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: types.FrameType | None) -> None:
+        del frame
+        self._asked = True
+        # A second Ctrl-C is a person who will not wait.
+        signal.signal(number, self._previous[number])
+
+    def reached(self, step: int) -> bool:
+        """Whether to save and end after this step; call it once after every step."""
+        if jax.process_count() == 1:
+            return self._asked
+        return multihost_utils.reached_preemption_sync_point(step)
