@@ -90,7 +90,7 @@ def update_player(
     gradients, (terms, variables) = jax.grad(loss_fn, has_aux=True)(params)
     if axis_name is not None:
         gradients, terms = mean_over_devices((gradients, terms), axis_name)
-    terms = {**terms, "gradient_norm": optax.global_norm(gradients)}
+    terms = {**terms, "gradient_norm": optax.tree.norm(gradients)}
     updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
     good = jnp.stack([jnp.isfinite(terms[name]) for name in sorted(terms)])
     updates = jax.tree.map(lambda update: jnp.where(jnp.all(good), update, 0), updates)

@@ -18,6 +18,9 @@ from gm_jax.data.reader import Example
 _FORMAT = 1
 _ABANDONED_SECONDS = 3600
 
+# images uint8 [N, H, W, C] and labels int32 [N] or None
+Arrays = tuple[np.ndarray, np.ndarray | None]
+
 
 def cache_folder(cache_dir: str) -> Path:
     """Returns the folder of the cache: cache_dir, $GM_JAX_CACHE or ~/.cache/gm_jax/images."""
@@ -141,7 +144,7 @@ def _check_example(example: Example, first: Example, levels: int) -> None:
         )
 
 
-def open_images(folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def open_images(folder: Path) -> Arrays:
     """Returns the memory-mapped images uint8 [N, H, W, C] and the labels int32 [N] or None."""
     labels = folder / "labels.npy"
     return (

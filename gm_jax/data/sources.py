@@ -1,10 +1,9 @@
 """Images by name: 'digits', 'photos', 'tfds:NAME[/CONFIG]', 'folder:PATH', 'npz:PATH'."""
 
 import difflib
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +24,7 @@ _NAMED = {"tfds": open_tfds, "folder": open_folder, "npz": open_npz}
 SOURCES = ("digits", "photos", "tfds:NAME[/CONFIG]", "folder:PATH", "npz:PATH")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageDataset:
     """The images of one split.
 
@@ -33,7 +32,7 @@ class ImageDataset:
       images: uint8 [N, H, W, C] in 0..levels-1, memory-mapped.
       labels: int32 [N] in 0..num_classes-1; None where any image of the split has no label.
       levels: number of values a pixel may take.
-      num_classes: number of classes of the source; None where it has no labels.
+      num_classes: number of classes of the source; None where there are no labels.
       name: the source, as asked for.
       split: the split, as asked for.
     """
@@ -63,15 +62,54 @@ def _open(name: str) -> Reader:
         return _NAMED[kind](argument)
     close = difflib.get_close_matches(kind, [*_EMBEDDED, *_NAMED], n=1)
     hint = f" (closest: {close[0]})" if close else ""
-    raise ValueError(f"unknown source {name!r}{hint}; the sources are {', '.join(SOURCES)}")
+    raise ValueError(f"unknown data.source {name!r}{hint}; the sources are {', '.join(SOURCES)}")
 
 
-def _transformed(
-    reader: Reader, ranges: tuple[SplitRange, ...], crop: str, resize: int
-) -> Iterator[Example]:
-    """Reads the ranges one after another, cropped and resized."""
-    for example in itertools.chain.from_iterable(reader.read(*part) for part in ranges):
-        yield example._replace(image=crop_and_resize(example.image, crop, resize))
+def _cached(
+    reader: Reader, recipe: dict, examples: Iterator[Example], count: int, cache_dir: str
+) -> cache.Arrays:
+    """Returns the images and labels of a recipe, written from its examples where not yet cached."""
+
+    def write(folder: Path) -> dict:
+        # Decoding a large set takes minutes: a bar on a terminal, nothing elsewhere.
+        label = f"decoding {recipe['source']} {recipe['split']}"
+        bar = tqdm(examples, label, count, leave=False, unit=" images", disable=None, delay=2)
+        return cache.write_examples(folder, bar, count, reader.levels)
+
+    details = {"levels": reader.levels, "classes": reader.classes}
+    return cache.open_images(cache.find_or_write(cache_dir, recipe, details, write))
+
+
+def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> cache.Arrays:
+    """Returns a whole split, cropped and resized; all its slices share this one cache."""
+    count = reader.split_sizes[split]
+    examples = (
+        example._replace(image=crop_and_resize(example.image, recipe["crop"], recipe["resize"]))
+        for example in reader.read(split, 0, count)
+    )
+    return _cached(reader, {**recipe, "split": split}, examples, count, cache_dir)
+
+
+def _slices(
+    reader: Reader, ranges: tuple[SplitRange, ...], recipe: dict, cache_dir: str
+) -> cache.Arrays:
+    """Returns one slice as a view of its whole split; a sum is copied into a cache of its own."""
+    wholes = {name: _whole_split(reader, name, recipe, cache_dir) for name, _, _ in ranges}
+    if len(ranges) == 1:
+        name, start, stop = ranges[0]
+        images, labels = wholes[name]
+        return images[start:stop], None if labels is None else labels[start:stop]
+
+    def read() -> Iterator[Example]:
+        for name, start, stop in ranges:
+            images, labels = wholes[name]
+            for row in range(start, stop):
+                label = None if labels is None else int(labels[row])
+                yield Example(images[row], label, f"{recipe['source']} {name} image {row}")
+
+    terms = "+".join(f"{name}[{start}:{stop}]" for name, start, stop in ranges)
+    count = sum(stop - start for _, start, stop in ranges)
+    return _cached(reader, {**recipe, "split": terms}, read(), count, cache_dir)
 
 
 def load(
@@ -90,14 +128,15 @@ def load(
       The images, their labels and what they mean.
 
     Raises:
-      ValueError: an unknown source or split, images that do not fit each other, or TFDS data
-        that cannot be prepared here.
-      FileNotFoundError: a file or folder that is missing.
+      ValueError: an unknown source or split, a file or folder that is missing, images that do
+        not fit each other, or TFDS data that cannot be prepared here.
     """
     if crop not in CROPS:
-        raise ValueError(f"unknown crop {crop!r}; give one of {', '.join(CROPS)}")
+        raise ValueError(f"unknown data.crop {crop!r}; give one of {', '.join(CROPS)}")
     if resize < 0:
-        raise ValueError(f"resize must be a side in pixels, or 0 to keep the size; got {resize}")
+        raise ValueError(
+            f"data.resize must be a side in pixels, or 0 to keep the size; got {resize}"
+        )
     reader = _open(name)
     try:
         ranges = resolve_split(split, reader.split_sizes)
@@ -106,23 +145,10 @@ def load(
     recipe = {
         "source": name,
         "fingerprint": reader.fingerprint,
-        "split": "+".join(f"{part.name}[{part.start}:{part.stop}]" for part in ranges),
         "resize": resize,
         "crop": crop,
-        "filter": FILTER,
+        "filter": FILTER if resize else None,
     }
-    count = sum(stop - start for _, start, stop in ranges)
-    examples = _transformed(reader, ranges, crop, resize)
-    # Decoding a large set takes minutes: a bar on a terminal, nothing elsewhere.
-    bar = partial(tqdm, desc=f"decoding {name} {split}", unit=" images", disable=None, delay=2)
-    folder = cache.find_or_write(
-        cache_dir,
-        recipe,
-        {"levels": reader.levels, "classes": reader.classes},
-        lambda folder: cache.write_examples(
-            folder, bar(examples, total=count, leave=False), count, reader.levels
-        ),
-    )
-    images, labels = cache.open_images(folder)
-    num_classes = None if reader.classes is None else len(reader.classes)
+    images, labels = _slices(reader, ranges, recipe, cache_dir)
+    num_classes = None if labels is None or reader.classes is None else len(reader.classes)
     return ImageDataset(images, labels, reader.levels, num_classes, name, split)

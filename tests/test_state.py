@@ -1,0 +1,69 @@
+"""The update of one player."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gm_jax import state as train_state
+
+PARAMS = {"a": {"w": jnp.array([1.0, 2.0])}, "b": {"w": jnp.array([3.0])}}
+OPTIMIZER = optax.sgd(0.1, momentum=0.9)
+
+
+def new_state():
+    return train_state.create(PARAMS, {"p": (("a",), OPTIMIZER)}, ema=True)
+
+
+def update(state, weight):
+    def loss_fn(params):
+        loss = weight * jnp.sum(params["a"]["w"] ** 2)
+        return loss, ({"loss": loss, "also": loss * 2}, {})
+
+    return train_state.update_player(state, "p", ("a",), OPTIMIZER, loss_fn)
+
+
+def test_only_the_players_networks_move():
+    state, terms = update(new_state(), 1.0)
+    np.testing.assert_allclose(state.params["a"]["w"], [0.8, 1.6], rtol=1e-6)
+    assert state.params["b"]["w"] is PARAMS["b"]["w"]
+    np.testing.assert_allclose(terms["gradient_norm"], 2 * np.sqrt(5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_update_is_skipped_and_recorded(bad):
+    state, _ = update(new_state(), 1.0)
+    state = train_state.advance(state, 0.5)
+    skipped, terms = update(state, bad)
+    for new, old in zip(jax.tree.leaves((skipped.params, skipped.opt_state)),
+                        jax.tree.leaves((state.params, state.opt_state)), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(new, old)
+    message = train_state.describe_failure(skipped, terms)
+    assert message == "step 2: player 'p': also, gradient_norm, loss not finite"
+    assert train_state.describe_failure(state, terms) is None
+
+
+def test_the_first_failure_is_the_one_remembered():
+    state, _ = update(new_state(), jnp.nan)
+    state, _ = update(train_state.advance(state, 0.5), jnp.nan)
+    assert int(state.failures["p"][0]) == 0
+
+
+def test_the_average_starts_at_the_parameters_and_follows_them():
+    state, _ = update(new_state(), 1.0)
+    state = train_state.advance(state, 0.75)
+    np.testing.assert_allclose(state.ema_params["a"]["w"], [0.95, 1.9], rtol=1e-6)
+    assert int(state.step) == 1
+    variables = train_state.evaluation_variables(state)
+    assert variables["a"]["params"] is state.ema_params["a"]
+
+
+def test_devices_share_one_mean_in_one_reduction():
+    def mean(tree):
+        return train_state.mean_over_devices(tree, "batch")
+
+    tree = {"a": np.arange(8.0, dtype=np.float32), "b": np.ones((8, 3), np.float32)}
+    reduced = jax.pmap(mean, "batch")(tree)
+    np.testing.assert_allclose(reduced["a"], 3.5)
+    assert jax.pmap(mean, "batch").lower(tree).as_text().count("all_reduce") == 1
