@@ -84,14 +84,15 @@ def update_player(
       axis_name: the mapped axis over which the global batch is split, if any.
 
     Returns:
-      The new state (same step), and the terms with `gradient_norm`.
+      The new state (same step), and the terms with `gradient_norm` and `update_norm`.
     """
     params = {name: state.params[name] for name in networks}
     gradients, (terms, variables) = jax.grad(loss_fn, has_aux=True)(params)
     if axis_name is not None:
         gradients, terms = mean_over_devices((gradients, terms), axis_name)
-    terms = {**terms, "gradient_norm": optax.tree.norm(gradients)}
     updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
+    norms = {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
+    terms = {**terms, **norms}
     good = jnp.stack([jnp.isfinite(terms[name]) for name in sorted(terms)])
     updates = jax.tree.map(lambda update: jnp.where(jnp.all(good), update, 0), updates)
 

@@ -14,7 +14,7 @@ SHAPE, LEVELS = (8, 8, 1), 17
 def smoke_config(**model):
     """The smoke config under plain SGD, which hides no constant factor of a gradient."""
     config = agave.get_config("smoke").unlock()
-    config.optimizer.name, config.optimizer.learning_rate = "sgd", 1e-3
+    config.optimizer.name, config.optimizer.learning_rate = "sgd", 1e-4
     config.model.update(model)
     return config.lock()
 

@@ -40,7 +40,7 @@ def test_a_non_finite_update_is_skipped_and_recorded(bad):
                         jax.tree.leaves((state.params, state.opt_state)), strict=True):  # fmt: skip
         np.testing.assert_array_equal(new, old)
     message = train_state.describe_failure(skipped, terms)
-    assert message == "step 2: player 'p': also, gradient_norm, loss not finite"
+    assert message == "step 2: player 'p': also, gradient_norm, loss, update_norm not finite"
     assert train_state.describe_failure(state, terms) is None
 
 

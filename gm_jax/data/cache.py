@@ -51,13 +51,10 @@ def find_or_write(
     Returns:
       Folder with images.npy, metadata.json and, for labelled images, labels.npy.
     """
-    root = cache_folder(cache_dir)
-    text = json.dumps({"format": _FORMAT, **recipe}, sort_keys=True)
-    readable = re.sub(r"\W+", "-", f"{recipe['source']}-{recipe['split']}").strip("-")[-60:]
-    folder = root / f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    folder = folder_of(cache_dir, recipe)
     if folder.is_dir():
         return folder
-    root.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
     temporary = folder.with_name(f"{folder.name}.writing-{uuid.uuid4().hex}")
     temporary.mkdir()
@@ -72,6 +69,14 @@ def find_or_write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def folder_of(cache_dir: str, recipe: dict) -> Path:
+    """Returns the folder in which `find_or_write` keeps what a recipe makes."""
+    text = json.dumps({"format": _FORMAT, **recipe}, sort_keys=True)
+    readable = re.sub(r"\W+", "-", f"{recipe['source']}-{recipe['split']}").strip("-")[-60:]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return cache_folder(cache_dir) / f"{readable}-{digest}"
 
 
 def _remove_abandoned(folder: Path) -> None:

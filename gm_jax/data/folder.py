@@ -1,4 +1,4 @@
-"""Images in folders: SPLIT/CLASS/files or SPLIT/files, PNG or JPEG."""
+"""Images in folders: SPLIT/CLASS/files, SPLIT/files, or files alone; PNG or JPEG."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +63,8 @@ def open_folder(path: str) -> Reader:
 
     Args:
       path: a folder that holds one folder for every split. The classes are those of all splits
-        together, so that a label means the same everywhere.
+        together, so that a label means the same everywhere. A folder of images alone, such as
+        samples, is one split `all`.
 
     Raises:
       ValueError: there is no such folder, it is empty, or holds a file that is no image.
@@ -72,6 +73,8 @@ def open_folder(path: str) -> Reader:
     if not root.is_dir():
         raise ValueError(f"no folder {root}; give folder:PATH, PATH holding SPLIT/CLASS/")
     splits = {entry.name: _list_split(entry) for entry in _entries(root) if entry.is_dir()}
+    if not splits and _entries(root):
+        splits = {"all": _list_images(root, None)}
     files = [file for split in splits.values() for file in split]
     if not files:
         raise ValueError(f"{root} holds no images; the layout is SPLIT/CLASS/files or SPLIT/files")

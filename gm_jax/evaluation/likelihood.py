@@ -1,5 +1,7 @@
 """Held-out likelihood: nats of every image of a split, and their bits/dim."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,10 +10,10 @@ import numpy as np
 from gm_jax import data, distributions
 from gm_jax.training.run import Run
 
+Terms = dict[str, np.ndarray]
 
-def evaluate_likelihood(
-    run: Run, variables: dict[str, Any], dataset: data.ImageDataset
-) -> dict[str, np.ndarray]:
+
+def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.ImageDataset) -> Terms:
     """Scores every image of a data set once, on all devices.
 
     The noise of an image is keyed by its place in the split, so batch size and devices change
@@ -25,15 +27,66 @@ def evaluate_likelihood(
     Returns:
       {term: float64 [N]} in nats: `log_likelihood`, and the parts that the method names.
     """
+    return score_images(run, run.method.log_likelihood, variables, dataset)
+
+
+def score_images(
+    run: Run,
+    function: Callable[..., dict[str, jax.Array]],
+    variables: dict[str, Any],
+    dataset: data.ImageDataset,
+) -> Terms:
+    """Calls `function(variables, batch, rng)` -> {term: [B]} on every image once: float64 [N]."""
+    score = run.parallel.per_example(function)
+    return _every_image(run, dataset, functools.partial(score, variables, rng=_key(run)))
+
+
+def importance_weighted_likelihood(
+    run: Run, variables: dict[str, Any], dataset: data.ImageDataset, num_samples: int
+) -> Terms:
+    """The k-sample bound on every image: ln (1/k) Σ_k p(x, z_k) / q(z_k | x), z_k ~ q.
+
+    Burda et al. (2016), eq. 8. A one-sample `log_likelihood` is the logarithm of one such weight;
+    the weights are summed as they come, by `logaddexp`.
+
+    Args:
+      run: whose method has a `log_likelihood` that is a one-sample bound.
+      variables: of `state.evaluation_variables`.
+      dataset: the images.
+      num_samples: k, at least 1.
+
+    Returns:
+      {term: float64 [N]} in nats: `log_likelihood`, the bound, never below `one_sample`, the mean
+      over the same k draws of the one-sample bound.
+    """
     score = run.parallel.per_example(run.method.log_likelihood)
-    key = jax.random.fold_in(run.key, 1)
+
+    def bound(batch: dict[str, np.ndarray]) -> Terms:
+        total, mean = -np.inf, 0.0
+        for draw in range(num_samples):
+            key = jax.random.fold_in(_key(run), draw)
+            weight = score(variables, batch, key)["log_likelihood"].astype(np.float64)
+            total = np.logaddexp(total, weight)
+            mean = mean + weight / num_samples
+        return {"log_likelihood": total - np.log(num_samples), "one_sample": mean}
+
+    return _every_image(run, dataset, bound)
+
+
+def _key(run: Run) -> jax.Array:
+    return jax.random.fold_in(run.key, 1)
+
+
+def _every_image(
+    run: Run, dataset: data.ImageDataset, score: Callable[[dict[str, np.ndarray]], Terms]
+) -> Terms:
     batches = data.evaluation_batches(
         dataset,
         batch_size=run.config.evaluate.batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    parts = [score(variables, batch, key) for batch in batches]
+    parts = [score(batch) for batch in batches]
     # The last batch is padded at its end.
     return {
         name: np.concatenate([part[name] for part in parts]).astype(np.float64)[: len(dataset)]

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -21,23 +22,45 @@ def draw_samples(run: Run, variables: dict[str, Any], num_images: int) -> dict[s
     Returns:
       {name: uint8 [num_images, H, W, C]}: `image`, and the images on the way to it.
     """
+    parts = list(sample_batches(run, variables, num_images, jax.random.fold_in(run.key, 2)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def sample_batches(
+    run: Run,
+    variables: dict[str, Any],
+    num_images: int,
+    key: jax.Array,
+    num_classes: int | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields samples batch by batch, `num_images` in all; sample i is the same in any batch.
+
+    Args:
+      run: whose method has `sample`.
+      variables: of `state.evaluation_variables`.
+      num_images: how many.
+      key: of all of them.
+      num_classes: sample i is of class i mod num_classes; None gives the method no labels.
+    """
     sample = run.parallel.per_example(
         functools.partial(_sample, run.method, run.config.sample.temperature)
     )
     size = run.config.sample.batch_size
     share = size // jax.process_count()
-    key = jax.random.fold_in(run.key, 2)
-    parts = []
     for start in range(0, num_images, size):
         first = start + jax.process_index() * share
         batch = {"index": np.arange(first, first + share, dtype=np.int32)}
-        parts.append(sample(variables, batch, key))
-    return {name: np.concatenate([part[name] for part in parts])[:num_images] for name in parts[0]}
+        if num_classes is not None:
+            batch["label"] = batch["index"] % num_classes
+        drawn = sample(variables, batch, key)
+        yield {name: images[: num_images - start] for name, images in drawn.items()}
 
 
 def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: Any) -> Any:
-    index = batch["index"]
-    return method.sample(variables, key, index.shape[0], temperature=temperature, index=index)
+    index, labels = batch["index"], batch.get("label")
+    return method.sample(
+        variables, key, index.shape[0], labels=labels, temperature=temperature, index=index
+    )
 
 
 def draw_reconstructions(

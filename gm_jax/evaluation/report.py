@@ -1,4 +1,9 @@
-"""What a run is judged by: on validation while it trains, on test at its end, and on request."""
+"""What a run is judged by: on validation while it trains, on test at its end, and on request.
+
+A method offers what it can. One without `log_likelihood` may have a `score` (variables, batch, rng)
+-> {term: [B]} and name the term, lower being better, by which its best checkpoint is chosen
+(`validation_score`); one without `sample` or `reconstruct` has no such pictures.
+"""
 
 import json
 import math
@@ -9,7 +14,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from gm_jax.evaluation.likelihood import evaluate_likelihood, summarize
+from gm_jax import data
+from gm_jax.evaluation.likelihood import evaluate_likelihood, score_images, summarize
 from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples, side_by_side
 from gm_jax.images import save_png, spread
 from gm_jax.training.logging import MetricWriter
@@ -17,46 +23,70 @@ from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_atomically
 
 
-def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
+def validate(
+    run: Run, variables: dict[str, Any], step: int, writer: MetricWriter
+) -> float | None:
     """Scores validation, and draws samples and reconstructions into the work directory.
 
     Returns:
-      Bits/dim on validation, by which the best checkpoint is chosen.
+      Bits/dim on validation (or the method's `validation_score`), by which the best checkpoint is
+      chosen; None for a method that has neither.
     """
     dataset = run.dataset("validation")
-    scores = summarize(evaluate_likelihood(run, variables, dataset), dataset.image_shape)
+    _, scores, choice = score_split(run, variables, dataset)
     writer.scalars(step, {f"validation/{name}": value for name, value in scores.items()})
-    pictures = {
-        "samples": draw_samples(run, variables, run.config.sample.num_images),
-        "reconstructions": draw_reconstructions(
+    pictures = {}
+    if hasattr(run.method, "sample"):
+        pictures["samples"] = draw_samples(run, variables, run.config.sample.num_images)
+    if hasattr(run.method, "reconstruct"):
+        pictures["reconstructions"] = draw_reconstructions(
             run, variables, dataset, run.config.evaluate.num_reconstructions
-        ),
-    }
+        )
     for name, rows in pictures.items():
         picture = side_by_side(rows, dataset.levels)
         if jax.process_index() == 0:
             save_png(run.workdir / name / f"step_{step:08d}.png", picture)
         writer.image(step, name, picture)
-    return scores["bits_per_dim"]
+    return scores[choice] if choice else None
+
+
+def score_split(
+    run: Run, variables: dict[str, Any], dataset: data.ImageDataset
+) -> tuple[dict[str, np.ndarray], dict[str, float], str | None]:
+    """Scores every image of a split by what the method offers.
+
+    Returns:
+      {term: [N]} by image; {name: value} of the split; and the name among them that chooses the
+      best checkpoint (None, with nothing scored, for a method that has no score).
+    """
+    if hasattr(run.method, "log_likelihood"):
+        terms = evaluate_likelihood(run, variables, dataset)
+        return terms, summarize(terms, dataset.image_shape), "bits_per_dim"
+    if hasattr(run.method, "score"):
+        terms = score_images(run, run.method.score, variables, dataset)
+        means = {name: float(term.mean()) for name, term in terms.items()}
+        return terms, means, run.method.validation_score
+    return {}, {}, None
 
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Scores the best checkpoint on the test split, prints it and writes it down.
 
-    Writes `test.json`, and `test.npz` with the nats of every image.
+    Writes `test.json`, and `test.npz` with the nats (or other scores) of every image.
     """
     variables, step = run.restore("best")
     dataset = run.dataset("test")
-    terms = evaluate_likelihood(run, variables, dataset)
-    exact = run.method.likelihood_is_exact
+    terms, scores, _ = score_split(run, variables, dataset)
     result = {
         "source": dataset.name,
         "split": dataset.split,
         "num_images": len(dataset),
         "step": step,
-        "likelihood": "exact" if exact else "lower bound, one sample",
-        **summarize(terms, dataset.image_shape),
     }
+    if "bits_per_dim" in scores:
+        exact = run.method.likelihood_is_exact
+        result["likelihood"] = "exact" if exact else "lower bound, one sample"
+    result |= scores
     if jax.process_index() == 0:
         with (run.workdir / "test.npz").open("wb") as file:
             np.savez_compressed(file, **terms)
@@ -68,6 +98,10 @@ def evaluate(run: Run) -> dict[str, Any]:
 def describe(result: dict[str, Any]) -> str:
     """A table for people of what `evaluate` returns."""
     parts = {name: value for name, value in result.items() if isinstance(value, float)}
+    if "likelihood" not in result:
+        head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
+        lines = [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
+        return "\n".join([f"{head} {result['step']}", *lines])
     bound = "=" if result["likelihood"] == "exact" else "≤"
     head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
     lines = [f"{head} {result['step']}, bits/dim ({result['likelihood']})"]
@@ -83,6 +117,7 @@ def describe(result: dict[str, Any]) -> str:
 
 def sample(run: Run) -> None:
     """Draws `sample.num_images` images from the best checkpoint: a grid, and a PNG each."""
+    _refuse_without(run, "sample")
     variables, step = run.restore("best")
     drawn = draw_samples(run, variables, run.config.sample.num_images)
     folder = run.workdir / "samples" / f"best_step_{step:08d}"
@@ -97,6 +132,7 @@ def sample(run: Run) -> None:
 
 def reconstruct(run: Run) -> None:
     """Reconstructs the first test images from the best checkpoint, as a grid."""
+    _refuse_without(run, "reconstruct")
     variables, step = run.restore("best")
     dataset = run.dataset("test")
     rows = draw_reconstructions(run, variables, dataset, run.config.evaluate.num_reconstructions)
@@ -116,5 +152,15 @@ def finish(run: Run) -> None:
             print(describe(result), file=sys.stdout)
             return
     evaluate(run)
-    reconstruct(run)
-    sample(run)
+    if hasattr(run.method, "reconstruct"):
+        reconstruct(run)
+    if hasattr(run.method, "sample"):
+        sample(run)
+
+
+def _refuse_without(run: Run, function: str) -> None:
+    if not hasattr(run.method, function):
+        raise ValueError(
+            f"--mode={function}: the method '{run.config.method}' has no such function; it can be "
+            "trained and evaluated"
+        )

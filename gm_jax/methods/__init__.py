@@ -3,8 +3,9 @@
 from typing import Any
 
 from gm_jax.methods.agave import Agave
+from gm_jax.methods.classifier import Classifier
 
-METHODS = {"agave": Agave}
+METHODS = {"agave": Agave, "classifier": Classifier}
 
 
 def create(

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -78,12 +78,13 @@ class Parallel:
 
     Args:
       mode: one of `MODES`.
+      devices: which to use; by default one for `jit` and all for the others.
 
     Raises:
       ValueError: for another mode, or `jit` in a run of several processes.
     """
 
-    def __init__(self, mode: str):
+    def __init__(self, mode: str, devices: Sequence[jax.Device] | None = None):
         if mode not in MODES:
             raise ValueError(f"train.parallel is '{mode}'; choose among {', '.join(MODES)}")
         if mode == "jit" and jax.process_count() > 1:
@@ -91,15 +92,14 @@ class Parallel:
                 f"train.parallel is 'jit', which runs on one device, but there are "
                 f"{jax.process_count()} processes; choose shard_map"
             )
-        devices = jax.local_devices()[:1] if mode == "jit" else jax.devices()
+        if devices is None:
+            devices = jax.local_devices()[:1] if mode == "jit" else jax.devices()
         self.mode = mode
         self.num_devices = len(devices)
         self.mesh = jax.make_mesh((len(devices),), (AXIS,), (AxisType.Auto,), devices=devices)
         self.replicated = NamedSharding(self.mesh, P())
-        self._local_mesh = self.mesh
-        if jax.process_count() > 1:
-            local = jax.local_devices()
-            self._local_mesh = jax.make_mesh((len(local),), (AXIS,), (AxisType.Auto,), devices=local)
+        local = [device for device in devices if device.process_index == jax.process_index()]
+        self._local_mesh = jax.make_mesh((len(local),), (AXIS,), (AxisType.Auto,), devices=local)
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
         """Refuses a global batch that the devices cannot share evenly."""
@@ -135,7 +135,12 @@ class Parallel:
         step = functools.partial(step, axis_name=AXIS)
         if self.mode == "pmap":
             return jax.pmap(
-                step, AXIS, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0
+                step,
+                AXIS,
+                in_axes=(None, 0, None),
+                out_axes=(None, None),
+                devices=list(self.mesh.devices.flat),
+                donate_argnums=0,
             )
         # check_vma would make pmean of a gradient a sum over devices of what is already summed.
         mapped = jax.shard_map(

@@ -103,7 +103,8 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     parallel = Parallel(config.train.parallel)
     parallel.check_batch_size("data.batch_size", config.data.batch_size)
     parallel.check_batch_size("evaluate.batch_size", config.evaluate.batch_size)
-    parallel.check_batch_size("sample.batch_size", config.sample.batch_size)
+    if "sample" in config:  # a classifier draws nothing
+        parallel.check_batch_size("sample.batch_size", config.sample.batch_size)
     train_data = load_split(config.data, "train")
     method = methods.create(
         config, train_data.image_shape, train_data.levels, train_data.num_classes

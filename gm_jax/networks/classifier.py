@@ -1,0 +1,60 @@
+"""The convolutional classifier of α-GAN (Rosca et al., 2017), appendix H.5, table 5."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+class ClassifierOutputs(NamedTuple):
+    """features: float32 [B, last layer's], pooled over space; logits: float32 [B, classes]."""
+
+    features: Array
+    logits: Array
+
+
+class ConvolutionalClassifier(nn.Module):
+    """3×3 convolutions, each with batch norm and ReLU; average pooling; a linear layer.
+
+    Attributes:
+      num_classes: logits.
+      layers: (feature maps, stride) of each convolution.
+      batch_norm_decay: of the running averages that evaluation uses.
+      axis_name: the mapped axis over which the global batch is split, if any: the statistics of
+        training are those of the global batch.
+      dtype: of the convolutions; statistics and the linear layer are float32.
+    """
+
+    num_classes: int
+    layers: Sequence[tuple[int, int]]
+    batch_norm_decay: float
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> ClassifierOutputs:
+        """Maps x float [B, H, W, C] in [−1, 1] to features and logits.
+
+        While training the batch's own statistics normalise, and `batch_stats` must be mutable.
+        """
+        for features, stride in self.layers:
+            x = nn.Conv(
+                features,
+                (3, 3),
+                stride,
+                use_bias=False,
+                kernel_init=nn.initializers.he_normal(),
+                dtype=self.dtype,
+            )(x)
+            x = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=self.batch_norm_decay,
+                axis_name=self.axis_name if train else None,
+            )(x.astype(jnp.float32))
+            x = nn.relu(x)
+        features = jnp.mean(x, (1, 2))
+        return ClassifierOutputs(features, nn.Dense(self.num_classes)(features))

@@ -1,0 +1,110 @@
+"""The loop loses nothing: resumed, failed and finished runs."""
+
+import json
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from configs import agave
+from gm_jax import optimizers, session
+from gm_jax.evaluation import report
+from gm_jax.training import loop
+from gm_jax.training.checkpoint import Checkpoints
+from gm_jax.training.run import open_run
+
+
+def no_validation(run, variables, step, writer):
+    return float(step)
+
+
+def run_of(workdir, steps, **train):
+    config = agave.get_config("smoke").unlock()
+    config.train.update({"steps": steps, "evaluate_every_steps": 100, **train})
+    return open_run(config.lock(), workdir)
+
+
+def final_state(run):
+    with Checkpoints(run.workdir, read_only=True) as checkpoints:
+        return jax.device_get(checkpoints.restore(run.state_template())[0])
+
+
+def lines(run):
+    return [json.loads(line) for line in (run.workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    run = run_of(tmp_path_factory.mktemp("whole"), 4)
+    assert loop.train(run, no_validation)
+    return run
+
+
+def test_four_steps_are_two_a_restore_and_two_more(whole, tmp_path):
+    assert loop.train(run_of(tmp_path, 2), no_validation)
+    resumed = run_of(tmp_path, 4)
+    assert loop.train(resumed, no_validation)
+    chex.assert_trees_all_equal(final_state(resumed), final_state(whole))
+    losses = [(line["step"], line["loss"]) for line in lines(resumed)]
+    assert losses == [(line["step"], line["loss"]) for line in lines(whole)]
+    assert [step for step, _ in losses] == [1, 2, 3, 4]
+
+
+def test_a_failed_update_stops_the_run_and_is_not_saved(tmp_path):
+    assert loop.train(run_of(tmp_path, 2), no_validation)
+    good = final_state(run_of(tmp_path, 2))
+    broken = run_of(tmp_path, 6)
+    bad = broken.config.optimizer.copy_and_resolve_references()
+    bad.learning_rate = float("inf")
+    broken.method.optimizer = optimizers.create(bad)
+    with pytest.raises(FloatingPointError, match=r"step 3: player 'model': update_norm not finite"):
+        loop.train(broken, no_validation)
+    chex.assert_trees_all_equal(final_state(broken), good)
+    assert [line["step"] for line in lines(broken)] == [1, 2]
+
+
+def test_lines_after_the_restored_step_are_dropped(tmp_path):
+    run = run_of(tmp_path, 2)
+    assert loop.train(run, no_validation)
+    with (run.workdir / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "loss": 0.0}\n{"step": 4, "lo')
+    assert loop.train(run_of(tmp_path, 3), no_validation)
+    assert [line["step"] for line in lines(run)] == [1, 2, 3]
+    assert lines(run)[-1]["loss"] > 0
+
+
+def test_the_best_checkpoint_is_the_one_of_the_best_validation(tmp_path):
+    run = run_of(tmp_path, 4, evaluate_every_steps=1)
+    scores = {1: 3.0, 2: 1.0, 3: 2.0, 4: 4.0}
+    assert loop.train(run, lambda run, variables, step, writer: scores[step])
+    assert run.restore("best")[1] == 2
+    assert run.restore("latest")[1] == 4
+
+
+def test_a_run_ends_with_test_scores_and_pictures(tmp_path, capsys):
+    config = agave.get_config("smoke")
+    session.run(config, str(tmp_path), "train")
+    result = json.loads((tmp_path / "test.json").read_text())
+    nats = np.load(tmp_path / "test.npz")
+    assert result["num_images"] == 24 == len(nats["log_likelihood"])
+    np.testing.assert_allclose(nats["autoregressive"] - nats["kl"], nats["log_likelihood"], atol=1e-3)
+    np.testing.assert_allclose(result["kl"] + result["autoregressive"], result["bits_per_dim"])
+    bits = -nats["log_likelihood"].mean() / (64 * np.log(2))
+    np.testing.assert_allclose(result["bits_per_dim"], bits, rtol=1e-6)
+    assert f"{result['bits_per_dim']:.4f}" in capsys.readouterr().out
+    for folder in ("samples", "reconstructions"):
+        assert (tmp_path / folder / "step_00000002.png").stat().st_size > 100
+    # Again: nothing is trained, the same is reported.
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    session.run(config, str(tmp_path), "train")
+    assert f"{result['bits_per_dim']:.4f}" in capsys.readouterr().out
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_scores_do_not_depend_on_the_batch_size(whole):
+    config = whole.config.copy_and_resolve_references().unlock()
+    config.evaluate.batch_size = 8
+    other = open_run(config.lock(), whole.workdir)
+    result, same = report.evaluate(whole), report.evaluate(other)
+    np.testing.assert_allclose(same["bits_per_dim"], result["bits_per_dim"], rtol=1e-6)
