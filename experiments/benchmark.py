@@ -1,0 +1,165 @@
+"""Measures a config's train step and its data pipeline; prints a table and writes JSON.
+
+    python experiments/benchmark.py --config=configs/agave.py[:VARIANT] [--num_steps=50]
+
+Timings of a shared machine are noisy: compare ratios within one run.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from gm_jax import command_line
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
+_NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Train steps to time.", lower_bound=2)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if empty.")
+
+
+def timed(function: Any, *args: Any) -> tuple[Any, float]:
+    """Returns a function's result, computed, and the seconds that it took."""
+    import jax
+
+    start = time.perf_counter()
+    result = jax.block_until_ready(function(*args))
+    return result, time.perf_counter() - start
+
+
+def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, dict[str, float]]:
+    """Compiles the train step without and with a filled compilation cache.
+
+    Returns:
+      The compiled step, and {cold, warm} in seconds, tracing included.
+    """
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        for name in ("cold", "warm"):
+            compilation_cache.reset_cache()
+            jax.clear_caches()
+            step = run.parallel.train_step(run.method.train_step)
+            start = time.perf_counter()
+            compiled = step.lower(state, batch, run.key).compile()
+            seconds[name] = time.perf_counter() - start
+    return compiled, seconds
+
+
+def step_seconds(step: Any, state: Any, batch: Any, key: Any, num_steps: int) -> float:
+    """Returns the median seconds of a compiled train step on one batch."""
+    seconds = []
+    for _ in range(num_steps):
+        (state, _), elapsed = timed(step, state, batch, key)
+        seconds.append(elapsed)
+    return sorted(seconds)[num_steps // 2]
+
+
+def pipeline_images_per_second(run: Any, num_batches: int = 2_000) -> float:
+    """Returns how fast batches come, on the devices, when nothing else is done."""
+    import jax
+
+    from gm_jax import data
+
+    batches = data.training_batches(
+        run.train_data,
+        batch_size=run.config.data.batch_size,
+        seed=run.config.seed,
+        flip=run.config.data.flip,
+        put=run.parallel.put_training_batch,
+    )
+    jax.block_until_ready(next(batches))
+    start = time.perf_counter()
+    for _ in range(num_batches):
+        batch = next(batches)
+    jax.block_until_ready(batch)
+    seconds = time.perf_counter() - start
+    batches.close()
+    return num_batches * run.config.data.batch_size / seconds
+
+
+def matmul_flops_per_second(dtype: str, size: int = 2048) -> float:
+    """Returns what the device achieves on one large matrix product: the yardstick of a step."""
+    import jax
+    import jax.numpy as jnp
+
+    product = jax.jit(jnp.matmul)
+    a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+    jax.block_until_ready(product(a, a))
+    seconds = min(timed(product, a, a)[1] for _ in range(5))
+    return 2 * size**3 / seconds
+
+
+def peak_memory_bytes() -> int:
+    """Returns the device's peak memory, or where it keeps no count this process's."""
+    import jax
+
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return statistics.get("peak_bytes_in_use", resident * (1 if sys.platform == "darwin" else 1024))
+
+
+def measure(config: Any, num_steps: int) -> dict[str, Any]:
+    """Measures a config on the devices at hand."""
+    import jax
+
+    from gm_jax import data
+    from gm_jax.training.run import open_run
+
+    with tempfile.TemporaryDirectory() as workdir:
+        run = open_run(config, workdir)
+        state, init_seconds = timed(run.initial_state)
+        host = next(
+            iter(data.training_batches(run.train_data, batch_size=config.data.batch_size, seed=0))
+        )
+        batch = run.parallel.put_training_batch(host)
+        step, compiles = compile_seconds(run, state, batch)
+        seconds = step_seconds(step, state, batch, run.key, num_steps)
+        pipeline = pipeline_images_per_second(run)
+    # The compiler counts what one device does.
+    flops = step.cost_analysis()["flops"] * run.parallel.num_devices
+    dtype = config.model.matmul_dtype
+    yardstick = matmul_flops_per_second(dtype) * run.parallel.num_devices
+    return {
+        "config": f"{config.method}:{config.variant}",
+        "device": f"{run.parallel.num_devices} × {jax.devices()[0].device_kind}",
+        "parallel": config.train.parallel,
+        "matmul_dtype": dtype,
+        "batch_size": config.data.batch_size,
+        "initialisation_seconds": init_seconds,
+        "compile_cold_seconds": compiles["cold"],
+        "compile_warm_seconds": compiles["warm"],
+        "step_milliseconds": 1e3 * seconds,
+        "images_per_second": config.data.batch_size / seconds,
+        "gflop_per_step": flops / 1e9,
+        "gflop_per_second": flops / seconds / 1e9,
+        "share_of_matrix_product_speed": flops / seconds / yardstick,
+        "pipeline_images_per_second": pipeline,
+        "pipeline_over_step": pipeline * seconds / config.data.batch_size,
+        "peak_memory_megabytes": peak_memory_bytes() / 1e6,
+    }
+
+
+def main(_: list[str]) -> None:
+    """Prints the measurements."""
+    with command_line.refusals():
+        result = measure(_CONFIG.value, _NUM_STEPS.value)
+    for name, value in result.items():
+        print(f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |")
+    print(json.dumps(result))
+    if _OUTPUT.value:
+        with open(_OUTPUT.value, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=2)
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    command_line.run(main)
