@@ -1,6 +1,6 @@
 """Trains, evaluates or samples the model that a config describes; the README shows how."""
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
 from gm_jax import command_line
@@ -12,6 +12,19 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several run.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one is.")
+_BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
+    flags.DEFINE_list("metrics", None, "bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."),
+    flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
+    flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),
+    flags.DEFINE_string("features", None, "inception, classifier:WORKDIR or pixels."),
+    flags.DEFINE_string("features_weights", None, "File of Inception's weights."),
+    flags.DEFINE_string("resize", None, "Before Inception: tf1 (as in papers) or clean."),
+    flags.DEFINE_string("reference", None, "Source of the real images, if not the config's."),
+    flags.DEFINE_string("reference_split", None, "Its split, if not the config's test split."),
+    flags.DEFINE_integer("num_importance_samples", None, "k of iwae, 150 by default."),
+    flags.DEFINE_integer("training_steps", None, "Of the networks of critic, gan_train_test."),
+    flags.DEFINE_integer("seed", None, "Of samples, subsets and metrics; not of the run."),
+)
 
 
 def main(_: list[str]) -> None:
@@ -31,7 +44,8 @@ def main(_: list[str]) -> None:
                 deterministic=config.train.deterministic,
             )
         workdir = _WORKDIR.value or command_line.default_workdir(config_file, config)
-        session.run(config, workdir, _MODE.value)
+        battery = {flag.name: flag.value for flag in _BATTERY if flag.value is not None}
+        session.run(config, workdir, _MODE.value, battery)
 
 
 if __name__ == "__main__":

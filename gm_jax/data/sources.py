@@ -65,6 +65,11 @@ def _open(name: str) -> Reader:
     raise ValueError(f"unknown data.source {name!r}{hint}; the sources are {', '.join(SOURCES)}")
 
 
+def split_names(name: str) -> list[str]:
+    """Returns the splits of a source, without decoding any image."""
+    return list(_open(name).split_sizes)
+
+
 def _cached(
     reader: Reader, recipe: dict, examples: Iterator[Example], count: int, cache_dir: str
 ) -> cache.Arrays:

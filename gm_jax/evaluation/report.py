@@ -23,9 +23,7 @@ from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_atomically
 
 
-def validate(
-    run: Run, variables: dict[str, Any], step: int, writer: MetricWriter
-) -> float | None:
+def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float | None:
     """Scores validation, and draws samples and reconstructions into the work directory.
 
     Returns:

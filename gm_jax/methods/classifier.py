@@ -4,7 +4,7 @@ It generates nothing. It is trained by the ordinary loop so that its features an
 probabilities can stand where Inception's do not fit: IS-C and FD-C, never IS and FID.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ class Classifier:
       num_classes: of the source, which must have labels.
     """
 
-    players = {NAME: (NAME,)}
+    players: ClassVar = {NAME: (NAME,)}
     # The best checkpoint is the one with the lowest of this term of `score` on validation.
     validation_score = "error"
 
@@ -52,7 +52,7 @@ class Classifier:
         self.num_classes = num_classes
         options = config.optimizer
         rate = optax.piecewise_constant_schedule(
-            options.learning_rate, {step: options.decay_factor for step in options.decay_steps}
+            options.learning_rate, dict.fromkeys(options.decay_steps, options.decay_factor)
         )
         self.optimizer = optax.flatten(optax.sgd(rate, options.momentum))
 

@@ -1,0 +1,275 @@
+"""What the metrics of an evaluation share: samples, reference images, their features."""
+
+import functools
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from gm_jax import data
+from gm_jax.data import cache
+from gm_jax.evaluation.feature_networks import (
+    FeatureNetwork,
+    hash_of_variables,
+    open_network,
+    read_features,
+    write_features,
+)
+from gm_jax.evaluation.frechet_distance import feature_statistics
+from gm_jax.evaluation.pictures import sample_batches
+from gm_jax.evaluation.request import Request
+from gm_jax.images import spread
+from gm_jax.training.run import Run
+
+
+class Context:
+    """Made as it is needed, once, and named by everything that it depends on.
+
+    As a context manager it removes the features of samples at its end; those of the reference
+    stay in the cache of images.
+
+    Args:
+      run: of `open_run`; with `request.samples`, its data and devices alone are used.
+      request: what is asked for.
+    """
+
+    def __init__(self, run: Run, request: Request):
+        self.run, self.request = run, request
+        self._scratch = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    @functools.cached_property
+    def model(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Variables of the best checkpoint, and which they are: method, step, hash."""
+        if self.request.samples is not None:
+            raise ValueError(
+                f"it judges a model, and --samples={self.request.samples} gives images alone"
+            )
+        variables, step = self.run.restore("best")
+        identity = {"method": self.run.config.method, "step": step}
+        return variables, {**identity, "sha256": hash_of_variables(variables)}
+
+    @functools.cached_property
+    def reference(self) -> data.ImageDataset:
+        """The real images."""
+        config, request = self.run.config.data, self.request
+        dataset = data.load(
+            request.reference or config.source,
+            request.reference_split or config.test_split,
+            resize=config.resize,
+            crop=config.crop,
+            cache_dir=config.cache_dir,
+        )
+        return self._check_shape(dataset, "reference")
+
+    @functools.cached_property
+    def test(self) -> data.ImageDataset:
+        """The test split of the config: what likelihoods are of, whatever the reference."""
+        return self.run.dataset("test")
+
+    @functools.cached_property
+    def validation(self) -> data.ImageDataset:
+        """The validation split of the config."""
+        return self.run.dataset("validation")
+
+    @property
+    def train(self) -> data.ImageDataset:
+        """The training split of the config."""
+        return self.run.train_data
+
+    @functools.cached_property
+    def network(self) -> FeatureNetwork:
+        """The feature network."""
+        request = self.request
+        if isinstance(request.features, FeatureNetwork):
+            return request.features
+        return open_network(request.features, self.run, request.features_weights, request.resize)
+
+    @functools.cached_property
+    def samples(self) -> data.ImageDataset:
+        """The images to judge: the run's, or those given."""
+        if self.request.samples is not None:
+            return self._given_samples
+        folder = self._cached(self.identity("samples"), "samples", self._draw)
+        images, labels = cache.open_images(folder)
+        source = self.run.train_data
+        return data.ImageDataset(
+            images, labels, source.levels, source.num_classes, "samples", "samples"
+        )
+
+    @functools.cached_property
+    def sample_images(self) -> np.ndarray:
+        """The samples, uint8 [n, H, W, C] in 0..255."""
+        return spread(np.asarray(self.samples.images), self.samples.levels)
+
+    @functools.cached_property
+    def sample_features(self) -> dict[str, np.ndarray]:
+        """`features` and maybe `logits` of the samples, memory-mapped [n, d]."""
+        self._scratch = tempfile.TemporaryDirectory(prefix="gm_jax-features-")
+        folder = Path(self._scratch.name)
+        write_features(self.run, self.network, self.samples, folder)
+        return read_features(folder)
+
+    @functools.cached_property
+    def reference_features(self) -> dict[str, np.ndarray]:
+        """`features` and maybe `logits` of the reference, memory-mapped [N, d]."""
+        return read_features(self._reference_folder)
+
+    @functools.cached_property
+    def reference_statistics(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Mean [d] and covariance [d, d] of the reference's features, and n."""
+        with np.load(self._reference_folder / "statistics.npz") as stored:
+            return stored["mu"], stored["sigma"], int(stored["n"])
+
+    def identity(self, part: str) -> Any:
+        """Everything that names one part of an evaluation, JSON-able.
+
+        Args:
+          part: 'model', 'samples', 'features', a set of real images ('reference', 'train',
+            'validation', 'test'), or a field of the request.
+        """
+        if part == "model":
+            return self.model[1]
+        if part == "features":
+            return self.network.identity
+        if part in ("reference", "train", "validation", "test"):
+            return _name_of(getattr(self, part))
+        if part != "samples":
+            return getattr(self.request, part)
+        if self.request.samples is not None:
+            return {**_name_of(self._given_samples), "seed": self.request.seed}
+        num_samples = self.request.num_samples
+        config = self.run.config
+        return {
+            "model": self.model[1],
+            "num_images": config.sample.num_images if num_samples is None else num_samples,
+            "temperature": config.sample.temperature,
+            "run_seed": config.seed,
+            "seed": self.request.seed,
+        }
+
+    @functools.cached_property
+    def _given_samples(self) -> data.ImageDataset:
+        name, config = self.request.samples, self.run.config.data
+        splits = data.split_names(name)
+        if len(splits) > 1:
+            raise ValueError(
+                f"--samples={name} holds the splits {', '.join(splits)}: give a folder of images "
+                "alone, of one split, or an npz without splits"
+            )
+        dataset = data.load(name, splits[0], cache_dir=config.cache_dir)
+        self._check_shape(dataset, "given")
+        count, wanted = len(dataset), self.request.num_samples
+        if wanted is None:
+            return dataset
+        if wanted > count:
+            raise ValueError(f"--num_samples={wanted} of {name}, which holds {count} images")
+        rows = subset(count, wanted, self.request.seed)
+        labels = None if dataset.labels is None else dataset.labels[rows]
+        images = np.asarray(dataset.images)[rows]
+        return data.ImageDataset(
+            images, labels, dataset.levels, dataset.num_classes, name, dataset.split
+        )
+
+    @property
+    def _reference_folder(self) -> Path:
+        dataset, network = self.reference, self.network
+
+        def write(folder: Path) -> None:
+            write_features(self.run, network, dataset, folder)
+            mean, covariance = feature_statistics(read_features(folder)["features"])
+            identity = repr(network.identity)
+            np.savez(
+                folder / "statistics.npz", mu=mean, sigma=covariance, n=len(dataset), id=identity
+            )
+
+        recipe = {"reference": self.identity("reference"), "features": network.identity}
+        return self._cached(recipe, f"features-{dataset.name}", write)
+
+    def _draw(self, folder: Path) -> None:
+        """Writes images.npy and, where the method takes labels, labels.npy."""
+        method, request = self.run.method, self.request
+        if not hasattr(method, "sample"):
+            raise ValueError(f"the method '{self.run.config.method}' draws no samples")
+        num_images = self.identity("samples")["num_images"]
+        # Methods without classes refuse labels.
+        conditional = getattr(method, "class_conditional", False)
+        num_classes = self.run.train_data.num_classes if conditional else None
+        key = jax.random.fold_in(jax.random.fold_in(self.run.key, 2), request.seed)
+        shape = (num_images, *self.run.train_data.image_shape)
+        images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+        batches = sample_batches(self.run, self.model[0], num_images, key, num_classes)
+        start = 0
+        with tqdm(total=num_images, desc="samples", leave=False, disable=None) as bar:
+            for drawn in batches:
+                size = len(drawn["image"])
+                images[start : start + size] = drawn["image"]
+                start += size
+                bar.update(size)
+        images.flush()
+        if num_classes is not None:
+            np.save(folder / "labels.npy", np.arange(num_images, dtype=np.int32) % num_classes)
+
+    def _cached(self, recipe: dict, name: str, write: Callable[[Path], None]) -> Path:
+        """Returns the folder of the image cache that `write` fills, written where it is missing.
+
+        All processes of a run write if any must: they compute together.
+        """
+        recipe = {**recipe, "source": name, "split": ""}
+        cache_dir = self.run.config.data.cache_dir
+        found = cache.folder_of(cache_dir, recipe)
+        if np.all(self.run.parallel.to_host(np.array([found.is_dir()]))):
+            return found
+        found.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=found.parent, prefix=f"{found.name}.writing-"
+        ) as temporary:
+            write(Path(temporary))
+
+            def move(folder: Path) -> dict:
+                for file in Path(temporary).iterdir():
+                    shutil.move(file, folder)
+                return {}
+
+            return cache.find_or_write(cache_dir, recipe, {}, move)
+
+    def _check_shape(self, dataset: data.ImageDataset, what: str) -> data.ImageDataset:
+        expected = self.run.train_data.image_shape
+        if dataset.image_shape != expected:
+            raise ValueError(
+                f"{what} images have shape {dataset.image_shape}, the config's data {expected}; "
+                "compare images of one shape (data.resize)"
+            )
+        return dataset
+
+
+def subset(count: int, wanted: int, seed: int) -> np.ndarray:
+    """Rows of a random subset, ascending; the same for the same numbers and seed."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
+
+
+def _name_of(dataset: data.ImageDataset) -> dict[str, Any]:
+    """Source, split, number and hash of images (the hash also sees the labels)."""
+    digest = hashlib.sha256(str((dataset.levels, dataset.images.shape)).encode())
+    for start in range(0, len(dataset), 4096):
+        digest.update(np.ascontiguousarray(dataset.images[start : start + 4096]))
+    if dataset.labels is not None:
+        digest.update(np.ascontiguousarray(dataset.labels))
+    return {
+        "source": dataset.name,
+        "split": dataset.split,
+        "num_images": len(dataset),
+        "sha256": digest.hexdigest()[:16],
+    }

@@ -1,0 +1,212 @@
+"""What judges images: Inception, an in-domain classifier, raw pixels, or any function.
+
+A network says who it is (name, hash of its weights, resize), and metrics made from any but the
+published Inception are called by other names: `is_c` and `fd_c` of a classifier, never IS and FID.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from gm_jax import data, distributions, methods
+from gm_jax.evaluation.inception_v3 import InceptionV3
+from gm_jax.evaluation.inception_weights import load_inception_weights
+from gm_jax.evaluation.resize import resize
+from gm_jax.images import spread
+from gm_jax.training import workdir as workdirs
+from gm_jax.training.run import Run, load_split
+
+NETWORKS = ("inception", "classifier:WORKDIR", "pixels")
+# Covariances of more dimensions than this take gigabytes and minutes.
+_MOST_PIXELS = 4096
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A feature network on the devices of a run.
+
+    Attributes:
+      suffix: what it adds to the names of metrics; '' for the published Inception alone.
+      identity: JSON-able; everything that the features depend on besides the images.
+      extract: this process's share of a batch, uint8 [B, H, W, C] in 0..255 -> float32 arrays
+        {'features': [B, d]} and, where it classifies, {'logits': [B, classes]}, of the whole batch.
+    """
+
+    suffix: str
+    identity: dict[str, Any]
+    extract: Callable[[np.ndarray], dict[str, np.ndarray]]
+
+    def metric_name(self, metric: str) -> str:
+        """Names a metric ('is', 'fid' or 'prd') after the network: 'fid', 'fd_c', 'fd_pixels'."""
+        if not self.suffix:
+            return metric
+        return f"{'fd' if metric == 'fid' else metric}_{self.suffix}"
+
+
+def open_network(name: str, run: Run, weights: str | None, resize_method: str) -> FeatureNetwork:
+    """Opens a feature network by its name.
+
+    Args:
+      name: one of NETWORKS.
+      run: whose devices it runs on, and whose images it sees.
+      weights: file of Inception's weights; None takes it from the environment variable.
+      resize_method: of Inception, 'tf1' or 'clean'.
+
+    Raises:
+      ValueError: an unknown name, or a network that does not fit the images.
+      FileNotFoundError: no weights, or no such classifier.
+    """
+    kind, _, argument = name.partition(":")
+    if kind == "inception" and not argument:
+        return _inception(run, weights, resize_method)
+    if kind == "classifier" and argument:
+        return _classifier(run, argument)
+    if name == "pixels":
+        return _pixels(run)
+    raise ValueError(f"unknown features {name!r}; choose among {', '.join(NETWORKS)}")
+
+
+def any_callable(function: Callable[[np.ndarray], Any], name: str, run: Run) -> FeatureNetwork:
+    """Makes a feature network of a function: uint8 [B, H, W, C] in 0..255 -> features [B, d].
+
+    Args:
+      function: called with NumPy arrays, one batch (in a run of several processes, this process's
+        share of it) at a time.
+      name: of metrics and results, for example 'vgg16_pool5'; nothing checks that it is honest.
+      run: whose images it sees.
+    """
+
+    def extract(images: np.ndarray) -> dict[str, np.ndarray]:
+        return run.parallel.to_host({"features": np.asarray(function(images), np.float32)})
+
+    return FeatureNetwork(name, {"name": name}, extract)
+
+
+def write_features(
+    run: Run, network: FeatureNetwork, dataset: data.ImageDataset, folder: Path
+) -> None:
+    """Writes features.npy and, where there are any, logits.npy: float32 [N, d] in any memory.
+
+    Args:
+      run: its `evaluate.batch_size` images are seen at once, on all devices.
+      network: the feature network.
+      dataset: the images, spread over 0..255 here.
+      folder: where to.
+    """
+    batches = data.evaluation_batches(
+        dataset,
+        batch_size=run.config.evaluate.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    count, start, files = len(dataset), 0, {}
+    total = -(-count // run.config.evaluate.batch_size)
+    for batch in tqdm(batches, "features", total, leave=False, unit=" batches", disable=None):
+        outputs = network.extract(spread(batch["image"], dataset.levels))
+        for name, array in outputs.items():
+            if name not in files:
+                shape = (count, array.shape[1])
+                files[name] = np.lib.format.open_memmap(
+                    folder / f"{name}.npy", "w+", np.float32, shape
+                )
+            rows = array[: count - start]  # the last batch is padded at its end
+            files[name][start : start + len(rows)] = rows
+        start += len(outputs["features"])
+    for file in files.values():
+        file.flush()
+
+
+def read_features(folder: Path) -> dict[str, np.ndarray]:
+    """Memory-maps what `write_features` wrote: `features`, and maybe `logits`."""
+    names = ("features", "logits")
+    files = {name: folder / f"{name}.npy" for name in names}
+    return {name: np.load(file, "r") for name, file in files.items() if file.exists()}
+
+
+def hash_of_variables(variables: Any) -> str:
+    """SHA-256 of the names and values of a tree of arrays, its first 16 hex digits."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(jax.device_get(variables))[0]:
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _on_devices(run: Run, function: Callable[..., dict], variables: Any) -> Callable:
+    """Compiles `function(variables, images)` for the devices of a run, variables placed once."""
+    mapped = run.parallel.per_example(lambda variables, batch, _: function(variables, **batch))
+    placed = jax.device_put(variables, run.parallel.replicated)
+    return lambda images: mapped(placed, {"images": images}, run.key)
+
+
+def _inception(run: Run, path: str | None, resize_method: str) -> FeatureNetwork:
+    weights = load_inception_weights(path)
+
+    def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+        if images.shape[-1] == 1:
+            images = jnp.repeat(images, 3, axis=-1)
+        return InceptionV3().apply(variables, resize(images, resize_method))._asdict()
+
+    identity = {"name": "inception", "sha256": weights.sha256, "resize": resize_method}
+    suffix = "" if weights.is_canonical else "unpublished_inception"
+    return FeatureNetwork(suffix, identity, _on_devices(run, apply, weights.variables))
+
+
+def _classifier(run: Run, workdir: str) -> FeatureNetwork:
+    folder = workdirs.absolute(workdir)
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(
+            f"no classifier in {folder} (there is no config.json): train one with "
+            "--config=configs/classifier.py --workdir=WORKDIR"
+        )
+    config = ConfigDict(json.loads((folder / "config.json").read_text()))
+    if config.method != "classifier":
+        raise ValueError(f"{folder} holds a run of the method '{config.method}', no classifier")
+    train_data = load_split(config.data, "train")
+    shape, levels = train_data.image_shape, train_data.levels
+    if shape != run.train_data.image_shape:
+        raise ValueError(
+            f"the classifier of {folder} judges images of shape {shape}, but these have "
+            f"{run.train_data.image_shape}; train one on them, with the same data.resize"
+        )
+    method = methods.create(config, shape, levels, train_data.num_classes)
+    trained = Run(config, folder, method, train_data, run.parallel, run.key)
+    variables, step = trained.restore("best")
+
+    def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+        # Back to the levels it was trained on: exact for images that were spread from them.
+        images = distributions.quantize(distributions.scale_to_unit(images, 256), levels)
+        return method.features(variables, images)._asdict()
+
+    variables = jax.device_get(variables)
+    identity = {
+        "name": f"classifier:{folder.name}",
+        "source": config.data.source,
+        "step": step,
+        "sha256": hash_of_variables(variables),
+    }
+    return FeatureNetwork("c", identity, _on_devices(run, apply, variables))
+
+
+def _pixels(run: Run) -> FeatureNetwork:
+    size = int(np.prod(run.train_data.image_shape))
+    if size > _MOST_PIXELS:
+        raise ValueError(
+            f"images of {run.train_data.image_shape} have {size} pixel features, more than "
+            f"{_MOST_PIXELS}: choose inception or a classifier"
+        )
+
+    def extract(images: np.ndarray) -> dict[str, np.ndarray]:
+        features = images.reshape(len(images), -1).astype(np.float32) / 255
+        return run.parallel.to_host({"features": features})
+
+    return FeatureNetwork("pixels", {"name": "pixels", "scale": "0..1"}, extract)

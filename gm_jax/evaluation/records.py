@@ -1,0 +1,86 @@
+"""Results of an evaluation in the work directory: written as they come, found again by identity."""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from gm_jax.training.workdir import write_atomically
+
+FILE_NAME = "evaluation.json"
+_FOLDER = "evaluation"
+
+
+class Records:
+    """`<workdir>/evaluation.json`: {"results": [{metric, identity, values, ...}, ...]}.
+
+    A result is of a metric under an identity: all that its numbers depend on. Results of other
+    steps, samples, features or references stand beside each other; the latest comes last.
+
+    Args:
+      workdir: of the run.
+      writes: False (the other processes of a run) only reads.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+
+    def __init__(self, workdir: epath.PathLike, *, writes: bool = True):
+        self._workdir, self._writes = epath.Path(workdir), writes
+        self._results = read_results(self._workdir)
+
+    def find(self, metric: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+        """The result of a metric under exactly this identity, or None."""
+        identity = json.loads(json.dumps(identity))  # tuples become lists, as in the file
+        for result in self._results:
+            if (result["metric"], result["identity"]) == (metric, identity):
+                return result
+        return None
+
+    def add(
+        self, result: dict[str, Any], arrays: dict[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
+        """Writes a result down, its arrays (curves, values by image) in an npz beside it.
+
+        Args:
+          result: `metric`, `identity`, `values`, JSON-able.
+          arrays: {name: array}.
+
+        Returns:
+          The result, with the path of the arrays (relative to the work directory).
+        """
+        if arrays:
+            text = json.dumps(result["identity"], sort_keys=True)
+            digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+            result = {**result, "arrays": f"{_FOLDER}/{result['metric']}-{digest}.npz"}
+        result = json.loads(json.dumps(result, allow_nan=False))
+        old = self.find(result["metric"], result["identity"])
+        self._results = [other for other in self._results if other is not old] + [result]
+        if self._writes:
+            self._workdir.mkdir(parents=True, exist_ok=True)
+            if arrays:
+                (self._workdir / _FOLDER).mkdir(parents=True, exist_ok=True)
+                with (self._workdir / result["arrays"]).open("wb") as file:
+                    np.savez_compressed(file, **arrays)
+            text = json.dumps({"results": self._results}, indent=1) + "\n"
+            write_atomically(self._workdir / FILE_NAME, text)
+        return result
+
+
+def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """The results in a work directory, the latest last; [] where none were written.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path = epath.Path(workdir) / FILE_NAME
+    if not path.exists():
+        return []
+    try:
+        return json.loads(path.read_text())["results"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({type(error).__name__}: {error}): move it away and evaluate again"
+        ) from None

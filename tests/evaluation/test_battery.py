@@ -1,0 +1,274 @@
+"""The battery on runs, on a method whose numbers are known: its weights are log-normal."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import agave
+from gm_jax import distributions, methods, session
+from gm_jax import state as train_state
+from gm_jax.evaluation import battery, feature_networks
+from gm_jax.evaluation.context import Context
+from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
+from gm_jax.evaluation.inception_weights import InceptionWeights
+from gm_jax.evaluation.records import read_results
+from gm_jax.evaluation.request import Request
+from gm_jax.images import save_png, spread
+from gm_jax.nn import per_example
+from gm_jax.training.run import open_run
+
+SIGMA = 0.5
+
+
+class Toy:
+    """p(x|z)p(z)/q(z|x) = exp(σε − σ²/2): its mean over ε is 1, so that log p(x) = 0 exactly."""
+
+    likelihood_is_exact = False
+    class_conditional = True
+
+    def __init__(self, config, image_shape, levels, num_classes):
+        self.shape, self.levels = image_shape, levels
+
+    def init(self, rng, batch):
+        return train_state.create({"toy": {"shift": jnp.zeros(())}}, {}, ema=False)
+
+    def train_step(self, state, batch, rng, axis_name=None):
+        return train_state.advance(state, 0.0), {"loss": jnp.zeros(())}
+
+    def log_likelihood(self, variables, batch, rng):
+        noise = per_example.normal(rng, batch["index"], ())
+        return {"log_likelihood": SIGMA * noise - SIGMA**2 / 2}
+
+    def sample(self, variables, rng, num_images, labels=None, temperature=1.0, index=None):
+        noise = 0.3 * per_example.normal(rng, index, self.shape)
+        labels = index % 10 if labels is None else labels
+        x = noise + (labels[:, None, None, None] / 5 - 1) + variables["toy"]["params"]["shift"]
+        return {"image": distributions.quantize(x, self.levels)}
+
+
+def toy_config(cache, **changes):
+    config = agave.get_config("smoke").unlock()
+    config.method, config.data.cache_dir = "toy", str(cache)
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config.lock()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Work directory of a trained toy."""
+    folder = tmp_path_factory.mktemp("toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(methods.METHODS, "toy", Toy)
+        session.run(toy_config(folder / "cache"), str(folder / "run"), "train")
+        yield folder / "run"
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """The trained toy, with an empty cache of its own."""
+    (trained / "evaluation.json").unlink(missing_ok=True)
+    return open_run(toy_config(tmp_path), trained)
+
+
+@pytest.fixture
+def network(run):
+    """The mean and the spread of every image, and three logits."""
+    return any_callable(lambda images: images.reshape(len(images), -1)[:, :3], "corner", run)
+
+
+def results(run, metrics, **request):
+    request = Request(tuple(metrics), **{"num_samples": 24, **request})
+    missing = battery.evaluate(run, request)
+    return {result["metric"]: result for result in read_results(run.workdir)}, missing
+
+
+def test_importance_samples_close_the_gap_of_the_bound(run):
+    found, missing = results(run, ["bpd", "iwae"], num_importance_samples=300)
+    assert missing == {}
+    nats = np.load(run.workdir / found["iwae"]["arrays"])
+    assert (nats["log_likelihood"] >= nats["one_sample"]).all()
+    np.testing.assert_allclose(nats["one_sample"].mean(), -(SIGMA**2) / 2, atol=0.03)
+    np.testing.assert_allclose(nats["log_likelihood"], 0, atol=4 * SIGMA / np.sqrt(300))
+    bits = -nats["log_likelihood"].mean() / (64 * np.log(2))
+    np.testing.assert_allclose(found["iwae"]["values"]["iwae"], bits)
+    assert found["iwae"]["values"]["likelihood"] == "lower bound, 300 samples"
+
+
+def test_numbers_do_not_depend_on_batch_size_or_devices(trained, run, tmp_path):
+    metrics = ["bpd", "iwae", "fid", "prd"]
+    options = {"features": "pixels", "num_importance_samples": 3}
+    first, _ = results(run, metrics, **options)
+    changes = {"train__parallel": "jit", "evaluate__batch_size": 5, "sample__batch_size": 7}
+    config = toy_config(tmp_path / "other", **changes)
+    (run.workdir / "evaluation.json").unlink()
+    second, _ = results(open_run(config, trained), metrics, **options)
+    assert first.keys() == second.keys() == {"bpd", "iwae", "fd_pixels", "prd_pixels"}
+    for name, result in first.items():
+        assert result["identity"] == second[name]["identity"]
+        numbers = [
+            [value for value in found["values"].values() if not isinstance(value, str)]
+            for found in (result, second[name])
+        ]
+        np.testing.assert_allclose(*numbers, rtol=1e-5)
+
+
+def test_a_result_is_kept_until_what_names_it_changes(run, network, capsys):
+    first, _ = results(run, ["fid"], features=network)
+    again, _ = results(run, ["fid"], features=network)
+    assert again == first and "already in" in capsys.readouterr().err
+    results(run, ["fid"], features=network, seed=1)
+    results(run, ["fid"], features=network, reference_split="train[:30]")
+    stored = read_results(run.workdir)
+    assert [result["identity"]["seed"] for result in stored] == [0, 1, 0]
+    assert len({result["values"]["fd_corner"] for result in stored}) == 3
+
+
+def test_reference_features_are_computed_once(run, network):
+    seen = []
+
+    def extract(images):
+        seen.append(len(images))
+        return network.extract(images)
+
+    for name, new in (("a", True), ("a", False), ("b", True)):
+        counting = FeatureNetwork(name, {"name": name}, extract)
+        with Context(run, Request(("fid",), features=counting)) as context:
+            mean, covariance, count = context.reference_statistics
+            features = context.reference_features["features"]
+        np.testing.assert_allclose(mean, features.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(covariance, np.cov(features.T), rtol=1e-4)
+        assert count == 24 and bool(seen) == new
+        seen.clear()
+
+
+def test_a_missing_metric_says_why_and_the_others_go_on(trained, run, capsys, monkeypatch):
+    monkeypatch.delenv("GM_JAX_INCEPTION_WEIGHTS", raising=False)
+    flags = {"metrics": ["diversity", "fid", "bpd"], "num_samples": 24}
+    with pytest.raises(SystemExit) as end:
+        session.run(run.config, str(trained), "evaluate", flags)
+    assert end.value.code == 1
+    output = capsys.readouterr()
+    report = json.loads(output.out)
+    assert [result["metric"] for result in report["results"]] == ["bpd"]
+    assert "sides are at least 16" in report["missing"]["diversity"]
+    assert "GM_JAX_INCEPTION_WEIGHTS" in report["missing"]["fid"]
+    assert "fid: missing: " in output.err
+    _, missing = results(run, ["is"], features="pixels")
+    assert "'pixels' classify nothing" in missing["is"]
+
+
+def test_few_samples_are_warned_about(run, network):
+    found, _ = results(run, ["fid"], features="pixels")
+    assert found["fd_pixels"]["values"]["num_features"] == 64
+    assert "n = 24 images" in found["fd_pixels"]["warning"]
+    assert "warning" not in results(run, ["fid"], features=network)[0]["fd_corner"]
+
+
+def test_samples_of_a_conditional_method_carry_their_classes(run):
+    with Context(run, Request(("fid",), num_samples=24)) as context:
+        samples = context.samples
+        np.testing.assert_array_equal(samples.labels, np.arange(24) % 10)
+        brightness = context.sample_images.mean((1, 2, 3))
+    assert np.corrcoef(brightness, samples.labels)[0, 1] > 0.95
+
+
+def test_given_images_are_judged_without_a_run(run, tmp_path):
+    test = run.dataset("test")
+    np.savez(tmp_path / "real.npz", image=test.images, levels=17)
+    bare = open_run(run.config, tmp_path / "nothing_here")
+    options = {"features": "pixels", "samples": f"npz:{tmp_path / 'real.npz'}"}
+    found, missing = results(bare, ["fid", "bpd"], **options)
+    assert found["fd_pixels"]["values"]["fd_pixels"] < 1e-6
+    for number, image in enumerate(spread(test.images, 17)):
+        save_png(tmp_path / "pictures" / f"{number:02d}.png", image)
+    found, _ = results(bare, ["fid"], **options | {"samples": f"folder:{tmp_path / 'pictures'}"})
+    assert found["fd_pixels"]["values"]["fd_pixels"] < 1e-6
+    assert "gives images alone" in missing["bpd"]
+    _, missing = results(bare, ["prd"], **options, num_samples=10)
+    assert "10 samples cannot fill num_clusters = 20" in missing["prd"]
+
+
+def bad_samples(kind, folder):
+    """Writes samples that must be refused, and returns their name."""
+    folder.mkdir()
+    zeros = np.zeros((30, 8, 8), np.uint8)
+    if kind == "empty":
+        return f"folder:{folder}"
+    if kind == "mixed":
+        for side in (8, 9):
+            Image.fromarray(np.zeros((side, side), np.uint8)).save(folder / f"{side}.png")
+        return f"folder:{folder}"
+    arrays = {
+        "float": {"image": zeros / 1.0},
+        "range": {"image": zeros + 17, "levels": 17},
+        "splits": {"image": zeros, "split": np.arange(30) % 2},
+        "shape": {"image": zeros[:, :7]},
+        "few": {"image": zeros[:23]},
+    }
+    np.savez(folder / "samples.npz", **arrays[kind])
+    return f"npz:{folder / 'samples.npz'}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("empty", "holds no images"),
+        ("mixed", "8.png is 8 × 8, .*9.png is 9 × 9"),
+        ("float", "image is float64; store uint8"),
+        ("range", "pixel 17 is not one of the 17 levels"),
+        ("splits", "holds the splits train, test"),
+        ("shape", r"shape \(7, 8, 1\), the config's data \(8, 8, 1\)"),
+        ("few", "--num_samples=24 of .* holds 23 images"),
+    ],
+)
+def test_bad_samples_are_refused(run, tmp_path, kind, expected):
+    request = Request(("fid",), 24, bad_samples(kind, tmp_path / "bad"), "pixels")
+    with Context(run, request) as context, pytest.raises(ValueError, match=expected):
+        _ = context.samples
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"metrics": ["fdi"]}, "unknown metric 'fdi'; did you mean fid"),
+        ({"metrics": []}, "names no metric; choose among bpd, iwae"),
+        ({"metrics": ["fid"], "num_samples": 1}, "--num_samples=1: give 2 or more"),
+        ({"metrics": ["fid"], "resize": "bilinear"}, "--resize=bilinear: choose tf1"),
+        ({"num_samples": 10}, "--num_samples: only --mode=evaluate with --metrics=... takes"),
+    ],
+)
+def test_a_request_that_means_nothing_ends_with_status_2(tmp_path, capsys, fields, expected):
+    with pytest.raises(SystemExit) as end:
+        session.run(agave.get_config("smoke"), str(tmp_path), "evaluate", fields)
+    assert end.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_unknown_features_are_refused(run, tmp_path):
+    for name, expected in (
+        ("vgg", "unknown features 'vgg'; choose among inception, classifier:WORKDIR, pixels"),
+        (f"classifier:{tmp_path}", "no classifier in .* train one with --config=configs/cla"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=expected):
+            feature_networks.open_network(name, run, None, "tf1")
+
+
+def test_only_the_published_inception_scores_is_and_fid(run, monkeypatch):
+    for canonical, names in (
+        (True, ["is", "fid", "prd"]),
+        (False, [f"{name}_unpublished_inception" for name in ("is", "fd", "prd")]),
+    ):
+        weights = InceptionWeights({}, "a" * 64, canonical)
+        monkeypatch.setattr(feature_networks, "load_inception_weights", lambda path, w=weights: w)
+        network = feature_networks.open_network("inception", run, None, "clean")
+        assert [network.metric_name(name) for name in ("is", "fid", "prd")] == names
+        assert network.identity == {"name": "inception", "sha256": "a" * 64, "resize": "clean"}
+
+
+def test_the_hash_of_variables_sees_names_and_values():
+    trees = [{"a": np.zeros(2)}, {"b": np.zeros(2)}, {"a": np.ones(2)}, {"a": jnp.zeros(2)}]
+    hashes = [feature_networks.hash_of_variables(jax.tree.map(np.float32, t)) for t in trees]
+    assert hashes[0] == hashes[3] and len(set(hashes)) == 3
