@@ -6,7 +6,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | see README |
 | photos | 32×32 crops of scikit-image's photographs | see README |
-| cifar10 | CIFAR-10, the thesis's setting: λ = 12 | ≤ 2.92 bits/dim published (k = 150); not yet reproduced |
+| cifar10 | CIFAR-10, the thesis's setting: λ = 12 | not yet reproduced (published: ≤ 2.92) |
 | cifar10_small | CIFAR-10, one GPU, about an hour | not measured |
 | smoke | digits, two tiny steps, for tests | - |
 """
@@ -67,6 +67,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
             "stem_kernel_size": 5,
             "stem_stride": 2,
             "flow": True,
+            "residual_scale": 0.1,
             "init_scale": 0.1,
             "init_exponent": 1 / 3,
             "init_log_scale": 0.7,  # a scale of one level in 1 of the published [−½, ½] scaling

@@ -37,7 +37,6 @@ class Agave:
       num_classes: unused; AGAVE is trained without labels.
     """
 
-    players = {"model": NETWORKS}
     likelihood_is_exact = False
 
     def __init__(

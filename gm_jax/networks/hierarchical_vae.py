@@ -67,6 +67,7 @@ class InverseAutoregressiveFlow(nn.Module):
 
     features: int
     kernel_size: int
+    scale: float
     conv: Any
 
     @nn.compact
@@ -81,8 +82,8 @@ class InverseAutoregressiveFlow(nn.Module):
 
         hidden = nn.elu(masked(latents, self.features, False)(z) + context)
         hidden = nn.elu(masked(self.features, self.features, False)(hidden))
-        shift = 0.1 * masked(self.features, latents, True)(hidden)
-        log_scale = 0.1 * masked(self.features, latents, True)(hidden)
+        shift = self.scale * masked(self.features, latents, True)(hidden)
+        log_scale = self.scale * masked(self.features, latents, True)(hidden)
         return (z - shift) * jnp.exp(-log_scale), log_scale
 
 
@@ -94,6 +95,7 @@ class Block(nn.Module):
     kernel_size: int
     downsample: bool
     flow: bool
+    residual_scale: float
     conv: Any
 
     def setup(self) -> None:
@@ -105,7 +107,9 @@ class Block(nn.Module):
         self.down_in = self.conv(4 * latents + 2 * features, size)
         self.down_out = self.conv(features, size, strides, transpose=self.downsample)
         if self.flow:
-            self.posterior_flow = InverseAutoregressiveFlow(features, self.kernel_size, self.conv)
+            self.posterior_flow = InverseAutoregressiveFlow(
+                features, self.kernel_size, self.residual_scale, self.conv
+            )
 
     def up(self, h: Array) -> tuple[Array, Evidence]:
         """Maps [B, H, W, F] to its residual update and the block's evidence."""
@@ -113,7 +117,9 @@ class Block(nn.Module):
         statistics = self.up_in(nn.elu(h))
         mean, log_std, context, hidden = jnp.split(statistics, [z, 2 * z, 2 * z + f], -1)
         skip = h[:, ::2, ::2] if self.downsample else h
-        return skip + 0.1 * self.up_out(nn.elu(hidden)), Evidence(mean, log_std, context)
+        return skip + self.residual_scale * self.up_out(nn.elu(hidden)), Evidence(
+            mean, log_std, context
+        )
 
     def down(
         self, h: Array, noise: Array | None, evidence: Evidence | None, latents: Array | None
@@ -150,7 +156,7 @@ class Block(nn.Module):
                 )
         update = self.down_out(nn.elu(jnp.concatenate([latents, hidden], -1)))
         skip = jnp.repeat(jnp.repeat(h, 2, 1), 2, 2) if self.downsample else h
-        return skip + 0.1 * update, latents, kl
+        return skip + self.residual_scale * update, latents, kl
 
     def _posterior(self, noise, posterior, prior, context) -> tuple[Array, Array]:
         """z ~ q(z | x, z_above) and log q(z) − log p(z), summed over space (Eq. 9 of IAF)."""
@@ -175,6 +181,7 @@ class HierarchicalVAE(nn.Module):
       kernel_size: of the blocks' convolutions.
       stem_kernel_size: of the first and the last convolution, whose stride is `stem_stride`.
       flow: whether posteriors have an inverse autoregressive flow.
+      residual_scale: of what a block adds to its input, and of the flow's shift and log-scale.
       init_scale, init_exponent: of the data-dependent initialisation.
       levels: of a pixel; the network works on (v + ½)/levels − ½.
       num_log_scales: 1, or one a channel.
@@ -191,6 +198,7 @@ class HierarchicalVAE(nn.Module):
     stem_kernel_size: int
     stem_stride: int
     flow: bool
+    residual_scale: float
     init_scale: float
     init_exponent: float
     levels: int
@@ -215,6 +223,7 @@ class HierarchicalVAE(nn.Module):
                 self.kernel_size,
                 downsample=scale > 0 and block == 0,
                 flow=self.flow,
+                residual_scale=self.residual_scale,
                 conv=conv,
             )
             for scale in range(self.num_scales)

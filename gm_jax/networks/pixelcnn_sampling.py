@@ -33,7 +33,7 @@ def sample_by_fixed_point(
     levels: int,
     temperature: float = 1.0,
 ) -> Array:
-    """Returns the ancestral sample that the noise determines, by Jacobi iteration (Song et al., 2021).
+    """Returns the ancestral sample that the noise determines (Jacobi iteration; Song et al., 2021).
 
     With the noise fixed, every pixel is a function of those before it, and the image is the one
     fixed point of drawing all pixels at once. After n rounds the first n pixels are final, so it is

@@ -62,7 +62,9 @@ def test_every_network_moves_and_the_average_follows():
     expected = jax.tree.map(
         lambda old, new: decay * old + (1 - decay) * new, before.ema_params, after.params
     )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.ema_params, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.ema_params, expected
+    )
 
 
 def test_both_decoders_train_the_encoder():

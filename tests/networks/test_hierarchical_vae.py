@@ -22,7 +22,8 @@ def make(**overrides):
     settings = {
         "channels": 1, "num_scales": 2, "num_blocks": 1, "features": 8, "num_latents": 4,
         "kernel_size": 3, "stem_kernel_size": 3, "stem_stride": 2, "flow": True, "init_scale": 0.5,
-        "init_exponent": 1 / 3, "levels": 17, "num_log_scales": 1, "init_log_scale": 0.0,
+        "residual_scale": 0.1, "init_exponent": 1 / 3,
+        "levels": 17, "num_log_scales": 1, "init_log_scale": 0.0,
     }  # fmt: skip
     return HierarchicalVAE(**(settings | overrides))
 
@@ -30,7 +31,7 @@ def make(**overrides):
 @functools.cache
 def flow():
     conv = functools.partial(WeightNormConv, exponential_gain=True)
-    module = InverseAutoregressiveFlow(8, 3, conv)
+    module = InverseAutoregressiveFlow(8, 3, 0.1, conv)
     z = jax.random.normal(KEY, (1, 3, 3, 2))
     context = jax.random.normal(jax.random.key(1), (1, 3, 3, 8))
     _, variables = jax.jit(lambda: data_dependent_init(module, KEY, z, context))()
@@ -94,7 +95,7 @@ def test_without_flow_the_divergence_of_the_top_layer_is_its_monte_carlo_value()
 
 
 def test_with_flow_the_divergence_of_one_latent_is_its_integral():
-    """The flow of a single latent is affine: z' is Gaussian, whatever the flow calls its density."""
+    """The flow of one latent is affine: z' is Gaussian, whatever the flow calls its density."""
     net = make(flow=True, num_scales=1, num_latents=1, features=4, init_exponent=0.0)
     images = jax.random.uniform(KEY, (4, 2, 2, 1), minval=-1)
     variables = jax.jit(lambda: net.init(KEY, images, KEY, jnp.arange(4)))()

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gm_jax import distributions
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
-from gm_jax import distributions
 from gm_jax.nn.weight_norm import data_dependent_init, num_parameters
 
 LEVELS = 5

@@ -25,7 +25,9 @@ def test_the_gain_is_the_norm_of_the_kernel():
     _, variables = data_dependent_init(layer, jax.random.key(1), X)
     scaled = jax.tree.map(lambda leaf: leaf, variables)
     scaled["params"]["v"] = 7 * scaled["params"]["v"]
-    np.testing.assert_allclose(layer.apply(scaled, X), layer.apply(variables, X), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        layer.apply(scaled, X), layer.apply(variables, X), rtol=1e-4, atol=1e-5
+    )
     scaled["params"]["g"] = scaled["params"]["g"] + jnp.log(2.0)
     bias = variables["params"]["b"]
     doubled = 2 * (layer.apply(variables, X) - bias) + bias

@@ -88,7 +88,9 @@ def test_a_run_ends_with_test_scores_and_pictures(tmp_path, capsys):
     result = json.loads((tmp_path / "test.json").read_text())
     nats = np.load(tmp_path / "test.npz")
     assert result["num_images"] == 24 == len(nats["log_likelihood"])
-    np.testing.assert_allclose(nats["autoregressive"] - nats["kl"], nats["log_likelihood"], atol=1e-3)
+    np.testing.assert_allclose(
+        nats["autoregressive"] - nats["kl"], nats["log_likelihood"], atol=1e-3
+    )
     np.testing.assert_allclose(result["kl"] + result["autoregressive"], result["bits_per_dim"])
     bits = -nats["log_likelihood"].mean() / (64 * np.log(2))
     np.testing.assert_allclose(result["bits_per_dim"], bits, rtol=1e-6)

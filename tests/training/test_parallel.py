@@ -64,7 +64,7 @@ def test_per_example_functions_return_the_whole_batch():
 
 
 def test_what_devices_cannot_share_is_refused():
-    with pytest.raises(ValueError, match="'ddp'.*jit, pmap, shard_map"):
+    with pytest.raises(ValueError, match=r"'ddp'.*jit, pmap, shard_map"):
         Parallel("ddp")
     with pytest.raises(ValueError, match=r"data.batch_size = 12.*8 devices.*multiple of 8"):
         Parallel("shard_map").check_batch_size("data.batch_size", 12)

@@ -139,7 +139,9 @@ def test_two_processes_train_as_one(whole, tmp_path):
     state, step = final(tmp_path)
     assert step == STEPS
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state.params, whole.params
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        state.params,
+        whole.params,
     )
     assert json.loads((tmp_path / "test.json").read_text())["num_images"] == 24
 
