@@ -42,7 +42,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
         "parallel": "shard_map",  # all devices; or pmap; or jit: one device
         "deterministic": False,  # on GPU: bitwise the same run again, and slower
     }
-    config.evaluate = {"batch_size": 128, "num_reconstructions": 16}
+    config.evaluate = {"batch_size": 128, "num_reconstructions": 16, "reconstruction_draws": 3}
     config.sample = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
     config.optimizer = {  # thesis 3.4.1: Adamax, 0.002, no decay
         "name": "adamax",
@@ -70,7 +70,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
             "residual_scale": 0.1,
             "init_scale": 0.1,
             "init_exponent": 1 / 3,
-            "init_log_scale": 0.7,  # a scale of one level in 1 of the published [−½, ½] scaling
+            "init_log_scale": 0.697,  # ln(512/255): log-scale 0 in the published scaling to [−½, ½]
         },
         "condition": {"features": 160},  # thesis: not said
         "pixelcnn": {
@@ -184,6 +184,7 @@ def smoke() -> dict:
         "sample": {"num_images": 8, "batch_size": 8},
         "model": {
             "kl_weight": 2.0,
+            "free_bits": 0.6,  # between the divergences of its latents
             "vae": {"num_blocks": 1, "features": 8, "num_latents": 4},
             "condition": {"features": 8},
             "pixelcnn": {"num_scales": 2, "num_blocks": 1, "features": 8, "num_mixtures": 2},

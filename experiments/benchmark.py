@@ -49,7 +49,7 @@ def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, dict[str, fl
             jax.clear_caches()
             step = run.parallel.train_step(run.method.train_step)
             start = time.perf_counter()
-            compiled = step.lower(state, batch, run.key).compile()
+            compiled = step.lower(state, batch, run.keys["train"]).compile()
             seconds[name] = time.perf_counter() - start
     return compiled, seconds
 
@@ -122,7 +122,7 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         )
         batch = run.parallel.put_training_batch(host)
         step, compiles = compile_seconds(run, state, batch)
-        seconds = step_seconds(step, state, batch, run.key, num_steps)
+        seconds = step_seconds(step, state, batch, run.keys["train"], num_steps)
         pipeline = pipeline_images_per_second(run)
     # The compiler counts what one device does.
     flops = step.cost_analysis()["flops"] * run.parallel.num_devices

@@ -53,8 +53,8 @@ def refusals() -> Iterator[None]:
     """Turns a refusal raised inside into one line on stderr and exit status 2.
 
     For the part of a run that judges what the user asked for (config, work directory, data). A
-    refusal is a `ValueError` raised by gm_jax itself; others pass through with their tracebacks.
-    `--verbosity=1` shows the traceback of a refusal, too.
+    refusal is a `ValueError` that a `raise` of gm_jax itself raised; others are bugs, and pass
+    through with their tracebacks. `--verbosity=1` shows the traceback of a refusal, too.
     """
     try:
         yield
@@ -228,10 +228,11 @@ def _suggestion(name: str, candidates: Iterable[str], otherwise: Sequence[str]) 
 
 
 def _raised_in(error: BaseException, folders: Sequence[Path]) -> bool:
-    """Whether the innermost Python frame of an error lies in one of the folders."""
-    frames = traceback.extract_tb(error.__traceback__)
-    raised = Path(frames[-1].filename).resolve()
-    return any(raised.is_relative_to(folder) for folder in folders)
+    """Whether an error was raised by a `raise` statement of a file in one of the folders."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    raised = Path(innermost.filename).resolve()
+    on_purpose = (innermost.line or "").startswith("raise")
+    return on_purpose and any(raised.is_relative_to(folder) for folder in folders)
 
 
 def _refuse(message: str) -> NoReturn:

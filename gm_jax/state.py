@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 Array = jax.Array
 Tree = Any
@@ -116,7 +117,7 @@ def update_player(
 
 def mean_over_devices(tree: Tree, axis_name: str) -> Tree:
     """Returns the mean of every float32 leaf over the mapped axis, in one all-reduce."""
-    flat, unravel = jax.flatten_util.ravel_pytree(tree)
+    flat, unravel = ravel_pytree(tree)
     return unravel(jax.lax.pmean(flat, axis_name))
 
 

@@ -207,7 +207,7 @@ class Context:
         # Methods without classes refuse labels.
         conditional = getattr(method, "class_conditional", False)
         num_classes = self.run.train_data.num_classes if conditional else None
-        key = jax.random.fold_in(jax.random.fold_in(self.run.key, 2), request.seed)
+        key = jax.random.fold_in(self.run.keys["sample"], request.seed)
         shape = (num_images, *self.run.train_data.image_shape)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         batches = sample_batches(self.run, self.model[0], num_images, key, num_classes)

@@ -23,7 +23,7 @@ from gm_jax.evaluation.inception_weights import load_inception_weights
 from gm_jax.evaluation.resize import resize
 from gm_jax.images import spread
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.run import Run, load_split
+from gm_jax.training.run import SPLITS, Run, load_split
 
 NETWORKS = ("inception", "classifier:WORKDIR", "pixels")
 # Covariances of more dimensions than this take gigabytes and minutes.
@@ -145,7 +145,7 @@ def _on_devices(run: Run, function: Callable[..., dict], variables: Any) -> Call
     """Compiles `function(variables, images)` for the devices of a run, variables placed once."""
     mapped = run.parallel.per_example(lambda variables, batch, _: function(variables, **batch))
     placed = jax.device_put(variables, run.parallel.replicated)
-    return lambda images: mapped(placed, {"images": images}, run.key)
+    return lambda images: mapped(placed, {"images": images}, run.keys["evaluate"])
 
 
 def _inception(run: Run, path: str | None, resize_method: str) -> FeatureNetwork:
@@ -171,7 +171,8 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
     config = ConfigDict(json.loads((folder / "config.json").read_text()))
     if config.method != "classifier":
         raise ValueError(f"{folder} holds a run of the method '{config.method}', no classifier")
-    train_data = load_split(config.data, "train")
+    datasets = {split: load_split(config.data, split) for split in SPLITS}
+    train_data = datasets["train"]
     shape, levels = train_data.image_shape, train_data.levels
     if shape != run.train_data.image_shape:
         raise ValueError(
@@ -179,7 +180,7 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
             f"{run.train_data.image_shape}; train one on them, with the same data.resize"
         )
     method = methods.create(config, shape, levels, train_data.num_classes)
-    trained = Run(config, folder, method, train_data, run.parallel, run.key)
+    trained = Run(config, folder, method, datasets, run.parallel)
     variables, step = trained.restore("best")
 
     def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:

@@ -27,18 +27,15 @@ def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.Image
     Returns:
       {term: float64 [N]} in nats: `log_likelihood`, and the parts that the method names.
     """
-    return score_images(run, run.method.log_likelihood, variables, dataset)
+    return score_images(run, "log_likelihood", variables, dataset)
 
 
 def score_images(
-    run: Run,
-    function: Callable[..., dict[str, jax.Array]],
-    variables: dict[str, Any],
-    dataset: data.ImageDataset,
+    run: Run, name: str, variables: dict[str, Any], dataset: data.ImageDataset
 ) -> Terms:
-    """Calls `function(variables, batch, rng)` -> {term: [B]} on every image once: float64 [N]."""
-    score = run.parallel.per_example(function)
-    return _every_image(run, dataset, functools.partial(score, variables, rng=_key(run)))
+    """Calls a method's `name`(variables, batch, rng) -> {term: [B]} on every image: float64 [N]."""
+    score = run.program(name, getattr(run.method, name))
+    return _every_image(run, dataset, functools.partial(score, variables, rng=run.keys["evaluate"]))
 
 
 def importance_weighted_likelihood(
@@ -59,22 +56,18 @@ def importance_weighted_likelihood(
       {term: float64 [N]} in nats: `log_likelihood`, the bound, never below `one_sample`, the mean
       over the same k draws of the one-sample bound.
     """
-    score = run.parallel.per_example(run.method.log_likelihood)
+    score = run.program("log_likelihood", run.method.log_likelihood)
 
     def bound(batch: dict[str, np.ndarray]) -> Terms:
         total, mean = -np.inf, 0.0
         for draw in range(num_samples):
-            key = jax.random.fold_in(_key(run), draw)
+            key = jax.random.fold_in(run.keys["evaluate"], draw)
             weight = score(variables, batch, key)["log_likelihood"].astype(np.float64)
             total = np.logaddexp(total, weight)
             mean = mean + weight / num_samples
         return {"log_likelihood": total - np.log(num_samples), "one_sample": mean}
 
     return _every_image(run, dataset, bound)
-
-
-def _key(run: Run) -> jax.Array:
-    return jax.random.fold_in(run.key, 1)
 
 
 def _every_image(
@@ -87,7 +80,7 @@ def _every_image(
         process_count=jax.process_count(),
     )
     parts = [score(batch) for batch in batches]
-    # The last batch is padded at its end.
+    # Global batches come whole and in the order of the split; the last is padded at its end.
     return {
         name: np.concatenate([part[name] for part in parts]).astype(np.float64)[: len(dataset)]
         for name in parts[0]

@@ -22,7 +22,7 @@ def draw_samples(run: Run, variables: dict[str, Any], num_images: int) -> dict[s
     Returns:
       {name: uint8 [num_images, H, W, C]}: `image`, and the images on the way to it.
     """
-    parts = list(sample_batches(run, variables, num_images, jax.random.fold_in(run.key, 2)))
+    parts = list(sample_batches(run, variables, num_images, run.keys["sample"]))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -42,8 +42,9 @@ def sample_batches(
       key: of all of them.
       num_classes: sample i is of class i mod num_classes; None gives the method no labels.
     """
-    sample = run.parallel.per_example(
-        functools.partial(_sample, run.method, run.config.sample.temperature)
+    sample = run.program(
+        f"sample, labels: {num_classes is not None}",
+        functools.partial(_sample, run.method, run.config.sample.temperature),
     )
     size = run.config.sample.batch_size
     share = size // jax.process_count()
@@ -66,16 +67,20 @@ def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: An
 def draw_reconstructions(
     run: Run, variables: dict[str, Any], dataset: data.ImageDataset, num_images: int
 ) -> dict[str, np.ndarray]:
-    """Reconstructs the first images of a split.
+    """Reconstructs the first images of a split, `evaluate.reconstruction_draws` times each.
 
     Returns:
-      {name: uint8 [num_images, H, W, C]}: `original`, the images on the way, and `image`.
+      {name: uint8 [num_images, H, W, C]}: `original`, the images on the way, `image`, and further
+      draws `image_2`, …
     """
     size = run.config.sample.batch_size
     num_images = min(num_images, len(dataset))
     share = size // jax.process_count()
-    key = jax.random.fold_in(run.key, 3)
-    reconstruct = run.parallel.per_example(run.method.reconstruct)
+    key = run.keys["reconstruct"]
+    draws = run.config.evaluate.reconstruction_draws
+    reconstruct = run.program(
+        "reconstruct", functools.partial(run.method.reconstruct, num_draws=draws)
+    )
     parts = []
     for start in range(0, num_images, size):
         first = start + jax.process_index() * share

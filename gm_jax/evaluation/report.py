@@ -6,13 +6,11 @@ A method offers what it can. One without `log_likelihood` may have a `score` (va
 """
 
 import json
-import math
-import sys
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
+from etils import epath
 
 from gm_jax import data
 from gm_jax.evaluation.likelihood import evaluate_likelihood, score_images, summarize
@@ -21,6 +19,9 @@ from gm_jax.images import save_png, spread
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_atomically
+
+# Variables of `state.evaluation_variables`, and their step.
+Restored = tuple[dict[str, Any], int]
 
 
 def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float | None:
@@ -61,18 +62,22 @@ def score_split(
         terms = evaluate_likelihood(run, variables, dataset)
         return terms, summarize(terms, dataset.image_shape), "bits_per_dim"
     if hasattr(run.method, "score"):
-        terms = score_images(run, run.method.score, variables, dataset)
+        terms = score_images(run, "score", variables, dataset)
         means = {name: float(term.mean()) for name, term in terms.items()}
         return terms, means, run.method.validation_score
     return {}, {}, None
 
 
-def evaluate(run: Run) -> dict[str, Any]:
+def evaluate(run: Run, restored: Restored | None = None) -> dict[str, Any]:
     """Scores the best checkpoint on the test split, prints it and writes it down.
 
     Writes `test.json`, and `test.npz` with the nats (or other scores) of every image.
+
+    Args:
+      run: the run.
+      restored: (variables, step) of `run.restore`, read where not given.
     """
-    variables, step = run.restore("best")
+    variables, step = restored or run.restore("best")
     dataset = run.dataset("test")
     terms, scores, _ = score_split(run, variables, dataset)
     result = {
@@ -113,47 +118,55 @@ def describe(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sample(run: Run) -> None:
+def sample(run: Run, restored: Restored | None = None) -> None:
     """Draws `sample.num_images` images from the best checkpoint: a grid, and a PNG each."""
     _refuse_without(run, "sample")
-    variables, step = run.restore("best")
+    variables, step = restored or run.restore("best")
     drawn = draw_samples(run, variables, run.config.sample.num_images)
-    folder = run.workdir / "samples" / f"best_step_{step:08d}"
+    path = _picture(run, "sample", step)
+    folder = path.parent / path.stem
     if jax.process_index() == 0:
-        digits = int(math.log10(max(1, run.config.sample.num_images - 1))) + 1
+        digits = len(str(run.config.sample.num_images - 1))
         for number, image in enumerate(spread(drawn["image"], run.train_data.levels)):
             save_png(folder / f"{number:0{digits}d}.png", image)
         picture = side_by_side(drawn, run.train_data.levels)
-        save_png(folder.with_suffix(".png"), picture)
-        print(f"{len(drawn['image'])} samples in {folder}, together in {folder}.png")
+        save_png(path, picture)
+        print(f"{len(drawn['image'])} samples in {folder}, together in {path}")
 
 
-def reconstruct(run: Run) -> None:
+def reconstruct(run: Run, restored: Restored | None = None) -> None:
     """Reconstructs the first test images from the best checkpoint, as a grid."""
     _refuse_without(run, "reconstruct")
-    variables, step = run.restore("best")
+    variables, step = restored or run.restore("best")
     dataset = run.dataset("test")
     rows = draw_reconstructions(run, variables, dataset, run.config.evaluate.num_reconstructions)
-    path = run.workdir / "reconstructions" / f"test_best_step_{step:08d}.png"
+    path = _picture(run, "reconstruct", step)
     if jax.process_index() == 0:
         save_png(path, side_by_side(rows, dataset.levels))
         print(f"test images, and below each what the model makes of it: {path}")
 
 
 def finish(run: Run) -> None:
-    """Ends a training: test likelihood and pictures of the best checkpoint, once."""
+    """Ends a training: pictures and test scores of the best checkpoint, each made once."""
+    step = run.best_step()
+    restored = None
+    for name, make in (("reconstruct", reconstruct), ("sample", sample)):
+        if hasattr(run.method, name) and not _picture(run, name, step).exists():
+            restored = restored or run.restore("best")
+            make(run, restored)
     path = run.workdir / "test.json"
-    if path.exists():
-        result = json.loads(path.read_text())
-        if run.restore("best")[1] == result["step"]:
-            logging.info("already scored: %s", path)
-            print(describe(result), file=sys.stdout)
-            return
-    evaluate(run)
-    if hasattr(run.method, "reconstruct"):
-        reconstruct(run)
-    if hasattr(run.method, "sample"):
-        sample(run)
+    result = json.loads(path.read_text()) if path.exists() else {}
+    if result.get("step") == step:
+        if jax.process_index() == 0:
+            print(describe(result))
+        return
+    evaluate(run, restored)
+
+
+def _picture(run: Run, mode: str, step: int) -> epath.Path:
+    """Where `--mode=sample` and `--mode=reconstruct` write their grid of the best checkpoint."""
+    folder = {"sample": "samples", "reconstruct": "reconstructions"}[mode]
+    return run.workdir / folder / f"best_step_{step:08d}.png"
 
 
 def _refuse_without(run: Run, function: str) -> None:

@@ -195,12 +195,22 @@ class Agave:
         return self._draw(variables, f_z, pixel_key, index, temperature)
 
     def reconstruct(
-        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """Encodes images and draws them anew from f(z): `image` and `f_z`, uint8 [B, H, W, C]."""
+        """Encodes images and draws them anew, `num_draws` times from one f(z).
+
+        Returns:
+          `f_z`, `image`, and further draws `image_2`, `image_3`, …, uint8 [B, H, W, C].
+        """
         latent_key, pixel_key = jax.random.split(rng)
         latents = self.encode(variables, batch, latent_key)
-        return self.decode(variables, latents, pixel_key, per_example.global_index(batch))
+        index = per_example.global_index(batch)
+        drawn = jax.lax.map(
+            lambda key: self.decode(variables, latents, key, index),
+            jax.random.split(pixel_key, num_draws),
+        )
+        further = {f"image_{draw + 1}": drawn["image"][draw] for draw in range(1, num_draws)}
+        return {"f_z": drawn["f_z"][0], "image": drawn["image"][0], **further}
 
     def encode(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array

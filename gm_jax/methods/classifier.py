@@ -4,7 +4,7 @@ It generates nothing. It is trained by the ordinary loop so that its features an
 probabilities can stand where Inception's do not fit: IS-C and FD-C, never IS and FID.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,6 @@ class Classifier:
       num_classes: of the source, which must have labels.
     """
 
-    players: ClassVar = {NAME: (NAME,)}
     # The best checkpoint is the one with the lowest of this term of `score` on validation.
     validation_score = "error"
 

@@ -50,7 +50,7 @@ def raster_mask(kernel_size: int, inputs: int, outputs: int, zero_diagonal: bool
     if inputs % groups or outputs % groups:
         raise ValueError(
             f"autoregressive layers of {inputs} to {outputs} channels: one must be a multiple of "
-            "the other; choose vae.features as a multiple of vae.latents"
+            "the other; choose vae.features as a multiple of vae.num_latents"
         )
     group_in = np.arange(inputs) * groups // inputs
     group_out = np.arange(outputs) * groups // outputs
@@ -146,7 +146,7 @@ class Block(nn.Module):
             latents = prior_mean + jnp.exp(prior_log_std) * noise
         if evidence is not None:
             if is_data_dependent_init(self) and self.flow:
-                self.posterior_flow(latents, context + evidence.context)
+                latents, _ = self.posterior_flow(latents, context + evidence.context)
             else:
                 latents, kl = self._posterior(
                     noise,
@@ -174,7 +174,7 @@ class HierarchicalVAE(nn.Module):
 
     Attributes:
       channels: of the image.
-      num_scales: resolutions of the latents; the first is half that of the image.
+      num_scales: resolutions of the latents; each halves the one before.
       num_blocks: at each resolution.
       features: of every hidden layer.
       num_latents: channels of a block's latents.

@@ -37,7 +37,8 @@ def sample_by_fixed_point(
 
     With the noise fixed, every pixel is a function of those before it, and the image is the one
     fixed point of drawing all pixels at once. After n rounds the first n pixels are final, so it is
-    reached in at most H·W rounds, and mostly in far fewer.
+    reached in at most H·W rounds, and mostly in far fewer. The rounds are counted all the same:
+    where later pixels change an earlier one's sum in its last bit, rounding could go on for ever.
 
     Args:
       parameters_of: images [B, H, W, C] in [−1, 1] to mixture parameters, autoregressively.
@@ -50,12 +51,18 @@ def sample_by_fixed_point(
     """
     gumbel_noise, logistic_noise = noise
 
-    def draw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        x, _ = carry
+    height, width = logistic_noise.shape[1:3]
+
+    def draw(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        x, _, rounds = carry
         drawn = distributions.discretized_logistic_mixture_sample(
             parameters_of(x), gumbel_noise, logistic_noise, levels, temperature
         )
-        return drawn, jnp.any(drawn != x)
+        return drawn, jnp.any(drawn != x), rounds + 1
 
-    start = (jnp.zeros_like(logistic_noise), jnp.array(True))
-    return jax.lax.while_loop(lambda carry: carry[1], draw, start)[0]
+    def unfinished(carry: tuple[Array, Array, Array]) -> Array:
+        _, changed, rounds = carry
+        return changed & (rounds < height * width)
+
+    start = (jnp.zeros_like(logistic_noise), jnp.array(True), jnp.array(0))
+    return jax.lax.while_loop(unfinished, draw, start)[0]

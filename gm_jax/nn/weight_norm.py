@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array
+KERNEL_STD = 0.05  # of the directions before they are normalised
 
 
 class WeightNormConv(nn.Module):
@@ -47,11 +48,12 @@ class WeightNormConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Maps [B, H, W, in] to float32 [B, H', W', features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("v", nn.initializers.normal(0.05), shape)
+        kernel = self.param("v", nn.initializers.normal(KERNEL_STD), shape)
         if self.mask is not None:
             kernel = kernel * self.mask
         kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12)
-        gain = self.param("g", nn.initializers.zeros, (self.features,))
+        start = nn.initializers.zeros if self.exponential_gain else nn.initializers.ones
+        gain = self.param("g", start, (self.features,))
         bias = self.param("b", nn.initializers.zeros, (self.features,))
         if is_data_dependent_init(self):
             return self._initialize(self._convolve(x, kernel))
@@ -107,7 +109,7 @@ def data_dependent_init(
     is_kernel = [path[-1].key == "v" for path, _ in paths]
     leaves = [leaf for _, leaf in paths]
     sizes = [leaf.size for leaf, kernel in zip(leaves, is_kernel, strict=True) if kernel]
-    draws = 0.05 * jax.random.normal(kernel_key, (sum(sizes),))
+    draws = KERNEL_STD * jax.random.normal(kernel_key, (sum(sizes),))
     drawn = iter(jnp.split(draws, np.cumsum(sizes)[:-1]))
     leaves = [
         next(drawn).reshape(leaf.shape) if kernel else leaf

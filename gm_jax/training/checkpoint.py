@@ -97,6 +97,10 @@ class Checkpoints:
         """The step of lowest validation bits/dim, None if none was scored."""
         return self._manager.best_step()
 
+    def is_scored(self, step: int) -> bool:
+        """Whether a saved step has its validation score."""
+        return self._manager.metrics(step) is not None
+
     def restore(
         self,
         template: Any,

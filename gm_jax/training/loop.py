@@ -1,13 +1,13 @@
 """The training loop: every method's, on any devices, killed and resumed at any time."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
-from absl import logging
 
-from gm_jax import data
+from gm_jax import command_line, data
 from gm_jax import state as train_state
 from gm_jax.state import TrainState
 from gm_jax.training.checkpoint import Checkpoints
@@ -15,6 +15,7 @@ from gm_jax.training.logging import MetricWriter, ProgressBar
 from gm_jax.training.preemption import Preemption
 from gm_jax.training.run import Run
 
+_log = logging.getLogger(__name__)
 Validate = Callable[[Run, dict[str, Any], int, MetricWriter], float | None]
 
 
@@ -45,46 +46,59 @@ def train(run: Run, validate: Validate) -> bool:
     )
     writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)
     with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
-        state, step = _start(run, checkpoints, batches)
+        with command_line.refusals():  # a checkpoint of another model
+            state, step, validated = _start(run, checkpoints, batches)
         writer.truncate(step)
+
+        def save(state: TrainState, step: int, metrics: dict[str, Any]) -> None:
+            check_finite(state, metrics)
+            checkpoints.save(step, run.parallel.to_global(state), batches)
+
+        def judge(state: TrainState, step: int) -> None:
+            """Scores a state that is saved already, so that a kill meanwhile costs nothing."""
+            whole = run.parallel.to_global(state)
+            score = validate(run, train_state.evaluation_variables(whole), step, writer)
+            checkpoints.save(step, whole, batches, score)
+
+        def is_due(step: int) -> bool:
+            return step % config.train.evaluate_every_steps == 0 or step == config.train.steps
+
+        if step > 0 and is_due(step) and not validated:
+            judge(state, step)
         train_step = run.parallel.train_step(run.method.train_step)
+        key = run.keys["train"]
         with ProgressBar(config.train.steps, step) as bar:
             speed = _Speed(config.data.batch_size, step)
             while step < config.train.steps:
-                state, metrics = train_step(state, next(batches), run.key)
+                state, metrics = train_step(state, next(batches), key)
                 step += 1
                 asked = preemption.reached(step)
-                last = step == config.train.steps
-                if step % config.train.log_every_steps == 0 or last or asked:
+                if step % config.train.log_every_steps == 0 or step == config.train.steps:
+                    metrics = jax.device_get(metrics)
                     check_finite(state, metrics)
                     values = {name: float(value) for name, value in metrics.items()}
                     writer.scalars(step, values | {"images_per_second": speed(step)})
                     bar.update(step, values, speed.value)
-                validated = (step % config.train.evaluate_every_steps == 0 or last) and not asked
-                if validated or asked or step % config.train.checkpoint_every_steps == 0:
-                    check_finite(state, metrics)
-                    score = None
-                    whole = run.parallel.to_global(state)
-                    if validated:
-                        variables = train_state.evaluation_variables(whole)
-                        score = validate(run, variables, step, writer)
-                        speed.skip(step)
-                    checkpoints.save(step, whole, batches, score)
-                if asked and not last:
-                    checkpoints.wait()
-                    logging.warning("asked to end: saved step %d; the same command goes on", step)
-                    return False
-        checkpoints.wait()
-    return True
+                if asked or is_due(step) or step % config.train.checkpoint_every_steps == 0:
+                    save(state, step, metrics)
+                    if asked:
+                        checkpoints.wait()
+                        _log.warning("asked to end: saved step %d; the same command goes on", step)
+                        return False
+                    if is_due(step):
+                        judge(state, step)
+                    speed.skip(step)
+        return not preemption.reached(step + 1)  # a signal during the last validation
 
 
-def _start(run: Run, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, int]:
-    """Restores the latest checkpoint, or initialises."""
+def _start(run: Run, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, int, bool]:
+    """Restores the latest checkpoint, or initialises; says whether validation has scored it."""
     if checkpoints.latest_step() is None:
-        return run.initial_state(), 0
-    state, step = checkpoints.restore(run.state_template(), batches)
-    logging.info("restored step %d", step)
-    return state, step
+        return run.initial_state(), 0, False
+    state, step = checkpoints.restore(run.state_template, batches)
+    if jax.process_index() == 0:
+        _log.warning("going on from step %d of %s", step, run.workdir)
+    return state, step, checkpoints.is_scored(step)
 
 
 def check_finite(state: TrainState, metrics: dict[str, Any]) -> None:
@@ -98,7 +112,7 @@ def check_finite(state: TrainState, metrics: dict[str, Any]) -> None:
 
 
 class _Speed:
-    """Images per second since the last look, the time of validation left out."""
+    """Images per second since the last look, without the time of saving and validation."""
 
     def __init__(self, batch_size: int, step: int):
         self.value = 0.0

@@ -7,6 +7,7 @@ over a mesh, which scales to pods. All three give the same update.
 
 import contextlib
 import functools
+import glob
 import importlib.util
 import os
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 Tree = Any
@@ -43,13 +44,17 @@ def initialize(
     if deterministic:
         flag = "--xla_gpu_deterministic_ops=true"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    given = [coordinator, num_processes, process_id]
+    if None in given and given != [None] * 3:
+        raise ValueError(
+            f"--coordinator={coordinator}, --num_processes={num_processes}, --process_id="
+            f"{process_id}: give all three, or on Cloud TPU none"
+        )
     if coordinator is not None:
-        if num_processes is None or process_id is None:
-            raise ValueError(
-                f"--coordinator={coordinator} needs --num_processes and --process_id beside it"
-            )
         jax.distributed.initialize(coordinator, num_processes, process_id)
-    elif importlib.util.find_spec("libtpu") is not None:
+    elif importlib.util.find_spec("libtpu") is not None and glob.glob("/dev/accel*") + glob.glob(
+        "/dev/vfio/*"
+    ):
         jax.distributed.initialize()
 
 
@@ -96,10 +101,13 @@ class Parallel:
             devices = jax.local_devices()[:1] if mode == "jit" else jax.devices()
         self.mode = mode
         self.num_devices = len(devices)
-        self.mesh = jax.make_mesh((len(devices),), (AXIS,), (AxisType.Auto,), devices=devices)
+        # Not jax.make_mesh, which may reorder devices: a process's share of a batch must lie at
+        # its place in the global order, by which examples are indexed.
+        devices = sorted(devices, key=lambda device: (device.process_index, device.id))
+        self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, P())
         local = [device for device in devices if device.process_index == jax.process_index()]
-        self._local_mesh = jax.make_mesh((len(local),), (AXIS,), (AxisType.Auto,), devices=local)
+        self._local_mesh = Mesh(np.array(local), (AXIS,), axis_types=(AxisType.Auto,))
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
         """Refuses a global batch that the devices cannot share evenly."""

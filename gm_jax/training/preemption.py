@@ -10,8 +10,8 @@ from jax.experimental import multihost_utils
 class Preemption:
     """Listens for SIGTERM, and for SIGINT (a person's Ctrl-C), while it is entered.
 
-    With several processes, JAX's coordination service listens for SIGTERM, tells the others and
-    finds a step that none has passed.
+    With several processes it is for SIGTERM alone: JAX's coordination service listens, tells the
+    others and finds a step that none has passed.
     """
 
     def __init__(self) -> None:

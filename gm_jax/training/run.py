@@ -1,6 +1,8 @@
 """What a config describes, built: method, images and devices."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,8 +15,12 @@ from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.parallel import Parallel
 
+SPLITS = ("train", "validation", "test")
+# What a run draws random numbers for; each has a key of its own.
+KEYS = ("init", "train", "evaluate", "sample", "reconstruct")
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A run: its config, its place, and what they describe.
 
@@ -22,27 +28,40 @@ class Run:
       config: as in the config file.
       workdir: absolute path of the work directory.
       method: of `methods.create`.
-      train_data: images to train on.
+      datasets: {split: images} for SPLITS.
       parallel: the devices.
-      key: of the run, from `config.seed`.
     """
 
     config: Any
     workdir: epath.Path
     method: Any
-    train_data: data.ImageDataset
+    datasets: dict[str, data.ImageDataset]
     parallel: Parallel
-    key: jax.Array
 
     def dataset(self, split: str) -> data.ImageDataset:
-        """Loads `train`, `validation` or `test` as the config names them in the source."""
-        dataset = load_split(self.config.data, split)
-        if dataset.image_shape != self.train_data.image_shape:
-            raise ValueError(
-                f"{split} images have shape {dataset.image_shape}, training images "
-                f"{self.train_data.image_shape}; set data.resize"
-            )
-        return dataset
+        """The images of `train`, `validation` or `test`, as the config names them."""
+        return self.datasets[split]
+
+    @property
+    def train_data(self) -> data.ImageDataset:
+        """The images to train on."""
+        return self.datasets["train"]
+
+    @functools.cached_property
+    def keys(self) -> dict[str, jax.Array]:
+        """{use: key} for KEYS, split once from `config.seed`."""
+        split = jax.random.split(jax.random.key(self.config.seed), len(KEYS))
+        return dict(zip(KEYS, split, strict=True))
+
+    @functools.cached_property
+    def _programs(self) -> dict[str, Callable[..., Any]]:
+        return {}
+
+    def program(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`parallel.per_example(function)`, compiled once a run for each name."""
+        if name not in self._programs:
+            self._programs[name] = self.parallel.per_example(function)
+        return self._programs[name]
 
     def init_batch(self) -> dict[str, np.ndarray]:
         """The training images that networks initialise on: by the seed, alike in every process."""
@@ -54,9 +73,10 @@ class Run:
             batch["label"] = np.asarray(self.train_data.labels[chosen])
         return batch
 
+    @functools.cached_property
     def state_template(self) -> train_state.TrainState:
         """Shapes, dtypes and placement of the train state, without computing it."""
-        shapes = jax.eval_shape(self.method.init, self.key, self.init_batch())
+        shapes = jax.eval_shape(self.method.init, self.keys["init"], self.init_batch())
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=self.parallel.replicated
@@ -67,7 +87,13 @@ class Run:
     def initial_state(self) -> train_state.TrainState:
         """Initialises the train state on every device."""
         init = jax.jit(self.method.init, out_shardings=self.parallel.replicated)
-        return init(self.key, self.init_batch())
+        return init(self.keys["init"], self.init_batch())
+
+    def best_step(self) -> int | None:
+        """The step of the best checkpoint on validation, or of the latest where none was scored."""
+        with Checkpoints(self.workdir, read_only=True) as checkpoints:
+            best = checkpoints.best_step()
+            return checkpoints.latest_step() if best is None else best
 
     def restore(self, which: str = "best") -> tuple[dict[str, Any], int]:
         """Reads the variables to evaluate with, of a run that may still be training.
@@ -79,7 +105,7 @@ class Run:
           Variables of `state.evaluation_variables`, and their step.
         """
         with Checkpoints(self.workdir, read_only=True) as checkpoints:
-            state, step = checkpoints.restore(self.state_template(), which=which)
+            state, step = checkpoints.restore(self.state_template, which=which)
         return train_state.evaluation_variables(state), step
 
 
@@ -100,16 +126,51 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     Raises:
       ValueError: with the value and the way out.
     """
+    _check_numbers(config)
     parallel = Parallel(config.train.parallel)
-    parallel.check_batch_size("data.batch_size", config.data.batch_size)
-    parallel.check_batch_size("evaluate.batch_size", config.evaluate.batch_size)
-    if "sample" in config:  # a classifier draws nothing
-        parallel.check_batch_size("sample.batch_size", config.sample.batch_size)
-    train_data = load_split(config.data, "train")
+    for section in ("data", "evaluate", "sample"):
+        if section in config:  # a classifier draws no samples
+            parallel.check_batch_size(f"{section}.batch_size", config[section].batch_size)
+    datasets = {split: load_split(config.data, split) for split in SPLITS}
+    _check_images(config, datasets)
+    train_data = datasets["train"]
     method = methods.create(
         config, train_data.image_shape, train_data.levels, train_data.num_classes
     )
-    key = jax.random.key(config.seed)
-    run = Run(config, workdirs.absolute(workdir), method, train_data, parallel, key)
-    run.state_template()  # networks that do not fit the images refuse here
+    run = Run(config, workdirs.absolute(workdir), method, datasets, parallel)
+    _ = run.state_template  # networks that do not fit the images refuse here
     return run
+
+
+def _check_numbers(config: Any) -> None:
+    """Refuses counts below one and seeds below zero."""
+    counts = {
+        "train": ("steps", "log_every_steps", "evaluate_every_steps", "checkpoint_every_steps",
+                  "init_batch_size"),
+        "evaluate": ("num_reconstructions", "reconstruction_draws"),
+        "sample": ("num_images",),
+    }  # fmt: skip
+    for section, names in counts.items():
+        for name in names:
+            given = section in config and name in config[section]
+            if given and config[section][name] < 1:
+                raise ValueError(f"{section}.{name} is {config[section][name]}; give at least 1")
+    if config.seed < 0:
+        raise ValueError(f"seed is {config.seed}; give 0 or more")
+
+
+def _check_images(config: Any, datasets: dict[str, data.ImageDataset]) -> None:
+    """Refuses splits that differ in kind, and too few images for a batch."""
+    train = datasets["train"]
+    for split, dataset in datasets.items():
+        if (dataset.image_shape, dataset.levels) != (train.image_shape, train.levels):
+            raise ValueError(
+                f"{split} images have shape {dataset.image_shape} and {dataset.levels} levels, "
+                f"training images {train.image_shape} and {train.levels}; set data.resize, or "
+                f"another data.{split}_split"
+            )
+    if len(train) < config.data.batch_size:
+        raise ValueError(
+            f"data.batch_size is {config.data.batch_size}, but {config.data.source} has only "
+            f"{len(train)} images in {config.data.train_split}; lower data.batch_size"
+        )

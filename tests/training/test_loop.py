@@ -27,7 +27,7 @@ def run_of(workdir, steps, **train):
 
 def final_state(run):
     with Checkpoints(run.workdir, read_only=True) as checkpoints:
-        return jax.device_get(checkpoints.restore(run.state_template())[0])
+        return jax.device_get(checkpoints.restore(run.state_template)[0])
 
 
 def lines(run):
@@ -102,6 +102,39 @@ def test_a_run_ends_with_test_scores_and_pictures(tmp_path, capsys):
     session.run(config, str(tmp_path), "train")
     assert f"{result['bits_per_dim']:.4f}" in capsys.readouterr().out
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_step_that_was_saved_but_not_scored_is_scored_on_resuming(tmp_path):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    run, scored = run_of(tmp_path, 2), []
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(run, killed)
+    assert loop.train(run, lambda run, variables, step, writer: scored.append(step) or 1.0)
+    assert scored == [2] and run.restore("best")[1] == 2
+
+
+def test_validation_compiles_once(whole):
+    variables, _ = whole.restore()
+    first = whole.program("log_likelihood", whole.method.log_likelihood)
+    for _ in range(2):
+        report.score_split(whole, variables, whole.dataset("validation"))
+    assert whole.program("log_likelihood", whole.method.log_likelihood) is first
+
+
+def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path):
+    config = agave.get_config("smoke").unlock()
+    config.data.batch_size = 72
+    with pytest.raises(ValueError, match=r"data.batch_size is 72.*only 64 images"):
+        open_run(config, tmp_path / "run")
+    config.data.batch_size, config.train.log_every_steps = 16, 0
+    with pytest.raises(ValueError, match=r"train.log_every_steps is 0"):
+        open_run(config, tmp_path / "run")
+    config.train.log_every_steps, config.data.test_split = 1, "tset"
+    with pytest.raises(ValueError, match=r"tset.*test"):
+        open_run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_scores_do_not_depend_on_the_batch_size(whole):

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from gm_jax.distributions import scale_to_unit
 from gm_jax.training.parallel import Parallel
-from tests.support import images, smoke_config, smoke_method, smoke_state
+from tests.support import LEVELS, images, smoke_config, smoke_method, smoke_state
 
 KEY = jax.random.key(7)
 BATCHES = [images(16, seed=seed) for seed in range(3)]
@@ -41,7 +42,15 @@ def test_three_steps_move_the_parameters_visibly():
     after, _ = trained("jit", 1)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after.params, smoke_state().params)
     assert all(max(jax.tree.leaves(tree)) > 1e-3 for tree in moved.values())
-    assert smoke_config().model.pixelcnn.dropout_rate > 0 and smoke_config().model.free_bits > 0
+    assert smoke_config().model.pixelcnn.dropout_rate > 0
+
+
+def test_the_floor_of_the_free_bits_lies_between_the_divergences():
+    x = scale_to_unit(BATCHES[0], LEVELS)
+    variables = {"params": smoke_state().params["vae"]}
+    kl = smoke_method().vae.apply(variables, x, KEY, np.arange(16)).kl.mean(0)
+    floor = smoke_config().model.free_bits
+    assert (kl > floor).any() and (kl < floor).any()
 
 
 def test_a_step_has_one_all_reduce_a_player_and_one_a_statistic():

@@ -44,6 +44,7 @@ def nothing_left_running():
 
 def start(workdir, *flags, devices=2, command=COMMAND):
     environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
     }
@@ -85,7 +86,7 @@ def wait_for_step(workdir, step, process):
 
 
 def final(workdir):
-    template = open_run(agave.get_config("smoke"), workdir).state_template()
+    template = open_run(agave.get_config("smoke"), workdir).state_template
     with Checkpoints(workdir, read_only=True) as checkpoints:
         state, step = checkpoints.restore(template)
     return jax.device_get(state), step

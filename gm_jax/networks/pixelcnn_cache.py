@@ -1,0 +1,325 @@
+"""Ancestral sampling of a PixelCNN in the arithmetic of one pass (Ramachandran et al., 2017).
+
+Pixels are drawn in raster order, and every layer runs once at every place: u a row at a time, ul a
+pixel at a time, a coarser scale where one of its rows or pixels begins. A convolution looks one row
+up, so its cache is the last row of its inputs. Rows and columns are unrolled over the period of the
+coarsest scale: which scales run is known when the loops are compiled, and no cache passes through a
+condition, which would copy it.
+"""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from gm_jax import distributions
+from gm_jax.networks.pixelcnn import GatedResnet, PixelCNN, down_shifted_conv
+from gm_jax.nn.weight_norm import WeightNormConv
+
+Array = jax.Array
+Conditions = list[tuple[Array, Array]] | None
+Cache = dict[str, Array]
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+SIDES = ((0, 0), (1, 1))
+
+
+def sample_with_cache(
+    network: PixelCNN,
+    variables: dict[str, Any],
+    conditions: Conditions,
+    noise: tuple[Array, Array],
+    image_shape: tuple[int, int, int],
+    levels: int,
+    temperature: float = 1.0,
+) -> Array:
+    """Returns the ancestral sample that the noise determines, as `sample_by_fixed_point` does.
+
+    Args:
+      network: whose samples they are.
+      variables: of the network, {"params": tree}.
+      conditions: what the network was given, one pair of [B, h, w, 2F] a layer; or None.
+      noise: of `pixel_noise`, Gumbel [B, H, W, K] and logistic [B, H, W, C].
+      image_shape: (H, W, C).
+      levels: of a pixel; each is rounded to its level before it conditions another.
+      temperature: scales the logistics and divides the mixture logits.
+
+    Returns:
+      Images float32 [B, H, W, C] on the grid of levels in [−1, 1].
+
+    Raises:
+      ValueError: where the scales do not divide the image, or the noise is not of its shape.
+    """
+    gumbel_noise, logistic_noise = noise
+    shape = (len(logistic_noise), *image_shape)
+    if logistic_noise.shape != shape:
+        raise ValueError(
+            f"logistic noise of shape {logistic_noise.shape} for image_shape={image_shape}: draw "
+            "it with pixel_noise for images of that shape"
+        )
+    caches = _empty_caches(network, variables, conditions, shape)
+    model = _Model.create(network, variables, conditions)
+
+    def draw(parameters: Array, row: Array, column: Array) -> Array:
+        noises = _at(gumbel_noise, row, column), _at(logistic_noise, row, column)
+        return distributions.discretized_logistic_mixture_sample(
+            parameters, *noises, levels, temperature
+        )
+
+    period = 2 ** (network.num_scales - 1)
+
+    def draw_rows(block: Array, carry: tuple[Array, Cache, Cache]) -> tuple[Array, Cache, Cache]:
+        for phase in range(period):
+            carry = _draw_row(model, draw, block * period + phase, phase, carry)
+        return carry
+
+    # The image with its channel of ones; above and to the left of it there is nothing.
+    canvas = jnp.pad(jnp.zeros(shape), ((0, 0), (1, 0), (1, 0), (0, 1)))
+    canvas, _, _ = jax.lax.fori_loop(0, shape[1] // period, draw_rows, (canvas, *caches))
+    return canvas[:, 1:, 1:, :-1]
+
+
+def _draw_row(
+    model: "_Model", draw: Any, row: Array, phase: int, carry: tuple[Array, Cache, Cache]
+) -> tuple[Array, Cache, Cache]:
+    """Draws a row onto the canvas [B, 1 + H, 1 + W, C + 1], and leaves the caches one row on."""
+    canvas, u_cache, ul_cache = carry
+    above = jax.lax.dynamic_slice_in_dim(canvas, row, 1, 1)[:, :, 1:]
+    u = _Row(model, u_cache, row, phase)
+    # What the shifts bring in is zero, not the bias that a convolution makes of zeros.
+    from_above = jnp.where(row > 0, model.convolve("WeightNormConv_1", above, SIDES), 0.0)
+    u.run(0, jnp.where(row > 0, u.convolve("WeightNormConv_0", 0, above), 0.0))
+    # The columns after which the scales that run in this row start anew.
+    period = phase & -phase or 2 ** (model.network.num_scales - 1)
+
+    def draw_pixels(block: Array, carry: tuple[Array, Cache]) -> tuple[Array, Cache]:
+        canvas, cache = carry
+        for column_phase in range(period):
+            column = block * period + column_phase
+            ul = _Pixel(model, cache, ul_cache, u, column, column_phase)
+            left = _at(canvas, row, column, height=2)
+            left = jnp.where(column > 0, model.convolve("WeightNormConv_2", left), 0.0)
+            features = ul.run(0, _at(from_above, 0, column) + left)
+            pixel = draw(model.convolve(model.head, nn.elu(features)), row, column)
+            pixel = jnp.pad(pixel, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
+            canvas = jax.lax.dynamic_update_slice(canvas, pixel, (0, row + 1, column + 1, 0))
+            cache = ul.cache
+        return canvas, cache
+
+    blocks = (canvas.shape[2] - 1) // period
+    canvas, ul_cache = jax.lax.fori_loop(0, blocks, draw_pixels, (canvas, ul_cache))
+    return canvas, u.cache, ul_cache
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    """The network's weights and the order of its layers, by the names that the network gives them.
+
+    Attributes:
+      network: the definition.
+      weights: kernel [h, w, in, out], normalised, and bias [out] of every convolution.
+      conditions: one pair a layer, or None.
+      up, down: for each scale the numbers of its layers, on the way to coarser scales and back.
+      strided, upsampling: for each scale the convolutions of (u, ul) to the next one and back.
+      head: the convolution to mixture parameters.
+    """
+
+    network: PixelCNN
+    weights: dict[str, tuple[Array, Array]]
+    conditions: Conditions
+    up: dict[int, list[int]]
+    down: dict[int, list[int]]
+    strided: dict[int, tuple[str, str]]
+    upsampling: dict[int, tuple[str, str]]
+    head: str
+
+    @classmethod
+    def create(
+        cls, network: PixelCNN, variables: dict[str, Any], conditions: Conditions
+    ) -> "_Model":
+        """Normalises the kernels, and numbers the layers in the order in which they are made."""
+        flat = traverse_util.flatten_dict(variables["params"], sep="/")
+        weights = {}
+        for name in (path[:-2] for path in flat if path.endswith("/v")):
+            kernel, gain, bias = (flat[f"{name}/{leaf}"] for leaf in "vgb")
+            kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12) * gain
+            weights[name] = kernel.astype(network.dtype), bias
+        layers = itertools.count()
+        # The first three convolutions are those of the image.
+        names = (f"WeightNormConv_{number}" for number in itertools.count(3))
+        up, down, strided, upsampling = {}, {}, {}, {}
+        last = network.num_scales - 1
+        for scale in range(last + 1):
+            up[scale] = [next(layers) for _ in range(network.num_blocks)]
+            if scale < last:
+                strided[scale] = next(names), next(names)
+        for scale in reversed(range(last + 1)):
+            down[scale] = [next(layers) for _ in range(network.num_blocks + (scale < last))]
+            if scale > 0:
+                upsampling[scale - 1] = next(names), next(names)
+        return cls(network, weights, conditions, up, down, strided, upsampling, next(names))
+
+    def convolve(self, name: str, x: Array, padding: Any = "VALID", stride: int = 1) -> Array:
+        """Maps [B, H, W, in] to float32 [B, H', W', out]."""
+        kernel, bias = self.weights[name]
+        x, strides = x.astype(kernel.dtype), (stride, stride)
+        y = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+        return y.astype(jnp.float32) + bias
+
+    def upsample(self, name: str, x: Array) -> Array:
+        """Maps [B, 1, W, F] to the two rows below it [B, 2, 2W, F], twice as fine."""
+        kernel, bias = self.weights[name]
+        x = x.astype(kernel.dtype)
+        y = jax.lax.conv_transpose(x, kernel, (2, 2), "VALID", None, LAYOUT)
+        return y.astype(jnp.float32)[:, :, y.shape[2] % 2 :] + bias
+
+
+class _Stream:
+    """One stream of the network at one place; `cache` becomes what the next place needs.
+
+    Attributes:
+      row, column: of the place at the finest scale.
+      phases: of the row, and where pixels are drawn of the column, in the period of the scales.
+    """
+
+    number: int  # 0: u, 1: ul
+    padding: Any  # of a convolution of a window
+
+    def __init__(self, model: _Model, cache: Cache, row: Array, column: Any, phases: list[int]):
+        self.model, self.cache = model, dict(cache)
+        self.row, self.column, self.phases = row, column, phases
+
+    def run(self, scale: int, x: Array) -> Array:
+        """The layers of a scale with the coarser scales between, [B, 1, w, F] in and out."""
+        skips = [x]
+        for layer in self.model.up[scale]:
+            x = self.layer(layer, scale, x, None)
+            skips.append(x)
+        x = self._visit_coarser(scale, x) if scale in self.model.strided else skips.pop()
+        for layer in self.model.down[scale]:
+            x = self.layer(layer, scale, x, skips.pop())
+        return x
+
+    def _visit_coarser(self, scale: int, x: Array) -> Array:
+        """What the next scale says of this place; it runs where one of its places begins."""
+        strided = self.model.strided[scale][self.number]
+        upsampling = self.model.upsampling[scale][self.number]
+        window = self.window(strided, scale, x)
+        if all((phase >> scale) % 2 == 0 for phase in self.phases):
+            coarse = self.run(scale + 1, self.model.convolve(strided, window, self.padding, 2))
+            finer = self.model.upsample(upsampling, coarse)
+            self.cache[upsampling] = jax.lax.dynamic_update_slice_in_dim(
+                self.cache[upsampling], finer, self.column >> scale, axis=2
+            )
+        return self.cut(self.cache[upsampling], (self.phases[0] >> scale) % 2, scale)
+
+    def resnet(self, layer: int, scale: int, x: Array, auxiliary: Array | None) -> Array:
+        """The network's own gated resnet, each of its convolutions replaced by the cached one."""
+        name = f"GatedResnet_{2 * layer + self.number}"
+
+        def convolve(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            if not isinstance(context.module, WeightNormConv):
+                return call(*args, **kwargs)
+            return self.convolve(f"{name}/{context.module.name}", scale, *args)
+
+        module = GatedResnet(down_shifted_conv, dropout_rate=0.0)
+        condition = None
+        if self.model.conditions is not None:
+            image = self.model.conditions[layer][self.number]
+            condition = self.cut(image, self.row >> scale, scale)
+        with nn.intercept_methods(convolve):
+            return module.apply({}, x, auxiliary, condition, index=None, train=False)
+
+    def convolve(self, name: str, scale: int, x: Array) -> Array:
+        """A convolution at this place, [B, 1, w, in] to [B, 1, w, out]."""
+        if self.model.weights[name][0].shape[0] == 1:
+            return self.model.convolve(name, x)
+        return self.model.convolve(name, self.window(name, scale, x), self.padding)
+
+
+class _Row(_Stream):
+    """u on a row; `outputs` are the rows [B, 1, w, F] of its layers, which ul sees."""
+
+    number, padding = 0, SIDES
+
+    def __init__(self, model: _Model, cache: Cache, row: Array, phase: int):
+        super().__init__(model, cache, row, 0, [phase])
+        self.outputs = {}
+
+    def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
+        """The gated resnet, with the skip of its scale on the way back."""
+        self.outputs[layer] = self.resnet(layer, scale, x, skip)
+        return self.outputs[layer]
+
+    def cut(self, x: Array, row: Any, scale: int) -> Array:
+        """A row [B, 1, w, F] of an image of the scale."""
+        return jax.lax.dynamic_slice_in_dim(x, row, 1, axis=1)
+
+    def window(self, name: str, scale: int, x: Array) -> Array:
+        """The row and the one above it [B, 2, w, in]."""
+        window = jnp.concatenate([self.cache[name], x], axis=1)
+        self.cache[name] = x
+        return window
+
+
+class _Pixel(_Stream):
+    """ul on a pixel of the row of u; `above` are the caches as the row above left them."""
+
+    number, padding = 1, "VALID"
+
+    def __init__(
+        self, model: _Model, cache: Cache, above: Cache, u: _Row, column: Array, phase: int
+    ):
+        super().__init__(model, cache, u.row, column, [*u.phases, phase])
+        self.above, self.u = above, u
+
+    def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
+        """The gated resnet, which sees u, and on the way back the skip of its scale."""
+        u = self.cut(self.u.outputs[layer], 0, scale)
+        return self.resnet(layer, scale, x, u if skip is None else jnp.concatenate([u, skip], -1))
+
+    def cut(self, x: Array, row: Any, scale: int) -> Array:
+        """A pixel [B, 1, 1, F] of an image of the scale."""
+        return _at(x, row, self.column >> scale)
+
+    def window(self, name: str, scale: int, x: Array) -> Array:
+        """The pixel, and those to its left and above them [B, 2, 2, in]."""
+        column = self.column >> scale
+        # Left of the first column is one of zeros.
+        self.cache[name] = jax.lax.dynamic_update_slice_in_dim(self.cache[name], x, column + 1, 2)
+        rows = self.above[name], self.cache[name]
+        return jnp.concatenate([_at(row, 0, column, width=2) for row in rows], axis=1)
+
+
+def _empty_caches(
+    network: PixelCNN, variables: dict[str, Any], conditions: Conditions, shape: tuple[int, ...]
+) -> tuple[Cache, Cache]:
+    """The caches of u and ul before the first row, as wide as the network's own pass asks for.
+
+    Of a convolution: its last row of inputs [B, 1, w, in] (ul: [B, 1, 1 + w, in]). Of one that
+    upsamples: the last two rows that it gave, [B, 2, w, F].
+    """
+    shapes = {}, {}
+
+    def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        is_convolution = isinstance(module, WeightNormConv) and context.method_name == "__call__"
+        if is_convolution and tuple(module.kernel_size) in ((2, 3), (2, 2)):
+            batch, _, width, features = args[0].shape
+            number = 3 - module.kernel_size[1]
+            size = (2, 2 * width) if module.transpose else (1, width + number)
+            shapes[number]["/".join(module.path)] = (batch, *size, features)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(network.apply, variables, jnp.zeros(shape), jnp.arange(shape[0]), conditions)
+    return tuple({name: jnp.zeros(size) for name, size in cache.items()} for cache in shapes)
+
+
+def _at(x: Array, row: Any, column: Any, height: int = 1, width: int = 1) -> Array:
+    """Cuts [B, height, width, F] out of [B, H, W, F]."""
+    sizes = (x.shape[0], height, width, x.shape[-1])
+    return jax.lax.dynamic_slice(x, (0, row, column, 0), sizes)
