@@ -122,10 +122,15 @@ def mean_over_devices(tree: Tree, axis_name: str) -> Tree:
 
 
 def advance(state: TrainState, ema_decay: float) -> TrainState:
-    """Ends a step: moves the average of the parameters, where there is one, and counts the step."""
+    """Ends a step: moves the average of the parameters, where there is one, and counts the step.
+
+    The decay grows to `ema_decay` as (1 + step)/(10 + step), so that the average of a young run is
+    not its initialisation.
+    """
     ema_params = state.ema_params
     if ema_params:
-        ema_params = optax.incremental_update(state.params, ema_params, 1 - ema_decay)
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        ema_params = optax.incremental_update(state.params, ema_params, 1 - decay)
     return state.replace(step=state.step + 1, ema_params=ema_params)
 
 

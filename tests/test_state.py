@@ -50,11 +50,13 @@ def test_the_first_failure_is_the_one_remembered():
     assert int(state.failures["p"][0]) == 0
 
 
-def test_the_average_starts_at_the_parameters_and_follows_them():
-    state, _ = update(new_state(), 1.0)
+@pytest.mark.parametrize(("step", "decay"), [(0, 0.1), (8, 0.5), (1000, 0.75)])
+def test_the_average_follows_the_parameters_ever_more_slowly(step, decay):
+    state, _ = update(new_state().replace(step=jnp.int32(step)), 1.0)
     state = train_state.advance(state, 0.75)
-    np.testing.assert_allclose(state.ema_params["a"]["w"], [0.95, 1.9], rtol=1e-6)
-    assert int(state.step) == 1
+    expected = decay * np.array([1.0, 2.0]) + (1 - decay) * np.array([0.8, 1.6])
+    np.testing.assert_allclose(state.ema_params["a"]["w"], expected, rtol=1e-6)
+    assert int(state.step) == step + 1
     variables = train_state.evaluation_variables(state)
     assert variables["a"]["params"] is state.ema_params["a"]
 

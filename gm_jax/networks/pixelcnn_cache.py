@@ -23,8 +23,8 @@ from gm_jax.nn.weight_norm import WeightNormConv
 Array = jax.Array
 Conditions = list[tuple[Array, Array]] | None
 Cache = dict[str, Array]
+Carry = tuple[Array, Cache, Cache]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-SIDES = ((0, 0), (1, 1))
 
 
 def sample_with_cache(
@@ -55,10 +55,10 @@ def sample_with_cache(
     """
     gumbel_noise, logistic_noise = noise
     shape = (len(logistic_noise), *image_shape)
-    if logistic_noise.shape != shape:
+    if logistic_noise.shape != shape or gumbel_noise.shape[:3] != shape[:3]:
         raise ValueError(
-            f"logistic noise of shape {logistic_noise.shape} for image_shape={image_shape}: draw "
-            "it with pixel_noise for images of that shape"
+            f"noise of shapes {gumbel_noise.shape} and {logistic_noise.shape} for image_shape="
+            f"{tuple(image_shape)}: draw it with pixel_noise for images of that shape"
         )
     caches = _empty_caches(network, variables, conditions, shape)
     model = _Model.create(network, variables, conditions)
@@ -71,7 +71,7 @@ def sample_with_cache(
 
     period = 2 ** (network.num_scales - 1)
 
-    def draw_rows(block: Array, carry: tuple[Array, Cache, Cache]) -> tuple[Array, Cache, Cache]:
+    def draw_rows(block: Array, carry: Carry) -> Carry:
         for phase in range(period):
             carry = _draw_row(model, draw, block * period + phase, phase, carry)
         return carry
@@ -82,64 +82,49 @@ def sample_with_cache(
     return canvas[:, 1:, 1:, :-1]
 
 
-def _draw_row(
-    model: "_Model", draw: Any, row: Array, phase: int, carry: tuple[Array, Cache, Cache]
-) -> tuple[Array, Cache, Cache]:
-    """Draws a row onto the canvas [B, 1 + H, 1 + W, C + 1], and leaves the caches one row on."""
+def _draw_row(model: "_Model", draw: Any, row: Array, phase: int, carry: Carry) -> Carry:
+    """Draws a row onto the canvas [B, 1 + H, 1 + W, C + 1], and moves the caches on by a row."""
     canvas, u_cache, ul_cache = carry
     above = jax.lax.dynamic_slice_in_dim(canvas, row, 1, 1)[:, :, 1:]
-    u = _Row(model, u_cache, row, phase)
+    u = _Row(model, u_cache, (phase,), row, 0)
     # What the shifts bring in is zero, not the bias that a convolution makes of zeros.
-    from_above = jnp.where(row > 0, model.convolve("WeightNormConv_1", above, SIDES), 0.0)
+    from_above = jnp.where(row > 0, model.convolve("WeightNormConv_1", above), 0.0)
     u.run(0, jnp.where(row > 0, u.convolve("WeightNormConv_0", 0, above), 0.0))
     # The columns after which the scales that run in this row start anew.
-    period = phase & -phase or 2 ** (model.network.num_scales - 1)
+    period = phase & -phase or 2 ** len(model.strided)
 
     def draw_pixels(block: Array, carry: tuple[Array, Cache]) -> tuple[Array, Cache]:
         canvas, cache = carry
         for column_phase in range(period):
             column = block * period + column_phase
-            ul = _Pixel(model, cache, ul_cache, u, column, column_phase)
+            ul = _Pixel(model, cache, (phase, column_phase), row, column, ul_cache, u.outputs)
             left = _at(canvas, row, column, height=2)
             left = jnp.where(column > 0, model.convolve("WeightNormConv_2", left), 0.0)
             features = ul.run(0, _at(from_above, 0, column) + left)
             pixel = draw(model.convolve(model.head, nn.elu(features)), row, column)
             pixel = jnp.pad(pixel, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
             canvas = jax.lax.dynamic_update_slice(canvas, pixel, (0, row + 1, column + 1, 0))
-            cache = ul.cache
         return canvas, cache
 
     blocks = (canvas.shape[2] - 1) // period
     canvas, ul_cache = jax.lax.fori_loop(0, blocks, draw_pixels, (canvas, ul_cache))
-    return canvas, u.cache, ul_cache
+    return canvas, u_cache, ul_cache
 
 
 @dataclasses.dataclass(frozen=True)
 class _Model:
-    """The network's weights and the order of its layers, by the names that the network gives them.
+    """The network's weights and the order of its layers."""
 
-    Attributes:
-      network: the definition.
-      weights: kernel [h, w, in, out], normalised, and bias [out] of every convolution.
-      conditions: one pair a layer, or None.
-      up, down: for each scale the numbers of its layers, on the way to coarser scales and back.
-      strided, upsampling: for each scale the convolutions of (u, ul) to the next one and back.
-      head: the convolution to mixture parameters.
-    """
-
-    network: PixelCNN
-    weights: dict[str, tuple[Array, Array]]
+    weights: dict[str, tuple[Array, Array]]  # normalised kernel [h, w, in, out] and bias [out]
     conditions: Conditions
-    up: dict[int, list[int]]
-    down: dict[int, list[int]]
-    strided: dict[int, tuple[str, str]]
-    upsampling: dict[int, tuple[str, str]]
-    head: str
+    up: dict[int, list[int]]  # numbers of a scale's layers on the way to coarser scales,
+    down: dict[int, list[int]]  # and on the way back
+    strided: dict[int, tuple[str, str]]  # convolutions of u and ul from a scale to the next,
+    upsampling: dict[int, tuple[str, str]]  # and from the next to this
+    head: str  # the convolution to mixture parameters
 
     @classmethod
-    def create(
-        cls, network: PixelCNN, variables: dict[str, Any], conditions: Conditions
-    ) -> "_Model":
+    def create(cls, network: PixelCNN, variables: dict, conditions: Conditions) -> "_Model":
         """Normalises the kernels, and numbers the layers in the order in which they are made."""
         flat = traverse_util.flatten_dict(variables["params"], sep="/")
         weights = {}
@@ -160,11 +145,13 @@ class _Model:
             down[scale] = [next(layers) for _ in range(network.num_blocks + (scale < last))]
             if scale > 0:
                 upsampling[scale - 1] = next(names), next(names)
-        return cls(network, weights, conditions, up, down, strided, upsampling, next(names))
+        return cls(weights, conditions, up, down, strided, upsampling, next(names))
 
-    def convolve(self, name: str, x: Array, padding: Any = "VALID", stride: int = 1) -> Array:
-        """Maps [B, H, W, in] to float32 [B, H', W', out]."""
+    def convolve(self, name: str, x: Array, stride: int = 1) -> Array:
+        """Maps rows [B, h, W, in], as many as the kernel has, to float32 [B, 1, W', out]."""
         kernel, bias = self.weights[name]
+        # u's kernels see a column to either side of a row; the others are given what they see.
+        padding = ((0, 0), (1, 1)) if kernel.shape[1] == 3 else "VALID"
         x, strides = x.astype(kernel.dtype), (stride, stride)
         y = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
         return y.astype(jnp.float32) + bias
@@ -172,25 +159,20 @@ class _Model:
     def upsample(self, name: str, x: Array) -> Array:
         """Maps [B, 1, W, F] to the two rows below it [B, 2, 2W, F], twice as fine."""
         kernel, bias = self.weights[name]
-        x = x.astype(kernel.dtype)
-        y = jax.lax.conv_transpose(x, kernel, (2, 2), "VALID", None, LAYOUT)
+        y = jax.lax.conv_transpose(x.astype(kernel.dtype), kernel, (2, 2), "VALID", None, LAYOUT)
+        # u's kernel is a column wider, and the network drops the first.
         return y.astype(jnp.float32)[:, :, y.shape[2] % 2 :] + bias
 
 
+@dataclasses.dataclass
 class _Stream:
-    """One stream of the network at one place; `cache` becomes what the next place needs.
+    """One stream of the network at one place."""
 
-    Attributes:
-      row, column: of the place at the finest scale.
-      phases: of the row, and where pixels are drawn of the column, in the period of the scales.
-    """
-
-    number: int  # 0: u, 1: ul
-    padding: Any  # of a convolution of a window
-
-    def __init__(self, model: _Model, cache: Cache, row: Array, column: Any, phases: list[int]):
-        self.model, self.cache = model, dict(cache)
-        self.row, self.column, self.phases = row, column, phases
+    model: _Model
+    cache: Cache  # brought up to date in place
+    phases: tuple[int, ...]  # of the row, and of a pixel's column, in the coarsest scale's period
+    row: Array  # at the finest scale
+    column: Any
 
     def run(self, scale: int, x: Array) -> Array:
         """The layers of a scale with the coarser scales between, [B, 1, w, F] in and out."""
@@ -209,7 +191,7 @@ class _Stream:
         upsampling = self.model.upsampling[scale][self.number]
         window = self.window(strided, scale, x)
         if all((phase >> scale) % 2 == 0 for phase in self.phases):
-            coarse = self.run(scale + 1, self.model.convolve(strided, window, self.padding, 2))
+            coarse = self.run(scale + 1, self.model.convolve(strided, window, stride=2))
             finer = self.model.upsample(upsampling, coarse)
             self.cache[upsampling] = jax.lax.dynamic_update_slice_in_dim(
                 self.cache[upsampling], finer, self.column >> scale, axis=2
@@ -235,19 +217,17 @@ class _Stream:
 
     def convolve(self, name: str, scale: int, x: Array) -> Array:
         """A convolution at this place, [B, 1, w, in] to [B, 1, w, out]."""
-        if self.model.weights[name][0].shape[0] == 1:
-            return self.model.convolve(name, x)
-        return self.model.convolve(name, self.window(name, scale, x), self.padding)
+        if self.model.weights[name][0].shape[0] == 2:
+            x = self.window(name, scale, x)
+        return self.model.convolve(name, x)
 
 
+@dataclasses.dataclass
 class _Row(_Stream):
     """u on a row; `outputs` are the rows [B, 1, w, F] of its layers, which ul sees."""
 
-    number, padding = 0, SIDES
-
-    def __init__(self, model: _Model, cache: Cache, row: Array, phase: int):
-        super().__init__(model, cache, row, 0, [phase])
-        self.outputs = {}
+    number = 0
+    outputs: dict[int, Array] = dataclasses.field(default_factory=dict)
 
     def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
         """The gated resnet, with the skip of its scale on the way back."""
@@ -260,25 +240,21 @@ class _Row(_Stream):
 
     def window(self, name: str, scale: int, x: Array) -> Array:
         """The row and the one above it [B, 2, w, in]."""
-        window = jnp.concatenate([self.cache[name], x], axis=1)
-        self.cache[name] = x
-        return window
+        above, self.cache[name] = self.cache[name], x
+        return jnp.concatenate([above, x], axis=1)
 
 
+@dataclasses.dataclass
 class _Pixel(_Stream):
-    """ul on a pixel of the row of u; `above` are the caches as the row above left them."""
+    """ul on a pixel; `above` is the cache as the row above left it, `u` the outputs of u."""
 
-    number, padding = 1, "VALID"
-
-    def __init__(
-        self, model: _Model, cache: Cache, above: Cache, u: _Row, column: Array, phase: int
-    ):
-        super().__init__(model, cache, u.row, column, [*u.phases, phase])
-        self.above, self.u = above, u
+    number = 1
+    above: Cache
+    u: dict[int, Array]
 
     def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
         """The gated resnet, which sees u, and on the way back the skip of its scale."""
-        u = self.cut(self.u.outputs[layer], 0, scale)
+        u = self.cut(self.u[layer], 0, scale)
         return self.resnet(layer, scale, x, u if skip is None else jnp.concatenate([u, skip], -1))
 
     def cut(self, x: Array, row: Any, scale: int) -> Array:
@@ -295,7 +271,7 @@ class _Pixel(_Stream):
 
 
 def _empty_caches(
-    network: PixelCNN, variables: dict[str, Any], conditions: Conditions, shape: tuple[int, ...]
+    network: PixelCNN, variables: dict, conditions: Conditions, shape: tuple[int, ...]
 ) -> tuple[Cache, Cache]:
     """The caches of u and ul before the first row, as wide as the network's own pass asks for.
 
@@ -321,5 +297,4 @@ def _empty_caches(
 
 def _at(x: Array, row: Any, column: Any, height: int = 1, width: int = 1) -> Array:
     """Cuts [B, height, width, F] out of [B, H, W, F]."""
-    sizes = (x.shape[0], height, width, x.shape[-1])
-    return jax.lax.dynamic_slice(x, (0, row, column, 0), sizes)
+    return jax.lax.dynamic_slice(x, (0, row, column, 0), (len(x), height, width, x.shape[-1]))

@@ -103,7 +103,7 @@ def test_a_sample_costs_the_multiplications_of_one_pass():
 
 
 @pytest.mark.parametrize(
-    ("size", "match"), [((6, 8), "multiples of 4"), ((8, 8), "logistic noise")]
+    ("size", "match"), [((6, 8), "multiples of 4"), ((8, 8), "pixel_noise")]
 )
 def test_sizes_that_do_not_fit_are_refused(size, match):
     network, variables, conditions, noise = example(1, 3, (4, 8))
