@@ -15,6 +15,7 @@ from gm_jax import state as train_state
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
+from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -23,6 +24,7 @@ from gm_jax.state import TrainState
 Array = jax.Array
 Tree = Any
 NETWORKS = ("vae", "condition", "pixelcnn")
+SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise
 
 
 class Agave:
@@ -48,6 +50,9 @@ class Agave:
             raise ValueError(f"model.kl_weight = {model.kl_weight}: λ of Eq. 3.13 must be ≥ 0")
         if channels not in (1, 3):
             raise ValueError(f"images of {channels} channels: AGAVE models 1 (grey) or 3 (RGB)")
+        self.sampler = config.sample.sampler
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sample.sampler is '{self.sampler}'; choose among {SAMPLERS}")
         dtype = jnp.dtype(model.matmul_dtype)
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
         self.vae = HierarchicalVAE(
@@ -234,12 +239,16 @@ class Agave:
     ) -> dict[str, Array]:
         conditions = self.condition.apply(variables["condition"], f_z)
         noise = pixel_noise(key, index, self.image_shape, self.model.pixelcnn.num_mixtures)
-        image = sample_by_fixed_point(
-            lambda x: self.pixelcnn.apply(variables["pixelcnn"], x, index, conditions),
-            noise,
-            self.levels,
-            temperature,
-        )
+        if self.sampler == "cached":
+            image = sample_with_cache(
+                self.pixelcnn, variables["pixelcnn"], conditions, noise, self.image_shape,
+                self.levels, temperature,
+            )  # fmt: skip
+        else:
+            image = sample_by_fixed_point(
+                lambda x: self.pixelcnn.apply(variables["pixelcnn"], x, index, conditions),
+                noise, self.levels, temperature,
+            )  # fmt: skip
         return {
             "image": distributions.quantize(image, self.levels),
             "f_z": distributions.quantize(f_z, self.levels),

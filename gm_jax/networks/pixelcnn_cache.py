@@ -8,6 +8,7 @@ condition, which would copy it.
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -39,8 +40,7 @@ def sample_with_cache(
     """Returns the ancestral sample that the noise determines, as `sample_by_fixed_point` does.
 
     Args:
-      network: whose samples they are.
-      variables: of the network, {"params": tree}.
+      network, variables: whose samples they are; the variables are {"params": tree}.
       conditions: what the network was given, one pair of [B, h, w, 2F] a layer; or None.
       noise: of `pixel_noise`, Gumbel [B, H, W, K] and logistic [B, H, W, C].
       image_shape: (H, W, C).
@@ -53,36 +53,30 @@ def sample_with_cache(
     Raises:
       ValueError: where the scales do not divide the image, or the noise is not of its shape.
     """
-    gumbel_noise, logistic_noise = noise
-    shape = (len(logistic_noise), *image_shape)
-    if logistic_noise.shape != shape or gumbel_noise.shape[:3] != shape[:3]:
-        raise ValueError(
-            f"noise of shapes {gumbel_noise.shape} and {logistic_noise.shape} for image_shape="
-            f"{tuple(image_shape)}: draw it with pixel_noise for images of that shape"
-        )
+    shape = (len(noise[1]), *image_shape)
+    if any(part.shape[:3] != shape[:3] for part in noise):
+        shapes = " and ".join(str(part.shape) for part in noise)
+        raise ValueError(f"noise of shapes {shapes} for {image_shape=}: draw it with pixel_noise")
     caches = _empty_caches(network, variables, conditions, shape)
     model = _Model.create(network, variables, conditions)
-
-    def draw(parameters: Array, row: Array, column: Array) -> Array:
-        noises = _at(gumbel_noise, row, column), _at(logistic_noise, row, column)
-        return distributions.discretized_logistic_mixture_sample(
-            parameters, *noises, levels, temperature
-        )
-
+    sampler = distributions.discretized_logistic_mixture_sample
+    draw = functools.partial(sampler, levels=levels, temperature=temperature)
     period = 2 ** (network.num_scales - 1)
 
     def draw_rows(block: Array, carry: Carry) -> Carry:
         for phase in range(period):
-            carry = _draw_row(model, draw, block * period + phase, phase, carry)
+            carry = _draw_row(model, draw, noise, block * period + phase, phase, carry)
         return carry
 
-    # The image with its channel of ones; above and to the left of it there is nothing.
+    # Above and to the left of the image there is nothing, not even its channel of ones.
     canvas = jnp.pad(jnp.zeros(shape), ((0, 0), (1, 0), (1, 0), (0, 1)))
-    canvas, _, _ = jax.lax.fori_loop(0, shape[1] // period, draw_rows, (canvas, *caches))
+    canvas = jax.lax.fori_loop(0, shape[1] // period, draw_rows, (canvas, *caches))[0]
     return canvas[:, 1:, 1:, :-1]
 
 
-def _draw_row(model: "_Model", draw: Any, row: Array, phase: int, carry: Carry) -> Carry:
+def _draw_row(
+    model: "_Model", draw: Any, noise: Any, row: Array, phase: int, carry: Carry
+) -> Carry:
     """Draws a row onto the canvas [B, 1 + H, 1 + W, C + 1], and moves the caches on by a row."""
     canvas, u_cache, ul_cache = carry
     above = jax.lax.dynamic_slice_in_dim(canvas, row, 1, 1)[:, :, 1:]
@@ -101,7 +95,8 @@ def _draw_row(model: "_Model", draw: Any, row: Array, phase: int, carry: Carry) 
             left = _at(canvas, row, column, height=2)
             left = jnp.where(column > 0, model.convolve("WeightNormConv_2", left), 0.0)
             features = ul.run(0, _at(from_above, 0, column) + left)
-            pixel = draw(model.convolve(model.head, nn.elu(features)), row, column)
+            parameters = model.convolve(model.head, nn.elu(features))
+            pixel = draw(parameters, *(_at(part, row, column) for part in noise))
             pixel = jnp.pad(pixel, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
             canvas = jax.lax.dynamic_update_slice(canvas, pixel, (0, row + 1, column + 1, 0))
         return canvas, cache
@@ -150,10 +145,12 @@ class _Model:
     def convolve(self, name: str, x: Array, stride: int = 1) -> Array:
         """Maps rows [B, h, W, in], as many as the kernel has, to float32 [B, 1, W', out]."""
         kernel, bias = self.weights[name]
-        # u's kernels see a column to either side of a row; the others are given what they see.
-        padding = ((0, 0), (1, 1)) if kernel.shape[1] == 3 else "VALID"
-        x, strides = x.astype(kernel.dtype), (stride, stride)
-        y = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+        x, strides, sides = x.astype(kernel.dtype), (stride, stride), kernel.shape[1] // 3
+        if x.shape[1:3] == kernel.shape[:2] and not sides:  # a product is faster
+            y = jnp.tensordot(x, kernel, 3)[:, None, None]
+        else:
+            padding = ((0, 0), (sides, sides))  # u's kernels see a column to either side
+            y = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
         return y.astype(jnp.float32) + bias
 
     def upsample(self, name: str, x: Array) -> Array:
@@ -208,10 +205,8 @@ class _Stream:
             return self.convolve(f"{name}/{context.module.name}", scale, *args)
 
         module = GatedResnet(down_shifted_conv, dropout_rate=0.0)
-        condition = None
-        if self.model.conditions is not None:
-            image = self.model.conditions[layer][self.number]
-            condition = self.cut(image, self.row >> scale, scale)
+        pair = self.model.conditions and self.model.conditions[layer]
+        condition = pair and self.cut(pair[self.number], self.row >> scale, scale)
         with nn.intercept_methods(convolve):
             return module.apply({}, x, auxiliary, condition, index=None, train=False)
 
