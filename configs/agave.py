@@ -93,34 +93,44 @@ def get_config(variant: str = "digits") -> ConfigDict:
 
 
 def digits() -> dict:
-    """A 5-minute run on two cores."""
+    """Five minutes on two cores. Heavy dropout: there are 1,437 images to learn from."""
     return {
         "data": {
             "source": "digits",
             "train_split": "train",
             "validation_split": "validation",
-            "batch_size": 32,
+            "batch_size": 24,
         },
         "train": {
-            "steps": 2_000,
+            "steps": 3_000,
             "log_every_steps": 20,
-            "evaluate_every_steps": 500,
+            "evaluate_every_steps": 1_000,
             "checkpoint_every_steps": 250,
+            "init_batch_size": 64,
         },
+        "evaluate": {"batch_size": 64},
         "sample": {"sampler": "fixed_point"},
+        "optimizer": {"learning_rate": 0.012, "learning_rate_decay": 0.9996},
         "model": {
-            "kl_weight": 2.0,
+            "kl_weight": 2.5,
             "free_bits": 0.01,
-            "ema_decay": 0.99,
+            "ema_decay": 0.998,
             "vae": {
-                "num_blocks": 2,
-                "features": 48,
+                "num_scales": 2,
+                "num_blocks": 1,
+                "features": 32,
                 "num_latents": 8,
                 "stem_kernel_size": 3,
                 "init_log_scale": -1.5,
             },
-            "condition": {"features": 32},
-            "pixelcnn": {"num_scales": 2, "num_blocks": 1, "features": 32, "num_mixtures": 5},
+            "condition": {"features": 24},
+            "pixelcnn": {
+                "num_scales": 2,
+                "num_blocks": 1,
+                "features": 32,
+                "num_mixtures": 5,
+                "dropout_rate": 0.6,
+            },
         },
     }
 

@@ -28,9 +28,7 @@ SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their 
 
 
 class Agave:
-    """The method: networks, loss and update, as pure functions of their arguments.
-
-    `log_likelihood` gives a lower bound on log p(x).
+    """The method: networks, loss and update, as pure functions; its likelihood is a lower bound.
 
     Args:
       config: `model` and `optimizer` of `configs/agave.py`.
@@ -88,11 +86,8 @@ class Agave:
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of all networks by the gradient of Eq. 3.13.
 
-        Args:
-          state: of the run.
-          batch: `image` uint8 [B, H, W, C], the device's share of the global batch.
-          rng: key of the run; the step is folded in here.
-          axis_name: the mapped axis over which the global batch is split, if any.
+        Args: as the contract says: `batch` is the device's share of the global batch, split over
+        `axis_name` if any; the step is folded into `rng` here.
         """
 
         def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
@@ -204,8 +199,7 @@ class Agave:
     ) -> dict[str, Array]:
         """Encodes images and draws them anew, `num_draws` times from one f(z).
 
-        Returns:
-          `f_z`, `image`, and further draws `image_2`, `image_3`, …, uint8 [B, H, W, C].
+        Returns `f_z`, `image`, and further draws `image_2`, `image_3`, …, uint8 [B, H, W, C].
         """
         latent_key, pixel_key = jax.random.split(rng)
         latents = self.encode(variables, batch, latent_key)
