@@ -153,6 +153,7 @@ def photos() -> dict:
         },
         "sample": {"num_images": 16, "batch_size": 16},
         "evaluate": {"num_reconstructions": 8},
+        "optimizer": {"learning_rate": 0.008},
         "model": {
             "kl_weight": 2.0,
             "ema_decay": 0.999,
