@@ -25,12 +25,11 @@ _PHOTOGRAPHS = {
         "skimage/data/motorcycle_left.png": (500, 741),
         "skimage/data/rocket.jpg": (427, 640),
         "sklearn/datasets/images/china.jpg": (427, 640),
+        # Its colours are like no other's: held out, it would choose the best checkpoint badly.
+        "sklearn/datasets/images/flower.jpg": (427, 640),
     },
-    "validation": {"sklearn/datasets/images/flower.jpg": (427, 640)},
-    "test": {
-        "skimage/data/chelsea.png": (300, 451),
-        "skimage/data/coffee.png": (400, 600),
-    },
+    "validation": {"skimage/data/coffee.png": (400, 600)},
+    "test": {"skimage/data/chelsea.png": (300, 451)},
 }
 # Training crops overlap by half; those of validation and test do not overlap.
 _STRIDES = {"train": 16, "validation": SIZE, "test": SIZE}

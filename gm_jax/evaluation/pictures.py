@@ -13,7 +13,7 @@ from gm_jax.images import grid, spread
 from gm_jax.training.run import Run
 
 # Grids are enlarged to about this width, so that 8×8 images can be looked at.
-TARGET_WIDTH = 512
+TARGET_WIDTH = 1024
 
 
 def draw_samples(run: Run, variables: dict[str, Any], num_images: int) -> dict[str, np.ndarray]:
