@@ -51,6 +51,8 @@ def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, dict[str, fl
             start = time.perf_counter()
             compiled = step.lower(state, batch, run.keys["train"]).compile()
             seconds[name] = time.perf_counter() - start
+        compilation_cache.reset_cache()
+        jax.config.update("jax_compilation_cache_dir", None)
     return compiled, seconds
 
 
