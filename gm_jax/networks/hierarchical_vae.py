@@ -176,16 +176,14 @@ class HierarchicalVAE(nn.Module):
       channels: of the image.
       num_scales: resolutions of the latents; each halves the one before.
       num_blocks: at each resolution.
-      features: of every hidden layer.
-      num_latents: channels of a block's latents.
+      features, num_latents: channels of every hidden layer, of a block's latents.
       kernel_size: of the blocks' convolutions.
       stem_kernel_size: of the first and the last convolution, whose stride is `stem_stride`.
       flow: whether posteriors have an inverse autoregressive flow.
       residual_scale: of what a block adds to its input, and of the flow's shift and log-scale.
-      init_scale, init_exponent: of the data-dependent initialisation.
+      init_scale, init_exponent: of `WeightNormConv`.
       levels: of a pixel; the network works on (v + ½)/levels − ½.
-      num_log_scales: 1, or one a channel.
-      init_log_scale: where the log-scales start, for images in [−1, 1].
+      num_log_scales, init_log_scale: 1 or one a channel; their start, for images in [−1, 1].
       dtype: of the convolutions.
     """
 
