@@ -51,7 +51,7 @@ def test_second_holder_is_refused_until_the_first_is_killed(tmp_path):
 def test_a_lock_is_free_after_its_block(tmp_path):
     for _ in range(2):
         with workdir.hold(tmp_path / "new"):
-            pass
+            assert f"pid {os.getpid()}" in (tmp_path / "new" / ".lock").read_text()
 
 
 def test_a_bucket_is_warned_of_once(caplog):
