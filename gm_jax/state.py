@@ -152,6 +152,19 @@ def describe_failure(state: TrainState, metrics: Iterable[str]) -> str | None:
     return None
 
 
+def with_statistics(state: TrainState, params: dict[str, Tree]) -> dict[str, Tree]:
+    """Returns {network: variables} for `apply` while training: `params` in place of the state's."""
+    params = {**state.params, **params}
+    return {name: {"params": params[name], **state.variables.get(name, {})} for name in params}
+
+
+def by_player(terms: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    """Names the terms of {player: terms} as a step returns them: `player/term`."""
+    if len(terms) == 1:
+        return dict(*terms.values())
+    return {f"{player}/{name}": term for player, of in terms.items() for name, term in of.items()}
+
+
 def evaluation_variables(state: TrainState) -> dict[str, Tree]:
     """Returns {network: variables} for `apply`: averaged parameters where kept, and statistics."""
     params = state.ema_params or state.params

@@ -37,6 +37,11 @@ def normal(key: Array, index: Array, shape: tuple[int, ...]) -> Array:
     return jax.vmap(lambda example_key: jax.random.normal(example_key, shape))(keys(key, index))
 
 
+def uniform(key: Array, index: Array, shape: tuple[int, ...]) -> Array:
+    """Uniform noise in [0, 1), float32 [B, *shape], keyed by `index` [B]."""
+    return jax.vmap(lambda example_key: jax.random.uniform(example_key, shape))(keys(key, index))
+
+
 class Dropout(nn.Module):
     """Elementwise dropout whose mask is keyed by the example (Srivastava et al., 2014).
 

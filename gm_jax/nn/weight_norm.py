@@ -30,6 +30,8 @@ class WeightNormConv(nn.Module):
         initialisation; openai/iaf starts from 1/3 while passing on the exact outputs.
       exponential_gain: the gain is exp(g), not g.
       mask: 0/1 array that broadcasts to the kernel [h, w, in, out]; masked before the norm.
+      num_classes: of conditional weight normalisation, w = g(y)·V/‖V‖ with a bias b(y) (Lucas et
+        al., 2019, Eq. 16); None conditions on nothing.
       dtype: of the convolution; parameters and the norm are float32.
     """
 
@@ -42,22 +44,27 @@ class WeightNormConv(nn.Module):
     init_exponent: float = 1.0
     exponential_gain: bool = False
     mask: np.ndarray | None = None
+    num_classes: int | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Maps [B, H, W, in] to float32 [B, H', W', features]."""
+    def __call__(self, x: Array, label: Array | None = None) -> Array:
+        """Maps [B, H, W, in], and with classes the label int32 [B], to [B, H', W', features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("v", nn.initializers.normal(KERNEL_STD), shape)
         if self.mask is not None:
             kernel = kernel * self.mask
         kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12)
         start = nn.initializers.zeros if self.exponential_gain else nn.initializers.ones
-        gain = self.param("g", start, (self.features,))
-        bias = self.param("b", nn.initializers.zeros, (self.features,))
+        classes = () if self.num_classes is None else (self.num_classes,)
+        gain = self.param("g", start, (*classes, self.features))
+        bias = self.param("b", nn.initializers.zeros, (*classes, self.features))
         if is_data_dependent_init(self):
-            return self._initialize(self._convolve(x, kernel))
+            return self._initialize(self._convolve(x, kernel), classes)
         gain = jnp.exp(gain) if self.exponential_gain else gain
+        if classes:
+            gain, bias = gain[label][:, None, None], bias[label][:, None, None]
+            return self._convolve(x, kernel) * gain + bias
         return self._convolve(x, kernel * gain) + bias
 
     def _convolve(self, x: Array, kernel: Array) -> Array:
@@ -71,13 +78,15 @@ class WeightNormConv(nn.Module):
             )
         return y.astype(jnp.float32)
 
-    def _initialize(self, outputs: Array) -> Array:
+    def _initialize(self, outputs: Array, classes: tuple[int, ...]) -> Array:
         axes = (0, 1, 2)
         mean = jnp.mean(outputs, axes)
         scale = self.init_scale * jax.lax.rsqrt(jnp.var(outputs, axes) + 1e-10)
         gain = jnp.log(scale) * self.init_exponent
-        self.put_variable("params", "g", gain if self.exponential_gain else jnp.exp(gain))
-        self.put_variable("params", "b", -mean * scale)
+        gain = gain if self.exponential_gain else jnp.exp(gain)
+        every_class = (*classes, self.features)
+        self.put_variable("params", "g", jnp.broadcast_to(gain, every_class))
+        self.put_variable("params", "b", jnp.broadcast_to(-mean * scale, every_class))
         return (outputs - mean) * scale
 
 

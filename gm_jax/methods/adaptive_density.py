@@ -1,0 +1,258 @@
+"""Adaptive density estimation (Lucas, Shmelkov, Alahari, Schmid & Verbeek, 2019).
+
+A VAE models the features f_ψ(x) of an invertible network; so its factored Gaussian decoder is
+neither factored nor Gaussian over images. It is trained by maximum likelihood (L_C, Eq. 4) and, on
+samples that f_ψ⁻¹ brings back to images, by a discriminator (L_Q, Eq. 5). Without f_ψ, or without
+the discriminator, it is the paper's likelihood baselines (Table 1).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gm_jax import distributions, optimizers
+from gm_jax import state as train_state
+from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
+from gm_jax.networks import discriminators
+from gm_jax.networks.feature_space_vae import FeatureSpaceVAE
+from gm_jax.networks.top_down_vae import Decoding
+from gm_jax.nn import per_example
+from gm_jax.state import TrainState
+
+Array = jax.Array
+Tree = Any
+CHOICES = {
+    "adversarial_sample": ("mean", "noise"),  # f_ψ⁻¹ of µ(z) (Eq. 5), or of a draw around it (H)
+    "encoder_input": ("features", "image"),  # Algorithm 1, or Eq. 3
+    "likelihood_unit": ("image", "dimension"),
+}
+
+
+class AdaptiveDensity:
+    """The method: losses and the order of updates; its likelihood is a lower bound.
+
+    The bound is on the density of dequantised images, itself a bound on that of discrete ones.
+
+    Args:
+      config: `model`, `optimizer` and `sample` of `configs/adaptive_density.py`.
+      image_shape: (H, W, C).
+      levels: of a pixel.
+      num_classes: of the labels, or None; needed where `model.class_conditional`.
+    """
+
+    likelihood_is_exact = False
+
+    def __init__(
+        self, config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
+    ):
+        model = config.model
+        for field, choices in CHOICES.items():
+            if model[field] not in choices:
+                raise ValueError(f"model.{field} is '{model[field]}'; choose among {choices}")
+        self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
+        self.class_conditional = model.class_conditional
+        self.sample_from_mean = config.sample.from_mean
+        dtype = jnp.dtype(model.matmul_dtype)
+        classes = discriminators.check_classes(model.class_conditional, num_classes)
+        self.vae = FeatureSpaceVAE(model, image_shape, levels, classes, dtype)
+        self.discriminator = discriminators.create(model.discriminator, classes, dtype)
+        self.optimizer = optimizers.create(config.optimizer)
+
+    def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
+        """Initialises every network on the images of `batch`."""
+        vae_key, discriminator_key = jax.random.split(rng)
+        index, label = per_example.global_index(batch), self._label(batch)
+        params, statistics = self.vae.init(vae_key, batch["image"], index, label)
+        players = {"generator": (self.vae.networks, self.optimizer)}
+        if self.model.adversarial_weight:
+            x = distributions.scale_to_unit(batch["image"], self.levels)
+            params |= {
+                "discriminator": self.discriminator.init(discriminator_key, x, label)["params"]
+            }
+            players["discriminator"] = (("discriminator",), self.optimizer)
+        return train_state.create(params, players, self.model.ema_decay > 0, statistics)
+
+    def train_step(
+        self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """Algorithm 1: the discriminator moves, then f_ψ, encoder and decoder.
+
+        Args: as the contract says: `batch` is the device's share of the global batch, split over
+        `axis_name` if any; the step is folded into `rng` here.
+        """
+        discriminator_key, generator_key = jax.random.split(jax.random.fold_in(rng, state.step))
+        terms = {}
+        if self.model.adversarial_weight:
+
+            def discriminator_loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
+                variables = train_state.with_statistics(state, params)
+                return self._discriminator_loss(variables, batch, discriminator_key, axis_name)
+
+            # It learns while the generator warms up, too, so as not to meet it untrained.
+            state, terms["discriminator"] = train_state.update_player(
+                state, "discriminator", ("discriminator",), self.optimizer, discriminator_loss,
+                axis_name,
+            )  # fmt: skip
+
+        def generator_loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
+            variables = train_state.with_statistics(state, params)
+            adversarial = state.step >= self.model.warmup_steps
+            return self._generator_loss(variables, batch, generator_key, axis_name, adversarial)
+
+        state, terms["generator"] = train_state.update_player(
+            state, "generator", self.vae.networks, self.optimizer, generator_loss, axis_name
+        )
+        return train_state.advance(state, self.model.ema_decay), train_state.by_player(terms)
+
+    def _discriminator_loss(
+        self, variables: Tree, batch: Tree, key: Array, axis_name: str | None
+    ) -> tuple[Array, tuple[dict[str, Array], Tree]]:
+        """The discriminator's side of L_Q, with its gradient penalty (Eq. 11)."""
+        pixel_key, sample_key, fraction_key = jax.random.split(key, 3)
+        index, label = per_example.global_index(batch, axis_name), self._label(batch)
+        # Dequantised like the samples: else their grid alone would give real images away.
+        real = distributions.dequantize(batch["image"], self.levels, pixel_key, index)
+        terms = penalized_discriminator_terms(
+            lambda x: self._logits(variables, x, label),
+            real,
+            self._adversarial_sample(variables, sample_key, index, label),
+            per_example.uniform(fraction_key, index, ()),
+            self.model.gradient_penalty,
+        )
+        terms = {name: jnp.mean(term) for name, term in terms.items()}
+        loss = sum(terms.values())
+        return loss, ({"loss": loss, **terms}, {})
+
+    def _generator_loss(
+        self, variables: Tree, batch: Tree, key: Array, axis_name: str | None, adversarial: Array
+    ) -> tuple[Array, tuple[dict[str, Array], Tree]]:
+        """L_C, once `adversarial` + weight · L_Q, in nats an image (or, of L_C, a dimension)."""
+        likelihood_key, sample_key = jax.random.split(key)
+        index, label = per_example.global_index(batch, axis_name), self._label(batch)
+        bound, statistics = self.vae.bound(
+            variables, batch["image"], likelihood_key, index, label, True, axis_name
+        )
+        bits = distributions.bits_per_dim(jnp.mean(bound["log_likelihood"]), self.image_shape)
+        costs = {"reconstruction": -bound["reconstruction"], "kl": bound["kl"],
+                 "log_det": -bound["log_det"]}  # fmt: skip
+        unit = self.vae.dimensions if self.model.likelihood_unit == "dimension" else 1
+        terms = {name: jnp.mean(cost) / unit for name, cost in costs.items()}
+        if self.model.adversarial_weight:
+            loss_q = jax.lax.cond(
+                adversarial,
+                lambda: jnp.mean(self._adversarial_loss(variables, sample_key, index, label)),
+                lambda: jnp.zeros(()),
+            )
+            terms["adversarial"] = self.model.adversarial_weight * loss_q
+        loss = sum(terms.values())
+        return loss, ({"loss": loss, **terms, "bits_per_dim": bits}, statistics)
+
+    def _adversarial_loss(
+        self, variables: Tree, key: Array, index: Array, label: Array | None
+    ) -> Array:
+        """L_Q of Eq. 5, [B]."""
+        fake = self._adversarial_sample(variables, key, index, label)
+        return generator_log_ratio(self._logits(variables, fake, label))
+
+    def _logits(self, variables: Tree, x: Array, label: Array | None) -> Array:
+        return self.discriminator.apply(variables["discriminator"], 2 * x - 1, label)
+
+    def _adversarial_sample(
+        self, variables: Tree, key: Array, index: Array, label: Array | None
+    ) -> Array:
+        """f_ψ⁻¹ of the decoder's mean (or of a draw around it), [B, H, W, C] in [0, 1]."""
+        latent_key, noise_key = jax.random.split(key)
+        decoding = self.vae.prior(variables, latent_key, index, label)
+        features = decoding.mean
+        if self.model.adversarial_sample == "noise":
+            features += self.vae.noise(decoding, noise_key, index)
+        # f_ψ learns from the likelihood alone (5.1).
+        return self.vae.to_image(jax.lax.stop_gradient(variables), features)
+
+    def _label(self, batch: dict[str, Array]) -> Array | None:
+        return batch["label"] if self.class_conditional else None
+
+    def log_likelihood(
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
+    ) -> dict[str, Array]:
+        """One-sample lower bound on log p of the images, and its parts, in nats [B].
+
+        Returns: of `FeatureSpaceVAE.bound`, with running statistics.
+        """
+        index, label = per_example.global_index(batch), self._label(batch)
+        return self.vae.bound(variables, batch["image"], rng, index, label, train=False)[0]
+
+    def sample(
+        self,
+        variables: dict[str, Tree],
+        rng: Array,
+        num_images: int,
+        labels: Array | None = None,
+        temperature: float = 1.0,
+        index: Array | None = None,
+    ) -> dict[str, Array]:
+        """Draws latents from the prior, and maps the decoder's mean and a draw around it to images.
+
+        Args:
+          variables: of `state.evaluation_variables`.
+          rng: a key.
+          num_images: B, where no `index` is given.
+          labels: int32 [B] where the model is class-conditional, else None.
+          temperature: scales the standard deviations of prior and decoder.
+          index: int32 [B]; image i of a larger set of samples is the same in any batch.
+
+        Returns:
+          `image`, as `sample.from_mean` says, and the other of `from_mean` and `with_noise`;
+          uint8 [B, H, W, C].
+        """
+        if (labels is None) == self.class_conditional:
+            needs = "give labels" if self.class_conditional else "sample with labels=None"
+            raise ValueError(f"model.class_conditional is {self.class_conditional}: {needs}")
+        index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
+        latent_key, noise_key = jax.random.split(rng)
+        decoding = self.vae.prior(variables, latent_key, index, labels, temperature)
+        drawn = self._images(variables, decoding, noise_key, index, temperature)
+        image = drawn.pop("from_mean" if self.sample_from_mean else "with_noise")
+        return {**drawn, "image": image}
+
+    def _images(
+        self, variables: Tree, decoding: Decoding, key: Array, index: Array, temperature: float
+    ) -> dict[str, Array]:
+        noisy = decoding.mean + temperature * self.vae.noise(decoding, key, index)
+        return {
+            name: distributions.requantize(self.vae.to_image(variables, features), self.levels)
+            for name, features in (("from_mean", decoding.mean), ("with_noise", noisy))
+        }
+
+    def reconstruct(
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
+    ) -> dict[str, Array]:
+        """Encodes images and decodes them: from the mean, then `num_draws` − 1 draws around it.
+
+        Returns `image`, `image_2`, `image_3`, …, uint8 [B, H, W, C].
+        """
+        latent_key, *keys = jax.random.split(rng, num_draws + 1)
+        latents = self.encode(variables, batch, latent_key)
+        index, label = per_example.global_index(batch), self._label(batch)
+        drawn = [self.decode(variables, latents, key, index, label) for key in keys]
+        further = {f"image_{draw + 1}": drawn[draw]["with_noise"] for draw in range(1, num_draws)}
+        return {"image": drawn[0]["from_mean"], **further}
+
+    def encode(
+        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
+    ) -> list[Array]:
+        """Draws latents from the posterior: the top [B, 1, 1, Z], then one [B, h, w, Z] a layer."""
+        pixel_key, latent_key = jax.random.split(rng)
+        index, label = per_example.global_index(batch), self._label(batch)
+        x = distributions.dequantize(batch["image"], self.levels, pixel_key, index)
+        features, _, _ = self.vae.to_features(variables, x, train=False)
+        return self.vae.posterior(variables, features, x, latent_key, index, label).latents
+
+    def decode(
+        self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array,
+        labels: Array | None = None,
+    ) -> dict[str, Array]:  # fmt: skip
+        """Images given latents of `encode`: `from_mean` and `with_noise`, uint8 [B, H, W, C]."""
+        decoding = self.vae.given(variables, latents, index, labels)
+        return self._images(variables, decoding, rng, index, 1.0)

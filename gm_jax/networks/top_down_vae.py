@@ -1,0 +1,234 @@
+"""Convolutional VAE with top-down hierarchical latents (Lucas et al., 2019, appendix B; Table 6a).
+
+The generator of SNGAN, from a vector of latents to an image, in which feature maps on the way are
+latent variables too; the encoder mirrors it. Without them the decoder is the generator of a GAN.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gm_jax.distributions import gaussian_log_prob
+from gm_jax.networks.hierarchical_vae import Evidence, InverseAutoregressiveFlow
+from gm_jax.nn import per_example
+from gm_jax.nn.weight_norm import WeightNormConv
+
+Array = jax.Array
+STRIDED = {"kernel_size": (4, 4), "strides": (2, 2)}
+
+
+class Decoding(NamedTuple):
+    """Output of the decoder on a batch."""
+
+    mean: Array  # [B, H, W, C], of the decoder's Gaussian
+    log_std: Array  # [], isotropic
+    kl: Array  # [B, layers of latents], nats, 0 without evidence
+    latents: list[Array]  # the top [B, 1, 1, Z], then one [B, h, w, Z] a layer
+
+
+def residual(h: Array, width: int, scale: float, conv: Any, label: Array | None) -> Array:
+    """h plus two convolutions of it."""
+    hidden = conv(width, (3, 3))(nn.elu(h), label)
+    return h + scale * conv(width, (3, 3))(nn.elu(hidden), label)
+
+
+class Encoder(nn.Module):
+    """Bottom-up pass: an image (or its features) to evidence on every layer of latents.
+
+    Attributes:
+      widths: channels from the image's resolution to the top; each halves the resolution.
+      top_latents, num_latents: of the vector at the top, of every layer below (0: none there).
+      residual_scale: of the two convolutions added at every resolution; 0: none are.
+      flow: whether the posteriors below the top have an inverse autoregressive flow.
+      head_init_scale: initial standard deviation of the posterior's statistics.
+      num_classes: of conditional weight normalisation, or None.
+      dtype: of the convolutions.
+    """
+
+    widths: tuple[int, ...]
+    top_latents: int
+    num_latents: int
+    residual_scale: float
+    flow: bool
+    head_init_scale: float
+    num_classes: int | None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, label: Array | None = None) -> list[Evidence]:
+        """Maps [B, H, W, C] to evidence from the top ([B, 1, 1, ·]) to the image's resolution."""
+        conv = partial(WeightNormConv, num_classes=self.num_classes, dtype=self.dtype)
+        head = partial(conv, init_scale=self.head_init_scale)
+        latents = self.num_latents
+        h = conv(self.widths[0], (3, 3))(x, label)
+        evidences = []
+        for level, width in enumerate(self.widths):
+            if level:
+                h = conv(width, **STRIDED)(nn.elu(h), label)
+            if self.residual_scale:
+                h = residual(h, width, self.residual_scale, conv, label)
+            if latents and level < len(self.widths) - 1:
+                statistics = head(2 * latents + self.flow * width, (3, 3))(nn.elu(h), label)
+                evidences.append(Evidence(*jnp.split(statistics, [latents, 2 * latents], -1)))
+        flat = nn.elu(h).reshape(h.shape[0], 1, 1, -1)
+        mean, log_std = jnp.split(head(2 * self.top_latents, (1, 1))(flat, label), 2, -1)
+        return [Evidence(mean, log_std, flat[..., :0]), *reversed(evidences)]
+
+
+def draw(
+    noise: Array, prior: tuple[Array, Array], posterior: tuple[Array, Array] | None, flow: Any
+) -> tuple[Array, Array]:
+    """z and its one-sample divergence log q(z) − log p(z), nats [B]; from the prior: 0.
+
+    Args:
+      noise: standard normal [B, h, w, Z].
+      prior, posterior: (mean, log_std), broadcastable to it; posterior None draws from the prior.
+      flow: maps z to (z', log|dz/dz'|), or None.
+    """
+    mean, log_std = prior if posterior is None else posterior
+    z = mean + jnp.exp(log_std) * noise
+    if posterior is None:
+        return z, jnp.zeros(noise.shape[0])
+    log_q = gaussian_log_prob(z, mean, log_std)
+    if flow is not None:
+        z, log_scale = flow(z)
+        log_q += log_scale
+    return z, jnp.sum(log_q - gaussian_log_prob(z, *prior), (1, 2, 3))
+
+
+class LatentLayer(nn.Module):
+    """Feature maps that are latents: a prior given those above, a posterior given evidence too.
+
+    Attributes: as the decoder's.
+    """
+
+    num_latents: int
+    flow: bool
+    flow_scale: float
+    head_init_scale: float
+    num_classes: int | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self,
+        h: Array,
+        noise: Array,
+        evidence: Evidence | None,
+        latents: Array | None,
+        label: Array | None,
+    ) -> tuple[Array, Array, Array]:
+        """Maps h [B, h, w, F] to h with its latents added, z [B, h, w, Z], and nats [B]."""
+        z, features, active = self.num_latents, h.shape[-1], nn.elu(h)
+        plain = partial(WeightNormConv, dtype=self.dtype)
+        conv = partial(plain, num_classes=self.num_classes)
+        head = partial(conv, init_scale=self.head_init_scale)
+        prior = jnp.split(head(2 * z, (3, 3))(active, label), 2, -1)
+        posterior, flow = None, None
+        if evidence is not None:
+            statistics = head(2 * z + self.flow * features, (3, 3))(active, label)
+            mean, log_std, context = jnp.split(statistics, [z, 2 * z], -1)
+            posterior = (mean + evidence.mean, log_std + evidence.log_std)
+            if self.flow:
+                step = InverseAutoregressiveFlow(features, 3, self.flow_scale, plain)
+                flow = partial(step, context=context + evidence.context)
+        if latents is None:
+            latents, kl = draw(noise, prior, posterior, flow)
+        else:
+            kl = jnp.zeros(h.shape[0])
+        return h + conv(features, (3, 3))(latents, label), latents, kl
+
+
+class Decoder(nn.Module):
+    """Top-down pass: latents to the mean of a Gaussian over the image (or its features).
+
+    Attributes:
+      image_shape: (H, W, C); H and W divisible by 2^(len(widths) − 1).
+      flow_scale: of the flows' shift and log-scale.
+      init_log_std: of the isotropic Gaussian.
+      The others as the encoder's.
+    """
+
+    image_shape: tuple[int, int, int]
+    widths: tuple[int, ...]
+    top_latents: int
+    num_latents: int
+    residual_scale: float
+    flow: bool
+    flow_scale: float
+    head_init_scale: float
+    init_log_std: float
+    num_classes: int | None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        evidences: list[Evidence] | None,
+        key: Array | None,
+        index: Array,
+        label: Array | None = None,
+        latents: list[Array] | None = None,
+        temperature: float = 1.0,
+    ) -> Decoding:
+        """Draws latents from posteriors (given evidence) or priors, or takes given ones.
+
+        Args:
+          evidences: of the encoder, or None.
+          key: of the latents' noise; None with `latents`.
+          index: int32 [B], keys the noise with `key`.
+          label: int32 [B], or None without classes.
+          latents: as a `Decoding` holds them, or None.
+          temperature: scales the standard deviation of the noise.
+        """
+        conv = partial(WeightNormConv, num_classes=self.num_classes, dtype=self.dtype)
+        head = partial(conv, init_scale=self.head_init_scale)
+        height, width = top_size(self.image_shape, self.widths)
+        depth = 1 + (len(self.widths) - 1) * (self.num_latents > 0)
+        evidences = [None] * depth if evidences is None else evidences
+        given = [None] * depth if latents is None else latents
+
+        def noise(layer: int, *shape: int) -> Array | None:
+            if latents is not None:
+                return None
+            layer_key = jax.random.fold_in(key, layer)
+            return temperature * per_example.normal(layer_key, index, shape)
+
+        z, kl = given[0], jnp.zeros(index.shape[0])
+        if latents is None:
+            standard, top = (jnp.zeros(()), jnp.zeros(())), evidences[0]
+            posterior = None if top is None else (top.mean, top.log_std)
+            z, kl = draw(noise(0, 1, 1, self.top_latents), standard, posterior, None)
+        drawn, kls = [z], [kl]
+        h = conv(height * width * self.widths[-1], (1, 1))(z, label)
+        h = h.reshape(-1, height, width, self.widths[-1])
+        for layer, features in enumerate(reversed(self.widths[:-1]), 1):
+            h = conv(features, **STRIDED, transpose=True)(nn.elu(h), label)
+            if self.residual_scale:
+                h = residual(h, features, self.residual_scale, conv, label)
+            if self.num_latents:
+                h, z, kl = LatentLayer(
+                    self.num_latents, self.flow, self.flow_scale, self.head_init_scale,
+                    self.num_classes, self.dtype,
+                )(h, noise(layer, *h.shape[1:3], self.num_latents), evidences[layer],
+                  given[layer], label)  # fmt: skip
+                drawn.append(z)
+                kls.append(kl)
+        mean = head(self.image_shape[-1], (3, 3))(nn.elu(h), label)
+        start = nn.initializers.constant(self.init_log_std)
+        return Decoding(mean, self.param("log_std", start, ()), jnp.stack(kls, 1), drawn)
+
+
+def top_size(image_shape: tuple[int, int, int], widths: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width where the latent vector enters; ValueError where they do not halve."""
+    height, width, _ = image_shape
+    multiple = 2 ** (len(widths) - 1)
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"images of {height}×{width} pixels do not fit {len(widths)} widths: height and width "
+            f"must be multiples of {multiple}; give fewer model.vae.widths, or resize the images"
+        )
+    return height // multiple, width // multiple
