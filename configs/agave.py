@@ -75,18 +75,30 @@ def get_config(variant: str = "digits") -> ConfigDict:
             "stem_kernel_size": 5,
             "stem_stride": 2,
             "flow": True,
+            "flow_layers": 2,  # masked convolutions before those to shift and log-scale,
+            "flow_scale": 0.1,  # which are multiplied by this
+            "flow_init_scale": 1.0,
             "residual_scale": 0.1,
             "init_scale": 0.1,
             "init_exponent": 1 / 3,
+            "kernel_std": 0.05,  # of the directions of weight normalisation when drawn
             "init_log_scale": 0.697,  # ln(512/255): log-scale 0 in the published scaling to [−½, ½]
         },
-        "condition": {"features": 160},  # thesis: not said
+        "condition": {  # thesis: not said
+            "features": 160,
+            "kernel_size": 3,
+            "residual_init_scale": 0.1,
+            "kernel_std": 0.05,
+        },
         "pixelcnn": {
             "num_scales": 3,
             "num_blocks": 5,
             "features": 160,
             "num_mixtures": 10,
             "dropout_rate": 0.5,
+            "gate_init_scale": 0.1,
+            "kernel_std": 0.05,
+            "min_log_scale": -7.0,
         },
     }
     overrides = {"digits": digits, "photos": photos, "cifar10_small": cifar10_small, "smoke": smoke}

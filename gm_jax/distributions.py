@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-# PixelCNN++ keeps the log-scales of its mixtures above this.
+# PixelCNN++ as published keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 
 
@@ -110,10 +110,11 @@ def num_mixture_parameters(num_mixtures, channels):
     return num_mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
 
 
-def discretized_logistic_mixture_log_prob(x, parameters, levels=256):
+def discretized_logistic_mixture_log_prob(x, parameters, levels=256, min_log_scale=MIN_LOG_SCALE):
     """Log-probability of pixels under the PixelCNN++ mixture (Salimans et al. 2017, Eqs. 1–3).
 
-    log Σ_k π_k Π_c P(x_c | m_ck + Σ_{j<c} tanh(coefficient_cjk) · x_j, s_ck), log s_ck ≥ −7.
+    log Σ_k π_k Π_c P(x_c | m_ck + Σ_{j<c} tanh(coefficient_cjk) · x_j, s_ck), log s_ck ≥ −7
+    unless `min_log_scale` says otherwise.
 
     Layout of the last axis, in runs of K: the mixture logits, then a block for each channel of
     [means, log-scales, coefficients]. The coefficients (target ← source) G←R, B←R, B←G, then those
@@ -124,6 +125,7 @@ def discretized_logistic_mixture_log_prob(x, parameters, levels=256):
       x: float [B, H, W, C] in [−1, 1], on the grid of levels (see `scale_to_unit`).
       parameters: float [B, H, W, K(1 + 2C + C(C−1)/2)]: 10K for RGB, 3K for one channel.
       levels: number of values, 2..256.
+      min_log_scale: lower log-scales are raised to it, in the units of x.
 
     Returns:
       float32 [B, H, W], nats, summed over the channels.
@@ -143,13 +145,18 @@ def discretized_logistic_mixture_log_prob(x, parameters, levels=256):
     log_joint = logits
     pixel = [x[..., channel, None] for channel in range(channels)]
     for channel in range(channels):
-        mean, log_scale = _conditional_logistic(runs, channels, pixel[:channel])
+        mean, log_scale = _conditional_logistic(runs, channels, pixel[:channel], min_log_scale)
         log_joint += discretized_logistic_log_prob(pixel[channel], mean, log_scale, levels)
     return jax.nn.logsumexp(log_joint, axis=-1) - jax.nn.logsumexp(logits, axis=-1)
 
 
 def discretized_logistic_mixture_sample(
-    parameters, gumbel_noise, logistic_noise, levels=256, temperature=1.0
+    parameters,
+    gumbel_noise,
+    logistic_noise,
+    levels=256,
+    temperature=1.0,
+    min_log_scale=MIN_LOG_SCALE,
 ):
     """Draws pixels from the PixelCNN++ mixture, channel after channel (R, G, B).
 
@@ -164,6 +171,7 @@ def discretized_logistic_mixture_sample(
       levels: number of values, 2..256.
       temperature: divides the logits, multiplies the scales; 0 gives the rounded means of the
         likeliest component.
+      min_log_scale: as for the log-probability.
 
     Returns:
       float32 [B, H, W, C] in [−1, 1], on the grid of levels.
@@ -189,7 +197,7 @@ def discretized_logistic_mixture_sample(
     chosen = [chosen[..., run] for run in range(1, count // num_mixtures)]
     pixel = []
     for channel in range(channels):
-        mean, log_scale = _conditional_logistic(chosen, channels, pixel)
+        mean, log_scale = _conditional_logistic(chosen, channels, pixel, min_log_scale)
         noise = logistic_noise[..., channel]
         pixel.append(discretized_logistic_sample(mean, log_scale, noise, levels, temperature))
     return jnp.stack(pixel, axis=-1)
@@ -250,7 +258,7 @@ def bits_per_dim(log_likelihood, image_shape):
     return -log_likelihood / (math.prod(image_shape) * math.log(2.0))
 
 
-def _conditional_logistic(runs, channels, previous):
+def _conditional_logistic(runs, channels, previous, min_log_scale):
     """Mean and log-scale of channel c = len(previous), given the channels before it.
 
     `runs` are the parameters after the logits, one array a run (the layout is documented in
@@ -266,7 +274,7 @@ def _conditional_logistic(runs, channels, previous):
     for pair, value in enumerate(previous, start=channel * (channel - 1) // 2):
         deal, block = divmod(pair, channels)
         mean += jnp.tanh(runs[starts[block] + 2 + deal]) * value
-    return mean, jnp.maximum(log_scale, MIN_LOG_SCALE)
+    return mean, jnp.maximum(log_scale, min_log_scale)
 
 
 def _num_mixtures(count, channels):

@@ -57,11 +57,11 @@ class Agave:
             channels=channels, levels=levels, num_log_scales=channels, dtype=dtype, **model.vae
         )
         self.condition = ConditionStream(
-            model.condition.features,
-            model.pixelcnn.features,
-            model.pixelcnn.num_scales,
-            model.pixelcnn.num_blocks,
-            dtype,
+            layer_features=model.pixelcnn.features,
+            num_scales=model.pixelcnn.num_scales,
+            num_blocks=model.pixelcnn.num_blocks,
+            dtype=dtype,
+            **model.condition,
         )
         self.pixelcnn = PixelCNN(dtype=dtype, **model.pixelcnn)
         self.optimizer = optimizers.create(config.optimizer)
@@ -131,7 +131,9 @@ class Agave:
         parameters = self.pixelcnn.apply(
             variables["pixelcnn"], x, index, conditions, train=key is not None, rngs=rngs
         )
-        log_prob = distributions.discretized_logistic_mixture_log_prob(x, parameters, self.levels)
+        log_prob = distributions.discretized_logistic_mixture_log_prob(
+            x, parameters, self.levels, self.pixelcnn.min_log_scale
+        )
         return jnp.sum(log_prob, (1, 2))
 
     def _auxiliary_log_prob(self, y: Array, reconstruction: Reconstruction) -> Array:
@@ -241,7 +243,7 @@ class Agave:
         else:
             image = sample_by_fixed_point(
                 lambda x: self.pixelcnn.apply(variables["pixelcnn"], x, index, conditions),
-                noise, self.levels, temperature,
+                noise, self.levels, temperature, self.pixelcnn.min_log_scale,
             )  # fmt: skip
         return {
             "image": distributions.quantize(image, self.levels),

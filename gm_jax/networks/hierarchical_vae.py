@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gm_jax.distributions import gaussian_log_prob
+from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import WeightNormConv, is_data_dependent_init
 
@@ -36,66 +36,20 @@ class Reconstruction(NamedTuple):
     latents: list[Array]  # one [B, h, w, latents] a block
 
 
-def raster_mask(kernel_size: int, inputs: int, outputs: int, zero_diagonal: bool) -> np.ndarray:
-    """Mask [k, k, inputs, outputs] of a convolution autoregressive in reverse raster order.
-
-    A latent sees those to its right and below. Within a position the channels are ordered: output
-    group j sees input groups 0..j, without its own where `zero_diagonal` (App. of IAF's code).
-    """
-    centre = kernel_size // 2
-    mask = np.zeros((kernel_size, kernel_size, inputs, outputs), np.float32)
-    mask[centre + 1 :] = 1
-    mask[centre, centre + 1 :] = 1
-    groups = min(inputs, outputs)
-    if inputs % groups or outputs % groups:
-        raise ValueError(
-            f"autoregressive layers of {inputs} to {outputs} channels: one must be a multiple of "
-            "the other; choose vae.features as a multiple of vae.num_latents"
-        )
-    group_in = np.arange(inputs) * groups // inputs
-    group_out = np.arange(outputs) * groups // outputs
-    earlier = group_in[:, None] < group_out if zero_diagonal else group_in[:, None] <= group_out
-    mask[centre, centre] = earlier
-    return mask
-
-
-class InverseAutoregressiveFlow(nn.Module):
-    """One step z' = (z − m)/e^s with (m, s) an autoregressive function of z (Eq. 10 of IAF).
-
-    ∂z'/∂z is triangular, so log|det| = −Σ s.
-    """
-
-    features: int
-    kernel_size: int
-    scale: float
-    conv: Any
-
-    @nn.compact
-    def __call__(self, z: Array, context: Array) -> tuple[Array, Array]:
-        """Maps z [B, h, w, Z] to (z', s), both [B, h, w, Z]; context is [B, h, w, features]."""
-        latents = z.shape[-1]
-
-        def masked(inputs: int, outputs: int, zero_diagonal: bool) -> WeightNormConv:
-            size = (self.kernel_size, self.kernel_size)
-            mask = raster_mask(self.kernel_size, inputs, outputs, zero_diagonal)
-            return self.conv(outputs, size, mask=mask, init_scale=1.0)
-
-        hidden = nn.elu(masked(latents, self.features, False)(z) + context)
-        hidden = nn.elu(masked(self.features, self.features, False)(hidden))
-        shift = self.scale * masked(self.features, latents, True)(hidden)
-        log_scale = self.scale * masked(self.features, latents, True)(hidden)
-        return (z - shift) * jnp.exp(-log_scale), log_scale
-
-
 class Block(nn.Module):
-    """One layer of latents: `up` gathers evidence, `down` draws the latents and uses them."""
+    """One layer of latents: `up` gathers evidence, `down` draws the latents and uses them.
+
+    Attributes:
+      flow: makes the posterior's flow; None where it has none.
+      conv: makes a convolution; the others are those of `HierarchicalVAE`.
+    """
 
     features: int
     num_latents: int
     kernel_size: int
     downsample: bool
-    flow: bool
     residual_scale: float
+    flow: Any
     conv: Any
 
     def setup(self) -> None:
@@ -107,9 +61,7 @@ class Block(nn.Module):
         self.down_in = self.conv(4 * latents + 2 * features, size)
         self.down_out = self.conv(features, size, strides, transpose=self.downsample)
         if self.flow:
-            self.posterior_flow = InverseAutoregressiveFlow(
-                features, self.kernel_size, self.residual_scale, self.conv
-            )
+            self.posterior_flow = self.flow()
 
     def up(self, h: Array) -> tuple[Array, Evidence]:
         """Maps [B, H, W, F] to its residual update and the block's evidence."""
@@ -180,8 +132,9 @@ class HierarchicalVAE(nn.Module):
       kernel_size: of the blocks' convolutions.
       stem_kernel_size: of the first and the last convolution, whose stride is `stem_stride`.
       flow: whether posteriors have an inverse autoregressive flow.
-      residual_scale: of what a block adds to its input, and of the flow's shift and log-scale.
-      init_scale, init_exponent: of `WeightNormConv`.
+      flow_layers, flow_scale, flow_init_scale: of `InverseAutoregressiveFlow`.
+      residual_scale: of what a block adds to its input.
+      init_scale, init_exponent, kernel_std: of `WeightNormConv`.
       levels: of a pixel; the network works on (v + ½)/levels − ½.
       num_log_scales, init_log_scale: 1 or one a channel; their start, for images in [−1, 1].
       dtype: of the convolutions.
@@ -196,9 +149,13 @@ class HierarchicalVAE(nn.Module):
     stem_kernel_size: int
     stem_stride: int
     flow: bool
+    flow_layers: int
+    flow_scale: float
+    flow_init_scale: float
     residual_scale: float
     init_scale: float
     init_exponent: float
+    kernel_std: float
     levels: int
     num_log_scales: int
     init_log_scale: float
@@ -209,8 +166,18 @@ class HierarchicalVAE(nn.Module):
             WeightNormConv,
             init_scale=self.init_scale,
             init_exponent=self.init_exponent,
+            kernel_std=self.kernel_std,
             exponential_gain=True,
             dtype=self.dtype,
+        )
+        flow = partial(
+            InverseAutoregressiveFlow,
+            self.features,
+            self.kernel_size,
+            self.flow_layers,
+            self.flow_scale,
+            self.flow_init_scale,
+            conv,
         )
         stem = {"kernel_size": (self.stem_kernel_size,) * 2, "strides": (self.stem_stride,) * 2}
         self.stem = conv(self.features, **stem)
@@ -220,8 +187,8 @@ class HierarchicalVAE(nn.Module):
                 self.num_latents,
                 self.kernel_size,
                 downsample=scale > 0 and block == 0,
-                flow=self.flow,
                 residual_scale=self.residual_scale,
+                flow=flow if self.flow else None,
                 conv=conv,
             )
             for scale in range(self.num_scales)

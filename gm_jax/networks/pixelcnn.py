@@ -54,10 +54,14 @@ class GatedResnet(nn.Module):
     Attributes:
       conv: makes the stream's convolution from a number of features.
       dropout_rate: of the units between the two convolutions.
+      gate_init_scale: `init_scale` of the second convolution.
+      kernel_std: of `WeightNormConv`.
     """
 
     conv: Any
     dropout_rate: float
+    gate_init_scale: float
+    kernel_std: float
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -70,12 +74,12 @@ class GatedResnet(nn.Module):
         train: bool,
     ) -> Array:
         """Maps x [B, H, W, F]; auxiliary [B, H, W, A]; condition [B, H, W, 2F]; index [B]."""
-        features = x.shape[-1]
-        hidden = self.conv(features, dtype=self.dtype)(concat_elu(x))
+        features, options = x.shape[-1], {"kernel_std": self.kernel_std, "dtype": self.dtype}
+        hidden = self.conv(features, **options)(concat_elu(x))
         if auxiliary is not None:
-            hidden += WeightNormConv(features, (1, 1), dtype=self.dtype)(concat_elu(auxiliary))
+            hidden += WeightNormConv(features, (1, 1), **options)(concat_elu(auxiliary))
         hidden = Dropout(self.dropout_rate)(concat_elu(hidden), index, train)
-        gated = self.conv(2 * features, init_scale=0.1, dtype=self.dtype)(hidden)
+        gated = self.conv(2 * features, init_scale=self.gate_init_scale, **options)(hidden)
         if condition is not None:
             gated += condition
         value, gate = jnp.split(gated, 2, axis=-1)
@@ -85,12 +89,22 @@ class GatedResnet(nn.Module):
 class ConditionStream(nn.Module):
     """Non-masked convolutions of an image, one for each layer of the PixelCNN (thesis 3.4.1).
 
-    The thesis gives neither width nor form. Ours: a residual stream of 3×3 convolutions that
-    follows the PixelCNN through its scales; what it adds to a layer starts at zero, so that
-    training begins at the unconditional model.
+    The thesis gives neither width nor form. Ours: a residual stream of convolutions that follows
+    the PixelCNN through its scales; what it adds to a layer starts at zero, so that training begins
+    at the unconditional model.
+
+    Attributes:
+      features, kernel_size: of its convolutions.
+      residual_init_scale: `init_scale` of what a layer adds to the stream.
+      kernel_std: of `WeightNormConv`.
+      layer_features, num_scales, num_blocks: of the PixelCNN.
+      dtype: of the convolutions.
     """
 
     features: int
+    kernel_size: int
+    residual_init_scale: float
+    kernel_std: float
     layer_features: int
     num_scales: int
     num_blocks: int
@@ -99,13 +113,19 @@ class ConditionStream(nn.Module):
     @nn.compact
     def __call__(self, image: Array) -> list[tuple[Array, Array]]:
         """Maps [B, H, W, C] to one (u, ul) pair of [B, h, w, 2·layer_features] a layer."""
-        conv = partial(WeightNormConv, self.features, dtype=self.dtype)
-        x = conv((3, 3))(image)
+        conv = partial(
+            WeightNormConv,
+            self.features,
+            (self.kernel_size, self.kernel_size),
+            kernel_std=self.kernel_std,
+            dtype=self.dtype,
+        )
+        x = conv()(image)
         layers = []
 
         def run(x: Array, num_layers: int) -> Array:
             for _ in range(num_layers):
-                x = x + conv((3, 3), init_scale=0.1)(concat_elu(x))
+                x = x + conv(init_scale=self.residual_init_scale)(concat_elu(x))
                 contribution = nn.Conv(
                     4 * self.layer_features,
                     (1, 1),
@@ -119,11 +139,11 @@ class ConditionStream(nn.Module):
         for scale in range(self.num_scales):
             x = run(x, self.num_blocks)
             if scale < self.num_scales - 1:
-                x = conv((3, 3), (2, 2))(concat_elu(x))
+                x = conv(strides=(2, 2))(concat_elu(x))
         for scale in range(self.num_scales):
             x = run(x, self.num_blocks + (scale > 0))
             if scale < self.num_scales - 1:
-                x = conv((3, 3), (2, 2), transpose=True)(concat_elu(x))
+                x = conv(strides=(2, 2), transpose=True)(concat_elu(x))
         return layers
 
 
@@ -136,6 +156,9 @@ class PixelCNN(nn.Module):
       features: of every hidden layer.
       num_mixtures: logistics in the mixture of a pixel.
       dropout_rate: inside the gated resnets.
+      gate_init_scale: `init_scale` of the convolution that ends a gated resnet; 1 elsewhere.
+      kernel_std: of `WeightNormConv`.
+      min_log_scale: below which the density and the samplers see no log-scale of a logistic.
       dtype: of the convolutions.
     """
 
@@ -144,6 +167,9 @@ class PixelCNN(nn.Module):
     features: int
     num_mixtures: int
     dropout_rate: float
+    gate_init_scale: float
+    kernel_std: float
+    min_log_scale: float
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -166,9 +192,15 @@ class PixelCNN(nn.Module):
           ValueError: where the scales do not divide the image.
         """
         self._check(x)
-        conv_down = partial(down_shifted_conv, self.features, dtype=self.dtype)
-        conv_right = partial(down_right_shifted_conv, self.features, dtype=self.dtype)
-        resnet = partial(GatedResnet, dropout_rate=self.dropout_rate, dtype=self.dtype)
+        options = {"kernel_std": self.kernel_std, "dtype": self.dtype}
+        conv_down = partial(down_shifted_conv, self.features, **options)
+        conv_right = partial(down_right_shifted_conv, self.features, **options)
+        resnet = partial(
+            GatedResnet,
+            dropout_rate=self.dropout_rate,
+            gate_init_scale=self.gate_init_scale,
+            **options,
+        )
         remaining = iter(conditions) if conditions is not None else None
 
         def layer(u, ul, u_auxiliary, ul_auxiliary):
@@ -202,11 +234,11 @@ class PixelCNN(nn.Module):
                     strides=(2, 2),
                     padding="VALID",
                     transpose=True,
-                    dtype=self.dtype,
+                    **options,
                 )
                 u, ul = upsample((2, 3))(u)[:, :, 1:], upsample((2, 2))(ul)
         num_parameters = num_mixture_parameters(self.num_mixtures, x.shape[-1] - 1)
-        head = WeightNormConv(num_parameters, (1, 1), dtype=self.dtype)
+        head = WeightNormConv(num_parameters, (1, 1), **options)
         return head(nn.elu(ul))
 
     def _check(self, x: Array) -> None:

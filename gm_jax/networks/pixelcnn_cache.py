@@ -60,7 +60,9 @@ def sample_with_cache(
     caches = _empty_caches(network, variables, conditions, shape)
     model = _Model.create(network, variables, conditions)
     sampler = distributions.discretized_logistic_mixture_sample
-    draw = functools.partial(sampler, levels=levels, temperature=temperature)
+    draw = functools.partial(
+        sampler, levels=levels, temperature=temperature, min_log_scale=network.min_log_scale
+    )
     period = 2 ** (network.num_scales - 1)
 
     def draw_rows(block: Array, carry: Carry) -> Carry:
@@ -117,6 +119,7 @@ class _Model:
     strided: dict[int, tuple[str, str]]  # convolutions of u and ul from a scale to the next,
     upsampling: dict[int, tuple[str, str]]  # and from the next to this
     head: str  # the convolution to mixture parameters
+    resnet: GatedResnet  # the form of every layer
 
     @classmethod
     def create(cls, network: PixelCNN, variables: dict, conditions: Conditions) -> "_Model":
@@ -140,7 +143,10 @@ class _Model:
             down[scale] = [next(layers) for _ in range(network.num_blocks + (scale < last))]
             if scale > 0:
                 upsampling[scale - 1] = next(names), next(names)
-        return cls(weights, conditions, up, down, strided, upsampling, next(names))
+        resnet = GatedResnet(
+            down_shifted_conv, 0.0, network.gate_init_scale, network.kernel_std, network.dtype
+        )
+        return cls(weights, conditions, up, down, strided, upsampling, next(names), resnet)
 
     def convolve(self, name: str, x: Array, stride: int = 1) -> Array:
         """Maps rows [B, h, W, in], as many as the kernel has, to float32 [B, 1, W', out]."""
@@ -204,11 +210,10 @@ class _Stream:
                 return call(*args, **kwargs)
             return self.convolve(f"{name}/{context.module.name}", scale, *args)
 
-        module = GatedResnet(down_shifted_conv, dropout_rate=0.0)
         pair = self.model.conditions and self.model.conditions[layer]
         condition = pair and self.cut(pair[self.number], self.row >> scale, scale)
         with nn.intercept_methods(convolve):
-            return module.apply({}, x, auxiliary, condition, index=None, train=False)
+            return self.model.resnet.apply({}, x, auxiliary, condition, index=None, train=False)
 
     def convolve(self, name: str, scale: int, x: Array) -> Array:
         """A convolution at this place, [B, 1, w, in] to [B, 1, w, out]."""

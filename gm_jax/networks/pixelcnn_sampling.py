@@ -32,6 +32,7 @@ def sample_by_fixed_point(
     noise: tuple[Array, Array],
     levels: int,
     temperature: float = 1.0,
+    min_log_scale: float = distributions.MIN_LOG_SCALE,
 ) -> Array:
     """Returns the ancestral sample that the noise determines (Jacobi iteration; Song et al., 2021).
 
@@ -45,6 +46,7 @@ def sample_by_fixed_point(
       noise: of `pixel_noise`.
       levels: of a pixel; each is rounded to its level before it conditions another.
       temperature: scales the logistics and divides the mixture logits.
+      min_log_scale: of the network; by default as published.
 
     Returns:
       Images float32 [B, H, W, C] on the grid of levels in [−1, 1].
@@ -56,7 +58,7 @@ def sample_by_fixed_point(
     def draw(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, _, rounds = carry
         drawn = distributions.discretized_logistic_mixture_sample(
-            parameters_of(x), gumbel_noise, logistic_noise, levels, temperature
+            parameters_of(x), gumbel_noise, logistic_noise, levels, temperature, min_log_scale
         )
         return drawn, jnp.any(drawn != x), rounds + 1
 

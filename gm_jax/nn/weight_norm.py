@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 Array = jax.Array
-KERNEL_STD = 0.05  # of the directions before they are normalised
 
 
 class WeightNormConv(nn.Module):
@@ -26,6 +26,8 @@ class WeightNormConv(nn.Module):
       padding: as `jax.lax.conv_general_dilated` takes it.
       transpose: a transposed ("deconvolution") layer.
       init_scale: standard deviation of the outputs on the initialising batch.
+      kernel_std: of the directions V when they are drawn, .05 in the codes of PixelCNN++ and of the
+        IAF-VAE: the longer they are, the less a gradient step turns them.
       init_exponent: training starts from the gain (init_scale/std)^init_exponent. 1 is the exact
         initialisation; openai/iaf starts from 1/3 while passing on the exact outputs.
       exponential_gain: the gain is exp(g), not g.
@@ -41,6 +43,7 @@ class WeightNormConv(nn.Module):
     padding: Any = "SAME"
     transpose: bool = False
     init_scale: float = 1.0
+    kernel_std: float = 0.05
     init_exponent: float = 1.0
     exponential_gain: bool = False
     mask: np.ndarray | None = None
@@ -51,7 +54,7 @@ class WeightNormConv(nn.Module):
     def __call__(self, x: Array, label: Array | None = None) -> Array:
         """Maps [B, H, W, in], and with classes the label int32 [B], to [B, H', W', features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("v", nn.initializers.normal(KERNEL_STD), shape)
+        kernel = self.param("v", nn.initializers.normal(self.kernel_std), shape)
         if self.mask is not None:
             kernel = kernel * self.mask
         kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12)
@@ -113,18 +116,22 @@ def data_dependent_init(
       The outputs, and the variables {"params": tree}.
     """
     init_key, kernel_key = jax.random.split(key)
-    params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
-    paths, structure = jax.tree_util.tree_flatten_with_path(params)
-    is_kernel = [path[-1].key == "v" for path, _ in paths]
-    leaves = [leaf for _, leaf in paths]
-    sizes = [leaf.size for leaf, kernel in zip(leaves, is_kernel, strict=True) if kernel]
-    draws = KERNEL_STD * jax.random.normal(kernel_key, (sum(sizes),))
-    drawn = iter(jnp.split(draws, np.cumsum(sizes)[:-1]))
-    leaves = [
-        next(drawn).reshape(leaf.shape) if kernel else leaf
-        for leaf, kernel in zip(leaves, is_kernel, strict=True)
-    ]
-    variables = {"params": jax.tree.unflatten(structure, leaves)}
+    stds = {}
+
+    def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, WeightNormConv):
+            stds[*context.module.path, "v"] = context.module.kernel_std
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
+    flat = traverse_util.flatten_dict(params)
+    kernels = sorted(stds)
+    sizes = [flat[path].size for path in kernels]
+    draws = jnp.split(jax.random.normal(kernel_key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    for path, draw in zip(kernels, draws, strict=True):
+        flat[path] = stds[path] * draw.reshape(flat[path].shape)
+    variables = {"params": traverse_util.unflatten_dict(flat)}
     return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
 
 

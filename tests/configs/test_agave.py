@@ -1,13 +1,14 @@
 """Every variant of the config is complete, and builds on the images that it is for."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
 from configs import agave
 from gm_jax import methods
-from gm_jax.nn.weight_norm import num_parameters
+from gm_jax.nn.weight_norm import WeightNormConv, num_parameters
 
 IMAGES = {"digits": ((8, 8, 1), 17), "smoke": ((8, 8, 1), 17)}
 
@@ -45,6 +46,23 @@ def test_the_papers_halves_are_whole_in_the_papers_variant():
     assert num_parameters(params["pixelcnn"]) == 53_659_080
     assert num_parameters(params["vae"]) == 41_557_927 + 2  # a log-scale a channel, not one
     assert config.model.kl_weight == 12.0
+
+
+def test_a_constant_of_a_section_reaches_every_layer():
+    config = agave.get_config("smoke").unlock()
+    stds = {"vae": 0.1, "condition": 0.2, "pixelcnn": 0.3}
+    config.model.update({name: {"kernel_std": std} for name, std in stds.items()})
+    method = methods.create(config.lock(), *IMAGES["smoke"], 10)
+    found = set()
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, WeightNormConv):
+            found.add(context.module.kernel_std)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(method.init, jax.random.key(0), {"image": jnp.zeros((4, 8, 8, 1), "uint8")})
+    assert found == set(stds.values())
 
 
 def test_an_unknown_variant_is_refused():

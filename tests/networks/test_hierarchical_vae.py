@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from gm_jax.distributions import gaussian_kl
-from gm_jax.networks.hierarchical_vae import (
-    HierarchicalVAE,
-    InverseAutoregressiveFlow,
-    raster_mask,
-)
+from gm_jax.networks.hierarchical_vae import HierarchicalVAE
+from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow, raster_mask
 from gm_jax.nn.weight_norm import WeightNormConv, data_dependent_init, num_parameters
 
 KEY = jax.random.key(0)
@@ -22,7 +19,8 @@ def make(**overrides):
     settings = {
         "channels": 1, "num_scales": 2, "num_blocks": 1, "features": 8, "num_latents": 4,
         "kernel_size": 3, "stem_kernel_size": 3, "stem_stride": 2, "flow": True, "init_scale": 0.5,
-        "residual_scale": 0.1, "init_exponent": 1 / 3,
+        "flow_layers": 2, "flow_scale": 0.1, "flow_init_scale": 1.0, "residual_scale": 0.1,
+        "init_exponent": 1 / 3, "kernel_std": 0.05,
         "levels": 17, "num_log_scales": 1, "init_log_scale": 0.0,
     }  # fmt: skip
     return HierarchicalVAE(**(settings | overrides))
@@ -31,7 +29,7 @@ def make(**overrides):
 @functools.cache
 def flow():
     conv = functools.partial(WeightNormConv, exponential_gain=True)
-    module = InverseAutoregressiveFlow(8, 3, 0.1, conv)
+    module = InverseAutoregressiveFlow(8, 3, 2, 0.1, 1.0, conv)
     z = jax.random.normal(KEY, (1, 3, 3, 2))
     context = jax.random.normal(jax.random.key(1), (1, 3, 3, 8))
     _, variables = jax.jit(lambda: data_dependent_init(module, KEY, z, context))()

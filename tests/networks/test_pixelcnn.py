@@ -13,13 +13,14 @@ from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
 from gm_jax.nn.weight_norm import data_dependent_init, num_parameters
 
 LEVELS = 5
+CONSTANTS = {"gate_init_scale": 0.1, "kernel_std": 0.05, "min_log_scale": -7.0}
 
 
 @functools.cache
 def network(channels, num_scales, size=(8, 8)):
     """A tiny network whose condition stream is not zero, and an image for it."""
-    net = PixelCNN(num_scales, 1, 4, 2, dropout_rate=0.5)
-    stream = ConditionStream(3, 4, num_scales, 1)
+    net = PixelCNN(num_scales, 1, 4, 2, 0.5, **CONSTANTS)
+    stream = ConditionStream(3, 3, 0.1, 0.05, 4, num_scales, 1)
     keys = jax.random.split(jax.random.key(0), 6)
     x = jax.random.uniform(keys[0], (2, *size, channels), minval=-1)
     index = jnp.arange(2)
@@ -71,13 +72,13 @@ def test_every_pixel_may_depend_on_the_whole_condition(num_scales):
 
 def test_a_fresh_condition_stream_adds_nothing():
     x = jnp.ones((2, 8, 8, 1))
-    layers, _ = data_dependent_init(ConditionStream(3, 4, 2, 1), jax.random.key(0), x)
+    layers, _ = data_dependent_init(ConditionStream(3, 3, 0.1, 0.05, 4, 2, 1), jax.random.key(0), x)
     assert len(layers) == 2 * 1 + (1 + 2)
     assert all((part == 0).all() and part.shape[-1] == 8 for pair in layers for part in pair)
 
 
 def test_the_published_network_has_its_number_of_parameters():
-    net = PixelCNN(num_scales=3, num_blocks=5, features=160, num_mixtures=10, dropout_rate=0.5)
+    net = PixelCNN(3, 5, 160, 10, 0.5, **CONSTANTS)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     x = jnp.zeros((1, 32, 32, 3))
     shapes = jax.eval_shape(lambda: net.init(keys, x, jnp.arange(1), None, True))
@@ -87,7 +88,7 @@ def test_the_published_network_has_its_number_of_parameters():
 
 
 def test_sizes_that_the_scales_do_not_divide_are_refused():
-    net = PixelCNN(3, 1, 4, 2, 0.0)
+    net = PixelCNN(3, 1, 4, 2, 0.0, **CONSTANTS)
     with pytest.raises(ValueError, match=r"6×8.*num_scales=3.*multiples of 4"):
         jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, 6, 8, 1)), jnp.arange(1)))
 

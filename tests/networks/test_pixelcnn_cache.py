@@ -19,8 +19,9 @@ INDEX = jnp.arange(2)
 
 def example(channels, num_scales, size, num_blocks=1, features=4):
     """A network with no weight, bias or condition at zero, and noise for two images."""
-    network = PixelCNN(num_scales, num_blocks, features, 2, dropout_rate=0.5)
-    stream = ConditionStream(1, features, num_scales, num_blocks)
+    # A floor that some of the log-scales fall below.
+    network = PixelCNN(num_scales, num_blocks, features, 2, 0.5, 0.1, 0.05, min_log_scale=-2.0)
+    stream = ConditionStream(1, 3, 0.1, 0.05, features, num_scales, num_blocks)
     keys = jax.random.split(jax.random.key(channels + num_scales), 3)
     x = jnp.zeros((2, *size, channels))
 
@@ -45,7 +46,7 @@ def naive(network, variables, conditions, noise, levels, temperature):
         row, column = place // width, place % width
         parameters = network.apply(variables, x, INDEX, conditions)
         drawn = distributions.discretized_logistic_mixture_sample(
-            parameters, *noise, levels, temperature
+            parameters, *noise, levels, temperature, network.min_log_scale
         )
         return x.at[:, row, column].set(drawn[:, row, column])
 

@@ -1,5 +1,6 @@
 """Weight normalisation, and its initialisation on data."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,15 @@ def test_training_starts_at_a_power_of_the_exact_gain():
     gains = variables["params"]["g"], variables_third["params"]["g"]
     np.testing.assert_allclose(gains[1], gains[0] / 3, rtol=1e-6)
     np.testing.assert_array_equal(outputs, outputs_third)
+
+
+def test_a_kernel_is_drawn_with_the_standard_deviation_of_its_layer():
+    layers = [WeightNormConv(64, (3, 3), kernel_std=std) for std in (0.5, 2.0)]
+    _, variables = data_dependent_init(nn.Sequential(layers), jax.random.key(1), X)
+    for number, layer in enumerate(layers):
+        kernel = variables["params"][f"layers_{number}"]["v"]
+        np.testing.assert_allclose(kernel.std(), layer.kernel_std, rtol=0.1)
+        np.testing.assert_allclose(kernel.mean(), 0, atol=0.1 * layer.kernel_std)
 
 
 def test_a_mask_hides_its_inputs():
