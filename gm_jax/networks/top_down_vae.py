@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.distributions import gaussian_log_prob
-from gm_jax.networks.hierarchical_vae import Evidence, InverseAutoregressiveFlow
+from gm_jax.networks.hierarchical_vae import Evidence
+from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import WeightNormConv
 
@@ -107,6 +108,7 @@ class LatentLayer(nn.Module):
 
     num_latents: int
     flow: bool
+    flow_layers: int
     flow_scale: float
     head_init_scale: float
     num_classes: int | None
@@ -133,7 +135,9 @@ class LatentLayer(nn.Module):
             mean, log_std, context = jnp.split(statistics, [z, 2 * z], -1)
             posterior = (mean + evidence.mean, log_std + evidence.log_std)
             if self.flow:
-                step = InverseAutoregressiveFlow(features, 3, self.flow_scale, plain)
+                step = InverseAutoregressiveFlow(
+                    features, 3, self.flow_layers, self.flow_scale, 1.0, plain
+                )
                 flow = partial(step, context=context + evidence.context)
         if latents is None:
             latents, kl = draw(noise, prior, posterior, flow)
@@ -147,7 +151,7 @@ class Decoder(nn.Module):
 
     Attributes:
       image_shape: (H, W, C); H and W divisible by 2^(len(widths) − 1).
-      flow_scale: of the flows' shift and log-scale.
+      flow_layers, flow_scale: of `InverseAutoregressiveFlow`.
       init_log_std: of the isotropic Gaussian.
       The others as the encoder's.
     """
@@ -158,6 +162,7 @@ class Decoder(nn.Module):
     num_latents: int
     residual_scale: float
     flow: bool
+    flow_layers: int
     flow_scale: float
     head_init_scale: float
     init_log_std: float
@@ -191,7 +196,7 @@ class Decoder(nn.Module):
         evidences = [None] * depth if evidences is None else evidences
         given = [None] * depth if latents is None else latents
 
-        def noise(layer: int, *shape: int) -> Array | None:
+        def layer_noise(layer: int, *shape: int) -> Array | None:
             if latents is not None:
                 return None
             layer_key = jax.random.fold_in(key, layer)
@@ -201,7 +206,7 @@ class Decoder(nn.Module):
         if latents is None:
             standard, top = (jnp.zeros(()), jnp.zeros(())), evidences[0]
             posterior = None if top is None else (top.mean, top.log_std)
-            z, kl = draw(noise(0, 1, 1, self.top_latents), standard, posterior, None)
+            z, kl = draw(layer_noise(0, 1, 1, self.top_latents), standard, posterior, None)
         drawn, kls = [z], [kl]
         h = conv(height * width * self.widths[-1], (1, 1))(z, label)
         h = h.reshape(-1, height, width, self.widths[-1])
@@ -210,11 +215,17 @@ class Decoder(nn.Module):
             if self.residual_scale:
                 h = residual(h, features, self.residual_scale, conv, label)
             if self.num_latents:
-                h, z, kl = LatentLayer(
-                    self.num_latents, self.flow, self.flow_scale, self.head_init_scale,
-                    self.num_classes, self.dtype,
-                )(h, noise(layer, *h.shape[1:3], self.num_latents), evidences[layer],
-                  given[layer], label)  # fmt: skip
+                latent_layer = LatentLayer(
+                    self.num_latents,
+                    self.flow,
+                    self.flow_layers,
+                    self.flow_scale,
+                    self.head_init_scale,
+                    self.num_classes,
+                    self.dtype,
+                )
+                noise = layer_noise(layer, *h.shape[1:3], self.num_latents)
+                h, z, kl = latent_layer(h, noise, evidences[layer], given[layer], label)
                 drawn.append(z)
                 kls.append(kl)
         mean = head(self.image_shape[-1], (3, 3))(nn.elu(h), label)
