@@ -30,6 +30,10 @@ class WeightNormConv(nn.Module):
         initialisation; openai/iaf starts from 1/3 while passing on the exact outputs.
       exponential_gain: the gain is exp(g), not g.
       mask: 0/1 array that broadcasts to the kernel [h, w, in, out]; masked before the norm.
+      use_gain, use_bias: whether g (else 1) and b (else 0) are learned; where a batch norm follows,
+        they would be undone.
+      init_gain: g where the network is not initialised on data.
+      kernel_init: draws V where the network is not initialised on data.
       dtype: of the convolution; parameters and the norm are float32.
     """
 
@@ -42,23 +46,31 @@ class WeightNormConv(nn.Module):
     init_exponent: float = 1.0
     exponential_gain: bool = False
     mask: np.ndarray | None = None
+    use_gain: bool = True
+    use_bias: bool = True
+    init_gain: float = 1.0
+    kernel_init: Any = nn.initializers.normal(KERNEL_STD)
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps [B, H, W, in] to float32 [B, H', W', features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("v", nn.initializers.normal(KERNEL_STD), shape)
+        kernel = self.param("v", self.kernel_init, shape)
         if self.mask is not None:
             kernel = kernel * self.mask
         kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12)
-        start = nn.initializers.zeros if self.exponential_gain else nn.initializers.ones
-        gain = self.param("g", start, (self.features,))
-        bias = self.param("b", nn.initializers.zeros, (self.features,))
-        if is_data_dependent_init(self):
+        if self.use_gain:
+            start = math.log(self.init_gain) if self.exponential_gain else self.init_gain
+            gain = self.param("g", nn.initializers.constant(start), (self.features,))
+        if self.use_bias:
+            bias = self.param("b", nn.initializers.zeros, (self.features,))
+        if is_data_dependent_init(self) and self.use_gain and self.use_bias:
             return self._initialize(self._convolve(x, kernel))
-        gain = jnp.exp(gain) if self.exponential_gain else gain
-        return self._convolve(x, kernel * gain) + bias
+        if self.use_gain:
+            kernel = kernel * (jnp.exp(gain) if self.exponential_gain else gain)
+        outputs = self._convolve(x, kernel)
+        return outputs + bias if self.use_bias else outputs
 
     def _convolve(self, x: Array, kernel: Array) -> Array:
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)

@@ -1,0 +1,83 @@
+"""The residual network behind a coupling's shift and scale (Dinh et al., 2017, §3.3 and code)."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gm_jax.nn.batch_norm import BatchNorm
+from gm_jax.nn.weight_norm import WeightNormConv
+
+Array = jax.Array
+
+
+class CouplingNetwork(nn.Module):
+    """Maps the kept dimensions to what changes the others: [B, H, W, C] to [B, H, W, outputs].
+
+    relu[x, −x, mask] of the normalised input, a 3×3 convolution, residual blocks of two; a 1×1 skip
+    from the stem and from every block, whose sum goes to the outputs. All is weight-normalised,
+    with a learned gain only where no batch norm follows that would undo it. As in the authors' code
+    the layers are not initialised on data: batch norm already standardises what they see.
+
+    Attributes:
+      features: of every hidden layer.
+      num_blocks: residual blocks.
+      outputs: channels out.
+      batch_norm_decay, batch_norm_epsilon: of `BatchNorm`.
+      dtype: of the convolutions.
+    """
+
+    features: int
+    num_blocks: int
+    outputs: int
+    batch_norm_decay: float
+    batch_norm_epsilon: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Array, kept: np.ndarray | None, train: bool, axis_name: str | None = None
+    ) -> Array:
+        """Maps x [B, H, W, C] to float32 [B, H, W, outputs].
+
+        Args:
+          x: the dimensions that the coupling keeps, 0 at the others.
+          kept: [H, W, 1], 1 at the kept pixels; None where every pixel of x is kept.
+          train, axis_name: of `BatchNorm`.
+        """
+
+        def norm(h: Array) -> Array:
+            return BatchNorm(self.batch_norm_decay, self.batch_norm_epsilon)(h, train, axis_name)
+
+        h = norm(x)
+        signed = [h, -h]
+        if kept is not None:  # half of the pixels are zero: ×2
+            mask = jnp.broadcast_to(kept, (*x.shape[:-1], 1))
+            signed = [2 * h, -2 * h, mask]
+        h = self._conv(3, use_gain=False)(nn.relu(jnp.concatenate(signed, -1)))
+        skips = self._conv(1)(h)
+        for _ in range(self.num_blocks):
+            update = self._conv(3, use_gain=False, use_bias=False)(nn.relu(norm(h)))
+            h = h + self._conv(3)(nn.relu(norm(update)))
+            skips = skips + self._conv(1)(h)
+        return self._conv(1, self.outputs)(nn.relu(norm(skips)))
+
+    def _conv(self, size: int, features: int | None = None, **kwargs: Any) -> WeightNormConv:
+        # Published: the standard deviation of the kernel before it is normalised, by fan-in.
+        return WeightNormConv(
+            features or self.features,
+            (size, size),
+            init_gain=size / math.sqrt(6),
+            kernel_init=_uniform_by_channels,
+            dtype=self.dtype,
+            **kwargs,
+        )
+
+
+def _uniform_by_channels(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """V ~ U(±√(2/channels in): normalisation leaves its length to set the rate of learning."""
+    limit = math.sqrt(2 / shape[-2])
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
