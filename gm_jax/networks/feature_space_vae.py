@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
-from gm_jax.networks.real_nvp import RealNVP
+from gm_jax.networks.real_nvp import RealNVP, initialize
 from gm_jax.networks.top_down_vae import Decoder, Decoding, Encoder
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -52,7 +52,7 @@ class FeatureSpaceVAE:
         x = distributions.dequantize(image, self.levels, keys[0], index)
         params, statistics = {}, {}
         if self.model.invertible:
-            flow = self.real_nvp.init(keys[1], x, True, method="forward_and_log_det")
+            flow = initialize(self.real_nvp, keys[1], x)
             params["real_nvp"] = flow["params"]
             statistics["real_nvp"] = {"batch_stats": flow["batch_stats"]}
             features = self.to_features({"real_nvp": flow}, x, train=True)[0]

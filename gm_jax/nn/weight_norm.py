@@ -34,6 +34,9 @@ class WeightNormConv(nn.Module):
       mask: 0/1 array that broadcasts to the kernel [h, w, in, out]; masked before the norm.
       num_classes: of conditional weight normalisation, w = g(y)·V/‖V‖ with a bias b(y) (Lucas et
         al., 2019, Eq. 16); None conditions on nothing.
+      use_gain, use_bias: whether g (else 1) and b (else 0) are learned; where a batch norm follows,
+        they would be undone.
+      init_gain: g where the network is not initialised on data.
       dtype: of the convolution; parameters and the norm are float32.
     """
 
@@ -48,6 +51,9 @@ class WeightNormConv(nn.Module):
     exponential_gain: bool = False
     mask: np.ndarray | None = None
     num_classes: int | None = None
+    use_gain: bool = True
+    use_bias: bool = True
+    init_gain: float = 1.0
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -58,16 +64,20 @@ class WeightNormConv(nn.Module):
         if self.mask is not None:
             kernel = kernel * self.mask
         kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12)
-        start = nn.initializers.zeros if self.exponential_gain else nn.initializers.ones
-        classes = () if self.num_classes is None else (self.num_classes,)
-        gain = self.param("g", start, (*classes, self.features))
-        bias = self.param("b", nn.initializers.zeros, (*classes, self.features))
+        each = (self.features,) if self.num_classes is None else (self.num_classes, self.features)
+        gain, bias = jnp.ones(()), jnp.zeros(())
+        if self.use_gain:
+            start = math.log(self.init_gain) if self.exponential_gain else self.init_gain
+            gain = self.param("g", nn.initializers.constant(start), each)
+        if self.use_bias:
+            bias = self.param("b", nn.initializers.zeros, each)
         if is_data_dependent_init(self):
-            return self._initialize(self._convolve(x, kernel), classes)
+            return self._initialize(self._convolve(x, kernel), each)
         gain = jnp.exp(gain) if self.exponential_gain else gain
-        if classes:
-            gain, bias = gain[label][:, None, None], bias[label][:, None, None]
-            return self._convolve(x, kernel) * gain + bias
+        if self.num_classes is not None:
+            return (
+                self._convolve(x, kernel) * gain[label][:, None, None] + bias[label][:, None, None]
+            )
         return self._convolve(x, kernel * gain) + bias
 
     def _convolve(self, x: Array, kernel: Array) -> Array:
@@ -81,15 +91,14 @@ class WeightNormConv(nn.Module):
             )
         return y.astype(jnp.float32)
 
-    def _initialize(self, outputs: Array, classes: tuple[int, ...]) -> Array:
+    def _initialize(self, outputs: Array, each: tuple[int, ...]) -> Array:
         axes = (0, 1, 2)
         mean = jnp.mean(outputs, axes)
         scale = self.init_scale * jax.lax.rsqrt(jnp.var(outputs, axes) + 1e-10)
         gain = jnp.log(scale) * self.init_exponent
         gain = gain if self.exponential_gain else jnp.exp(gain)
-        every_class = (*classes, self.features)
-        self.put_variable("params", "g", jnp.broadcast_to(gain, every_class))
-        self.put_variable("params", "b", jnp.broadcast_to(-mean * scale, every_class))
+        self.put_variable("params", "g", jnp.broadcast_to(gain, each))
+        self.put_variable("params", "b", jnp.broadcast_to(-mean * scale, each))
         return (outputs - mean) * scale
 
 
@@ -103,9 +112,6 @@ def data_dependent_init(
 ) -> tuple[Any, dict[str, Any]]:
     """Initialises a network of weight-normalised layers on the batch it is called with.
 
-    All kernels are drawn at once: `module.init` draws them one by one, and to compile a generator
-    a layer takes longer than to compile the network (here the compiler drops its draws).
-
     Args:
       module: the network.
       key: of the parameters.
@@ -114,6 +120,23 @@ def data_dependent_init(
 
     Returns:
       The outputs, and the variables {"params": tree}.
+    """
+    variables = init(module, key, *args, rngs=rngs, **kwargs)
+    return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+
+
+def init(
+    module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
+) -> dict[str, Any]:
+    """`module.init` that draws all kernels V at once.
+
+    Drawn one by one, to compile a generator a layer would take longer than to compile the network
+    (here the compiler drops the draws of `module.init`).
+
+    Args: as of `data_dependent_init`; `method` may be among `**kwargs`.
+
+    Returns:
+      All variables of the module.
     """
     init_key, kernel_key = jax.random.split(key)
     stds = {}
@@ -124,15 +147,14 @@ def data_dependent_init(
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
-    flat = traverse_util.flatten_dict(params)
+        variables = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)
+    flat = traverse_util.flatten_dict(variables["params"])
     kernels = sorted(stds)
     sizes = [flat[path].size for path in kernels]
     draws = jnp.split(jax.random.normal(kernel_key, (sum(sizes),)), np.cumsum(sizes)[:-1])
     for path, draw in zip(kernels, draws, strict=True):
         flat[path] = stds[path] * draw.reshape(flat[path].shape)
-    variables = {"params": traverse_util.unflatten_dict(flat)}
-    return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+    return {**variables, "params": traverse_util.unflatten_dict(flat)}
 
 
 def num_parameters(tree: Any) -> int:

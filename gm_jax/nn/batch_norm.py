@@ -1,0 +1,71 @@
+"""Batch normalisation by the statistics of the global batch (Ioffe & Szegedy, 2015)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def global_moments(x: Array, axis_name: str | None) -> tuple[Array, Array]:
+    """Mean and variance of every channel of x [..., C] over the global batch, float32 [C].
+
+    Both come of one all-reduce, of the mean and the mean of squares.
+
+    Args:
+      x: float, the device's share of the batch.
+      axis_name: the mapped axis over which the global batch is split, if any.
+    """
+    x = x.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+    moments = jnp.stack([jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)])
+    if axis_name is not None:
+        moments = jax.lax.pmean(moments, axis_name)
+    mean, mean_of_squares = moments
+    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can pass below 0
+
+
+class BatchStatistics(nn.Module):
+    """The moments that normalise: the batch's while training, running averages of them otherwise.
+
+    The running averages start at the moments of the batch that the network is initialised on, so
+    that evaluation and inversion make sense from the first step.
+
+    Attributes:
+      decay: of the running averages, the share of the old value in a step.
+    """
+
+    decay: float
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool, axis_name: str | None = None) -> tuple[Array, Array]:
+        """Returns mean and variance, float32 [C]; while training `batch_stats` is mutable."""
+        initializing = self.is_initializing()
+        moments = global_moments(x, axis_name) if train or initializing else None
+        mean = self.variable("batch_stats", "mean", lambda: moments[0])
+        variance = self.variable("batch_stats", "variance", lambda: moments[1])
+        if not train:
+            return mean.value, variance.value
+        if not initializing:
+            for running, moment in zip((mean, variance), moments, strict=True):
+                running.value = self.decay * running.value + (1 - self.decay) * moment
+        return moments
+
+
+class BatchNorm(nn.Module):
+    """Standardises each channel of [..., C] and adds a learned shift; there is no learned scale.
+
+    Attributes:
+      decay: of `BatchStatistics`.
+      epsilon: added to the variance.
+    """
+
+    decay: float
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool, axis_name: str | None = None) -> Array:
+        """Maps x [..., C] to float32 [..., C], by the global batch's moments while training."""
+        mean, variance = BatchStatistics(self.decay)(x, train, axis_name)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return (x.astype(jnp.float32) - mean) * jax.lax.rsqrt(variance + self.epsilon) + bias
