@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from gm_jax.methods.adaptive_density import AdaptiveDensity
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
 
-METHODS = {"agave": Agave, "classifier": Classifier}
+METHODS = {"adaptive_density": AdaptiveDensity, "agave": Agave, "classifier": Classifier}
 
 
 def create(

@@ -145,11 +145,11 @@ def initialize(network: RealNVP, key: Array, x: Array) -> dict[str, Any]:
     Returns:
       The variables {"params": tree, "batch_stats": tree}.
     """
-    variables = weight_norm.init(network, key, x, True, method="forward_and_log_det")
+    params = weight_norm.init(network, key, x, True, method="forward_and_log_det")
     _, statistics = network.apply(
-        variables, x, True, method="forward_and_log_det", mutable=["batch_stats"]
+        {"params": params}, x, True, method="forward_and_log_det", mutable=["batch_stats"]
     )
-    return {"params": variables["params"], **statistics}
+    return {"params": params, **statistics}
 
 
 def magnitudes(params: Any) -> list[Array]:

@@ -114,7 +114,7 @@ class LatentLayer(nn.Module):
     num_classes: int | None
     dtype: Any
 
-    @nn.compact
+    @nn.compact  # what is missing where there is no evidence has a name, lest it shift the others'
     def __call__(
         self,
         h: Array,
@@ -131,12 +131,14 @@ class LatentLayer(nn.Module):
         prior = jnp.split(head(2 * z, (3, 3))(active, label), 2, -1)
         posterior, flow = None, None
         if evidence is not None:
-            statistics = head(2 * z + self.flow * features, (3, 3))(active, label)
+            statistics = head(2 * z + self.flow * features, (3, 3), name="posterior")(
+                active, label
+            )
             mean, log_std, context = jnp.split(statistics, [z, 2 * z], -1)
             posterior = (mean + evidence.mean, log_std + evidence.log_std)
             if self.flow:
                 step = InverseAutoregressiveFlow(
-                    features, 3, self.flow_layers, self.flow_scale, 1.0, plain
+                    features, 3, self.flow_layers, self.flow_scale, 1.0, plain, name="flow_step"
                 )
                 flow = partial(step, context=context + evidence.context)
         if latents is None:

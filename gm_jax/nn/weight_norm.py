@@ -121,22 +121,19 @@ def data_dependent_init(
     Returns:
       The outputs, and the variables {"params": tree}.
     """
-    variables = init(module, key, *args, rngs=rngs, **kwargs)
+    variables = {"params": init(module, key, *args, rngs=rngs, **kwargs)}
     return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
 
 
 def init(
     module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
-) -> dict[str, Any]:
-    """`module.init` that draws all kernels V at once.
+) -> Any:
+    """The parameters of `module.init`, with all kernels V drawn at once.
 
-    Drawn one by one, to compile a generator a layer would take longer than to compile the network
-    (here the compiler drops the draws of `module.init`).
+    Drawn one by one, to compile a generator a layer would take longer than to compile the network.
+    Here the compiler drops those draws, if nothing else that depends on them is used.
 
     Args: as of `data_dependent_init`; `method` may be among `**kwargs`.
-
-    Returns:
-      All variables of the module.
     """
     init_key, kernel_key = jax.random.split(key)
     stds = {}
@@ -147,14 +144,14 @@ def init(
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        variables = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)
-    flat = traverse_util.flatten_dict(variables["params"])
+        params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
+    flat = traverse_util.flatten_dict(params)
     kernels = sorted(stds)
     sizes = [flat[path].size for path in kernels]
     draws = jnp.split(jax.random.normal(kernel_key, (sum(sizes),)), np.cumsum(sizes)[:-1])
     for path, draw in zip(kernels, draws, strict=True):
         flat[path] = stds[path] * draw.reshape(flat[path].shape)
-    return {**variables, "params": traverse_util.unflatten_dict(flat)}
+    return traverse_util.unflatten_dict(flat)
 
 
 def num_parameters(tree: Any) -> int:
