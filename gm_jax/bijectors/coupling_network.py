@@ -71,13 +71,16 @@ class CouplingNetwork(nn.Module):
             features or self.features,
             (size, size),
             init_gain=size / math.sqrt(6),
-            kernel_init=_uniform_by_channels,
+            kernel_init=_uniform,
             dtype=self.dtype,
             **kwargs,
         )
 
 
-def _uniform_by_channels(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """V ~ U(±√(2/channels in): normalisation leaves its length to set the rate of learning."""
-    limit = math.sqrt(2 / shape[-2])
-    return jax.random.uniform(key, shape, dtype, -limit, limit)
+def kernel_limit(shape: tuple[int, ...]) -> float:
+    """Limits of V ~ U(±√(2/channels in)): its length, normalised away, sets the rate of learning."""
+    return math.sqrt(2 / shape[-2])
+
+
+def _uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    return kernel_limit(shape) * jax.random.uniform(key, shape, dtype, -1, 1)

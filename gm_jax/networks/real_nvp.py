@@ -10,12 +10,14 @@ import jax.numpy as jnp
 from gm_jax.bijectors.chain import Chain
 from gm_jax.bijectors.channel_coupling import ChannelCoupling
 from gm_jax.bijectors.checkerboard_coupling import CheckerboardCoupling
+from gm_jax.bijectors.coupling_network import kernel_limit
 from gm_jax.bijectors.factor_out import FactorOut
 from gm_jax.bijectors.flow_batch_norm import FlowBatchNorm
 from gm_jax.bijectors.inverse import Inverse
 from gm_jax.bijectors.logit import Logit
 from gm_jax.bijectors.masks import channel_half, checkerboard
 from gm_jax.bijectors.squeeze import Squeeze
+from gm_jax.nn.weight_norm import draw_kernels
 
 Array = jax.Array
 
@@ -131,3 +133,35 @@ class RealNVP(nn.Module):
                 f"height and width must be multiples of {multiple}; lower real_nvp.num_scales, or "
                 "resize the images"
             )
+
+
+def initialize(network: RealNVP, key: Array, x: Array) -> dict[str, Any]:
+    """Initialises a Real-NVP; its running statistics are those of the batch.
+
+    Args:
+      network: the network.
+      key: of the parameters.
+      x: float [B, H, W, C] in [0, 1].
+
+    Returns:
+      The variables {"params": tree, "batch_stats": tree}.
+    """
+    init_key, kernel_key = jax.random.split(key)
+    params = network.init(init_key, x, True, method="forward_and_log_det")["params"]
+    draw = partial(jax.random.uniform, minval=-1.0, maxval=1.0)
+    params = draw_kernels(kernel_key, params, draw, kernel_limit)
+    _, statistics = network.apply(
+        {"params": params}, x, True, method="forward_and_log_det", mutable=["batch_stats"]
+    )
+    return {"params": params, **statistics}
+
+
+def magnitudes(params: Any) -> list[Array]:
+    """The gains of the weight-normalised layers and the couplings' scales, which published code
+    keeps small by an l₂ penalty.
+
+    Args:
+      params: of a `RealNVP`.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [leaf for path, leaf in leaves if path[-1].key in ("g", "scale")]

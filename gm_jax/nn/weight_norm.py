@@ -1,7 +1,7 @@
 """Weight-normalised convolutions with data-dependent initialisation (Salimans & Kingma, 2016)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -103,9 +103,6 @@ def data_dependent_init(
 ) -> tuple[Any, dict[str, Any]]:
     """Initialises a network of weight-normalised layers on the batch it is called with.
 
-    All kernels are drawn at once: `module.init` draws them one by one, and to compile a generator
-    a layer takes longer than to compile the network (here the compiler drops its draws).
-
     Args:
       module: the network.
       key: of the parameters.
@@ -117,18 +114,37 @@ def data_dependent_init(
     """
     init_key, kernel_key = jax.random.split(key)
     params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
+    variables = {"params": draw_kernels(kernel_key, params, jax.random.normal, lambda _: KERNEL_STD)}
+    return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+
+
+def draw_kernels(
+    key: Array,
+    params: Any,
+    draw: Callable[[Array, tuple[int, ...]], Array],
+    scale: Callable[[tuple[int, ...]], float],
+) -> Any:
+    """Draws the kernels V of a tree of parameters anew, all at once.
+
+    `module.init` draws them one by one, and to compile a generator a layer takes longer than to
+    compile the network (here the compiler drops its draws).
+
+    Args:
+      key: of the kernels.
+      params: of `module.init`, in the same compiled program.
+      draw: (key, shape) -> float32 array, such as `jax.random.normal`.
+      scale: of a kernel's shape, the factor of its draws.
+    """
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     is_kernel = [path[-1].key == "v" for path, _ in paths]
     leaves = [leaf for _, leaf in paths]
     sizes = [leaf.size for leaf, kernel in zip(leaves, is_kernel, strict=True) if kernel]
-    draws = KERNEL_STD * jax.random.normal(kernel_key, (sum(sizes),))
-    drawn = iter(jnp.split(draws, np.cumsum(sizes)[:-1]))
+    drawn = iter(jnp.split(draw(key, (sum(sizes),)), np.cumsum(sizes)[:-1]))
     leaves = [
-        next(drawn).reshape(leaf.shape) if kernel else leaf
+        scale(leaf.shape) * next(drawn).reshape(leaf.shape) if kernel else leaf
         for leaf, kernel in zip(leaves, is_kernel, strict=True)
     ]
-    variables = {"params": jax.tree.unflatten(structure, leaves)}
-    return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+    return jax.tree.unflatten(structure, leaves)
 
 
 def num_parameters(tree: Any) -> int:
