@@ -9,6 +9,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gm_jax.dequantization import dequantize as dequantize
+from gm_jax.dequantization import requantize as requantize
+
 # PixelCNN++ keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 

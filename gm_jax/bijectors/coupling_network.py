@@ -78,7 +78,7 @@ class CouplingNetwork(nn.Module):
 
 
 def kernel_limit(shape: tuple[int, ...]) -> float:
-    """Limits of V ~ U(±√(2/channels in)): its length, normalised away, sets the rate of learning."""
+    """Limit of V ~ U(±√(2/channels in)): normalised away, it sets the rate of learning."""
     return math.sqrt(2 / shape[-2])
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.real_nvp import RealNvp
 
-METHODS = {"agave": Agave, "classifier": Classifier}
+METHODS = {"agave": Agave, "classifier": Classifier, "real_nvp": RealNvp}
 
 
 def create(

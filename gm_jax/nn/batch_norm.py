@@ -38,9 +38,7 @@ class BatchStatistics(nn.Module):
     decay: float
 
     @nn.compact
-    def __call__(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def __call__(self, x: Array, train: bool, axis_name: str | None = None) -> tuple[Array, Array]:
         """Returns mean and variance, float32 [C]; while training `batch_stats` is mutable."""
         first = not self.has_variable("batch_stats", "mean")
         moments = global_moments(x, axis_name) if train or first else None

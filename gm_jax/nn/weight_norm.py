@@ -114,7 +114,9 @@ def data_dependent_init(
     """
     init_key, kernel_key = jax.random.split(key)
     params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
-    variables = {"params": draw_kernels(kernel_key, params, jax.random.normal, lambda _: KERNEL_STD)}
+    variables = {
+        "params": draw_kernels(kernel_key, params, jax.random.normal, lambda _: KERNEL_STD)
+    }
     return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
 
 
