@@ -9,8 +9,6 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gm_jax.nn import per_example
-
 # PixelCNN++ as published keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 
@@ -44,40 +42,6 @@ def quantize(x, levels):
     _check_levels(levels)
     values = jnp.round((jnp.asarray(x).astype(jnp.float32) + 1.0) * ((levels - 1) / 2))
     return jnp.clip(values, 0, levels - 1).astype(jnp.uint8)
-
-
-def dequantize(images, levels, key, index):
-    """Spreads level v over [v, v + 1) / levels: x = (v + u) / levels.
-
-    A density of x, divided by levels a sub-pixel, bounds the discrete likelihood from below in the
-    mean over u (Theis et al., 2016, Eq. 7).
-
-    Args:
-      images: integers [B, H, W, C] in 0..levels−1.
-      levels: number of values, 2..256.
-      key: of the noise u, uniform in [0, 1).
-      index: int32 [B], keys the noise of each image.
-
-    Returns:
-      float32 in [0, 1).
-    """
-    _check_levels(levels)
-    noise = per_example.uniform(key, index, images.shape[1:])
-    return (jnp.asarray(images).astype(jnp.float32) + noise) * (1.0 / levels)
-
-
-def requantize(x, levels):
-    """The level whose interval holds x: ⌊levels · x⌋, clipped; the inverse of `dequantize`.
-
-    Args:
-      x: float of any shape.
-      levels: number of values, 2..256.
-
-    Returns:
-      uint8 of the same shape in 0..levels−1.
-    """
-    _check_levels(levels)
-    return jnp.clip(jnp.floor(x * levels), 0, levels - 1).astype(jnp.uint8)
 
 
 def discretized_logistic_log_prob(x, mean, log_scale, levels=256):

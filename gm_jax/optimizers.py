@@ -41,7 +41,7 @@ def adamax(
 OPTIMIZERS = ("adamax", "adam", "sgd")
 
 
-def create(config: Any) -> optax.GradientTransformation:
+def create(config: Any, clip_norm: float | None = None) -> optax.GradientTransformation:
     """Builds the optimizer of a config; its state is a flat vector a moment.
 
     One operation on one vector, where a tree would take one a leaf: a quarter of the fusions that
@@ -50,8 +50,14 @@ def create(config: Any) -> optax.GradientTransformation:
     Args:
       config: fields `name` (one of OPTIMIZERS), `learning_rate`, `learning_rate_decay` (a factor a
         step: 1 keeps the rate), `beta1`, `beta2`, `epsilon`, `epsilon_root` (inside Adam's root).
+      clip_norm: gradients longer than this are shortened to it first; None never does.
     """
-    return optax.flatten(_named(config))
+    optimizer = _named(config)
+    if clip_norm is not None:
+        if clip_norm <= 0:
+            raise ValueError(f"optimizer.clip_norm is {clip_norm}; give a length above 0")
+        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    return optax.flatten(optimizer)
 
 
 def _named(config: Any) -> optax.GradientTransformation:

@@ -33,3 +33,29 @@ def smoke_state():
     """Host copy of an initial state (train steps donate theirs)."""
     batch = {"image": images(16)}
     return jax.device_get(jax.jit(smoke_method().init)(jax.random.key(1), batch))
+
+
+def randomized(variables, seed=0):
+    """Variables of a network with batch norm away from where they start: nothing is 0 or 1."""
+    generator = np.random.default_rng(seed)
+
+    def move(path, leaf):
+        noise = generator.normal(size=leaf.shape).astype(np.float32)
+        if path[-1].key == "variance":
+            return np.exp(0.5 * noise)
+        return 0.3 * noise if path[0].key == "batch_stats" else np.asarray(leaf) + 0.3 * noise
+
+    return jax.tree_util.tree_map_with_path(move, variables)
+
+
+def zeros_like(shapes):
+    """Zeros in the shapes of `jax.eval_shape`: an initialisation that compiles nothing."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def jacobian_log_det(function, x):
+    """ln|det| of the autodiff Jacobian of a map of one example x [1, ...], in nats."""
+    jacobian = jax.jit(jax.jacfwd(lambda flat: function(flat.reshape(x.shape)).ravel()))(x.ravel())
+    sign, log_det = np.linalg.slogdet(np.asarray(jacobian, np.float64))
+    assert sign != 0
+    return log_det

@@ -5,8 +5,14 @@ from typing import Any
 from gm_jax.methods.adaptive_density import AdaptiveDensity
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.real_nvp import RealNvp
 
-METHODS = {"adaptive_density": AdaptiveDensity, "agave": Agave, "classifier": Classifier}
+METHODS = {
+    "adaptive_density": AdaptiveDensity,
+    "agave": Agave,
+    "classifier": Classifier,
+    "real_nvp": RealNvp,
+}
 
 
 def create(

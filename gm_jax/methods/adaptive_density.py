@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
+from gm_jax.dequantization import dequantize, requantize
 from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
 from gm_jax.networks import discriminators
 from gm_jax.networks.feature_space_vae import FeatureSpaceVAE
@@ -112,7 +113,7 @@ class AdaptiveDensity:
         pixel_key, sample_key, fraction_key = jax.random.split(key, 3)
         index, label = per_example.global_index(batch, axis_name), self._label(batch)
         # Dequantised like the samples: else their grid alone would give real images away.
-        real = distributions.dequantize(batch["image"], self.levels, pixel_key, index)
+        real = dequantize(batch["image"], self.levels, pixel_key, index)
         terms = penalized_discriminator_terms(
             lambda x: self._logits(variables, x, label),
             real,
@@ -221,7 +222,7 @@ class AdaptiveDensity:
     ) -> dict[str, Array]:
         noisy = decoding.mean + temperature * self.vae.noise(decoding, key, index)
         return {
-            name: distributions.requantize(self.vae.to_image(variables, features), self.levels)
+            name: requantize(self.vae.to_image(variables, features), self.levels)
             for name, features in (("from_mean", decoding.mean), ("with_noise", noisy))
         }
 
@@ -245,7 +246,7 @@ class AdaptiveDensity:
         """Draws latents from the posterior: the top [B, 1, 1, Z], then one [B, h, w, Z] a layer."""
         pixel_key, latent_key = jax.random.split(rng)
         index, label = per_example.global_index(batch), self._label(batch)
-        x = distributions.dequantize(batch["image"], self.levels, pixel_key, index)
+        x = dequantize(batch["image"], self.levels, pixel_key, index)
         features, _, _ = self.vae.to_features(variables, x, train=False)
         return self.vae.posterior(variables, features, x, latent_key, index, label).latents
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
+from gm_jax.dequantization import dequantize
 from gm_jax.networks.real_nvp import RealNVP, initialize
 from gm_jax.networks.top_down_vae import Decoder, Decoding, Encoder
 from gm_jax.nn import per_example
@@ -49,7 +50,7 @@ class FeatureSpaceVAE:
     ) -> tuple[dict[str, Tree], dict[str, Tree]]:
         """Parameters {network: tree} and statistics {network: collections} from images [B, ·]."""
         keys = jax.random.split(key, 5)
-        x = distributions.dequantize(image, self.levels, keys[0], index)
+        x = dequantize(image, self.levels, keys[0], index)
         params, statistics = {}, {}
         if self.model.invertible:
             flow = initialize(self.real_nvp, keys[1], x)
@@ -126,7 +127,7 @@ class FeatureSpaceVAE:
           the map from dequantised pixels in [0, levels) to features; and new statistics of f_ψ.
         """
         pixel_key, latent_key = jax.random.split(key)
-        x = distributions.dequantize(image, self.levels, pixel_key, index)
+        x = dequantize(image, self.levels, pixel_key, index)
         features, log_det, statistics = self.to_features(variables, x, train, axis_name)
         decoding = self.posterior(variables, features, x, latent_key, index, label)
         log_prob = distributions.gaussian_log_prob(features, decoding.mean, decoding.log_std)

@@ -131,9 +131,7 @@ class LatentLayer(nn.Module):
         prior = jnp.split(head(2 * z, (3, 3))(active, label), 2, -1)
         posterior, flow = None, None
         if evidence is not None:
-            statistics = head(2 * z + self.flow * features, (3, 3), name="posterior")(
-                active, label
-            )
+            statistics = head(2 * z + self.flow * features, (3, 3), name="posterior")(active, label)
             mean, log_std, context = jnp.split(statistics, [z, 2 * z], -1)
             posterior = (mean + evidence.mean, log_std + evidence.log_std)
             if self.flow:

@@ -28,8 +28,8 @@ def global_moments(x: Array, axis_name: str | None) -> tuple[Array, Array]:
 class BatchStatistics(nn.Module):
     """The moments that normalise: the batch's while training, running averages of them otherwise.
 
-    The running averages start at the moments of the batch that the network is initialised on, so
-    that evaluation and inversion make sense from the first step.
+    The running averages start at the moments of the first batch seen, that on which the network is
+    initialised, so that evaluation and inversion make sense from the first step.
 
     Attributes:
       decay: of the running averages, the share of the old value in a step.
@@ -40,13 +40,13 @@ class BatchStatistics(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool, axis_name: str | None = None) -> tuple[Array, Array]:
         """Returns mean and variance, float32 [C]; while training `batch_stats` is mutable."""
-        initializing = self.is_initializing()
-        moments = global_moments(x, axis_name) if train or initializing else None
+        first = not self.has_variable("batch_stats", "mean")
+        moments = global_moments(x, axis_name) if train or first else None
         mean = self.variable("batch_stats", "mean", lambda: moments[0])
         variance = self.variable("batch_stats", "variance", lambda: moments[1])
         if not train:
             return mean.value, variance.value
-        if not initializing:
+        if not first:
             for running, moment in zip((mean, variance), moments, strict=True):
                 running.value = self.decay * running.value + (1 - self.decay) * moment
         return moments

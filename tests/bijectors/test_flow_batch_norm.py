@@ -1,0 +1,38 @@
+"""Flow batch norm: the moments of masked images, zeros included; running ones for the inverse."""
+
+import functools
+
+import jax
+import numpy as np
+
+from gm_jax.bijectors.flow_batch_norm import FlowBatchNorm
+from gm_jax.bijectors.masks import checkerboard
+
+X = 2 + 3 * jax.random.normal(jax.random.key(0), (64, 4, 4, 2))
+CHANGED = checkerboard(X.shape, 0)[..., 0].astype(bool)
+NORM = FlowBatchNorm(functools.partial(checkerboard, parity=0), decay=0.9, epsilon=1e-4)
+VARIABLES = NORM.init(jax.random.key(0), X, True, method="forward_and_log_det")
+
+
+def test_zeroed_pixels_count_for_the_moments():
+    (y, log_det), _ = NORM.apply(
+        VARIABLES, X, True, method="forward_and_log_det", mutable=["batch_stats"]
+    )
+    masked = np.asarray(X, np.float64) * CHANGED[..., None]
+    mean, variance = masked.mean((0, 1, 2)), masked.var((0, 1, 2))
+    expected = (np.asarray(X) - mean) / np.sqrt(variance + 1e-4)
+    np.testing.assert_allclose(y[:, CHANGED], expected[:, CHANGED], atol=1e-5)
+    np.testing.assert_array_equal(y[:, ~CHANGED], X[:, ~CHANGED])
+    by_channel = -0.5 * np.log(variance + 1e-4) * CHANGED.sum()
+    np.testing.assert_allclose(log_det, np.full(64, by_channel.sum()), rtol=1e-5)
+
+
+def test_the_inverse_takes_the_running_moments_of_evaluation():
+    other = X[::-1] * 0.3 - 1
+    (trained, _), statistics = NORM.apply(
+        VARIABLES, other, True, method="forward_and_log_det", mutable=["batch_stats"]
+    )
+    y, _ = NORM.apply(statistics, other, False, method="forward_and_log_det")
+    x, _ = NORM.apply(statistics, y, method="inverse_and_log_det")
+    np.testing.assert_allclose(x, other, atol=1e-5)
+    assert np.abs(y - trained).max() > 0.1
