@@ -132,8 +132,9 @@ def test_a_terminated_run_saves_its_step_and_goes_on(whole, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, final(tmp_path)[0], whole)
 
 
-def test_two_processes_train_as_one(whole, tmp_path):
-    processes = start_two(tmp_path)
+@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
+def test_two_processes_train_as_one(whole, tmp_path, mode):
+    processes = start_two(tmp_path, [*COMMAND, f"--config.train.parallel={mode}"])
     for process in processes:
         code, output = finish(process)
         assert code == 0, output
