@@ -226,13 +226,15 @@ class Checkpoints:
         )
 
     def _move_aside(self, damaged: dict[int, str]) -> None:
-        for step in damaged:
+        for step, error in damaged.items():
             if jax.process_index() == 0:
                 aside = self._workdir / "damaged_checkpoints"
                 aside.mkdir(parents=True, exist_ok=True)
                 number = 1
                 while (aside / f"{step}-{number}").exists():
                     number += 1
+                # Also for a bucket, which has no folder before it has a file.
+                (aside / f"{step}-{number}.txt").write_text(f"{error}\n")
                 self._folder(step).rename(aside / f"{step}-{number}")
                 _log.warning("checkpoint %d is moved to %s", step, aside / f"{step}-{number}")
         if damaged:
