@@ -89,12 +89,14 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/upload":
             return self.do_PUT()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        copy = re.fullmatch(r".*?/o/([^/]+)/(?:rewriteTo|copyTo)/b/bucket/o/([^/]+)", path)
+        copy = re.fullmatch(r".*?/o/([^/]+)/(rewriteTo/b/bucket|moveTo)/o/([^/]+)", path)
         if copy:
-            source, target = (unquote(part) for part in copy.groups())
+            source, how, target = (unquote(part) for part in copy.groups())
             if source not in self.server.objects:
                 return self._answer(404)
             stored = self.server.store(target, self.server.objects[source][1], None)
+            if how == "moveTo":
+                del self.server.objects[source]
             return self._answer(200, {"done": True, "resource": stored} | stored)
         name = query.get("name")
         if query.get("uploadType") == "resumable":
