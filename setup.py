@@ -31,7 +31,8 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
+        "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "tfds": ["tensorflow-cpu>=2.21"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": ["gcsfs", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },
 )

@@ -6,10 +6,13 @@ Timings of a shared machine are noisy: compare ratios within one run.
 """
 
 import json
+import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -20,6 +23,47 @@ from gm_jax import command_line
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Train steps to time.", lower_bound=2)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if empty.")
+
+
+def start_seconds() -> dict[str, float]:
+    """Starts the training command twice, to its first logged step, as a person would.
+
+    Call it before JAX takes hold of the devices in this process.
+
+    Returns:
+      {cold, warm}: seconds from the command to its first line of metrics.jsonl, with an empty and
+      with a filled compilation cache.
+    """
+    given = flags.FLAGS["config"]
+    command = [sys.executable, str(Path(__file__).with_name("main.py"))]
+    command.append(f"--config={given.config_filename}")
+    command += [f"--config.{name}={value}" for name, value in given.override_values.items()]
+    command.append("--config.train.log_every_steps=1")
+    seconds = {}
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
+        for name in ("cold", "warm"):
+            with tempfile.TemporaryDirectory() as folder:
+                seconds[name] = _seconds_to_first_line(command, environment, Path(folder))
+    return seconds
+
+
+def _seconds_to_first_line(command: list[str], environment: dict, folder: Path) -> float:
+    output, metrics = folder / "output", folder / "run" / "metrics.jsonl"
+    start = time.perf_counter()
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [*command, f"--workdir={metrics.parent}"], env=environment, stdout=file, stderr=file
+        )
+    try:
+        while not (metrics.exists() and metrics.stat().st_size):
+            if process.poll() is not None:
+                raise SystemExit(f"{' '.join(command)} ended early:\n{output.read_text()}")
+            time.sleep(0.01)
+        return time.perf_counter() - start
+    finally:
+        process.kill()
+        process.wait()
 
 
 def timed(function: Any, *args: Any) -> tuple[Any, float]:
@@ -111,6 +155,7 @@ def peak_memory_bytes() -> int:
 
 def measure(config: Any, num_steps: int) -> dict[str, Any]:
     """Measures a config on the devices at hand."""
+    starts = start_seconds()
     import jax
 
     from gm_jax import data
@@ -136,6 +181,8 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         "parallel": config.train.parallel,
         "matmul_dtype": dtype,
         "batch_size": config.data.batch_size,
+        "start_to_first_step_cold_seconds": starts["cold"],
+        "start_to_first_step_warm_seconds": starts["warm"],
         "initialisation_seconds": init_seconds,
         "compile_cold_seconds": compiles["cold"],
         "compile_warm_seconds": compiles["warm"],

@@ -1,5 +1,6 @@
 """The state of a run, and the update of one player."""
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 Array = jax.Array
 Tree = Any
+_MAX_CODES = 16
 
 
 @flax.struct.dataclass
@@ -23,8 +25,8 @@ class TrainState:
       opt_state: {player: tree}.
       ema_params: {network: tree}, or {} where the method keeps no average.
       variables: {network: {collection: tree}}: batch statistics, power-iteration vectors.
-      failures: {player: int32 [2]}: the step whose update was first skipped as non-finite (−1:
-        none), and a bit for each term, in the order of their names, that was not finite.
+      failures: {player: int32 [1 + 16]}: the step whose update was first skipped as non-finite
+        (−1: none), and for its first 16 terms a code of the name if it was not finite, else 0.
     """
 
     step: Array
@@ -58,7 +60,7 @@ def create(
         },
         ema_params=jax.tree.map(jnp.copy, params) if ema else {},
         variables=variables or {},
-        failures={player: jnp.array([-1, 0], jnp.int32) for player in optimizers},
+        failures={player: _no_failure() for player in optimizers},
     )
 
 
@@ -85,7 +87,8 @@ def update_player(
       axis_name: the mapped axis over which the global batch is split, if any.
 
     Returns:
-      The new state (same step), and the terms with `gradient_norm` and `update_norm`.
+      The new state (same step), and the terms with `gradient_norm` and `update_norm`, each as
+      "player/term" where the method has several players.
     """
     params = {name: state.params[name] for name in networks}
     gradients, (terms, variables) = jax.grad(loss_fn, has_aux=True)(params)
@@ -93,24 +96,25 @@ def update_player(
         gradients, terms = mean_over_devices((gradients, terms), axis_name)
     updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
     norms = {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
-    terms = {**terms, **norms}
-    good = jnp.stack([jnp.isfinite(terms[name]) for name in sorted(terms)])
+    prefix = f"{player}/" if len(state.failures) > 1 else ""
+    terms = {prefix + name: term for name, term in {**norms, **terms}.items()}
+    good = jnp.stack([jnp.isfinite(term) for term in terms.values()])
     updates = jax.tree.map(lambda update: jnp.where(jnp.all(good), update, 0), updates)
 
     def keep(new: Tree, old: Tree) -> Tree:
         return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)
 
     changed = {name: state.variables[name] for name in variables}
-    failure = state.failures[player]
-    bits = jnp.sum(jnp.where(good, 0, 2 ** jnp.arange(len(terms), dtype=jnp.int32)))
-    first = (failure[0] < 0) & ~jnp.all(good)
+    codes = jnp.where(good, 0, jnp.array([_code(name) for name in terms], jnp.int32))
+    failure = jnp.append(state.step, jnp.pad(codes, (0, _MAX_CODES))[:_MAX_CODES])
+    first = (state.failures[player][0] < 0) & ~jnp.all(good)
     return state.replace(
         params={**state.params, **optax.apply_updates(params, updates)},
         opt_state={**state.opt_state, player: keep(opt_state, state.opt_state[player])},
         variables={**state.variables, **keep(variables, changed)},
         failures={
             **state.failures,
-            player: jnp.where(first, jnp.stack([state.step, bits]), failure),
+            player: jnp.where(first, failure, state.failures[player]),
         },
     ), terms
 
@@ -139,16 +143,14 @@ def describe_failure(state: TrainState, metrics: Iterable[str]) -> str | None:
 
     Args:
       state: with `failures` on the host or on devices.
-      metrics: names of what the train step returns: a player's terms, after "player/" where the
-        method has several players.
+      metrics: names of what the train step returns; those not among a player's terms are ignored.
     """
     for player, failure in state.failures.items():
-        step, bits = (int(value) for value in jax.device_get(failure))
+        step, *codes = jax.device_get(failure).tolist()
         if step >= 0:
-            prefix = f"{player}/" if len(state.failures) > 1 else ""
-            terms = [name.removeprefix(prefix) for name in metrics if name.startswith(prefix)]
-            bad = [name for bit, name in enumerate(sorted(terms)) if bits >> bit & 1]
-            return f"step {step + 1}: player '{player}': {', '.join(bad)} not finite"
+            bad = [name for name in sorted(metrics) if _code(name) in codes]
+            what = ", ".join(bad) or "a term that the method does not return"
+            return f"step {step + 1}: player '{player}': {what} not finite"
     return None
 
 
@@ -163,6 +165,15 @@ def by_player(terms: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
     if len(terms) == 1:
         return dict(*terms.values())
     return {f"{player}/{name}": term for player, of in terms.items() for name, term in of.items()}
+
+
+def _no_failure() -> Array:
+    return jnp.zeros(1 + _MAX_CODES, jnp.int32).at[0].set(-1)
+
+
+def _code(name: str) -> int:
+    """31 bits, never 0: by its code a term is known, whatever else a method returns beside it."""
+    return zlib.crc32(name.encode()) >> 1 or 1
 
 
 def evaluation_variables(state: TrainState) -> dict[str, Tree]:

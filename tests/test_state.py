@@ -1,5 +1,7 @@
 """The update of one player."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,34 @@ def test_a_non_finite_update_is_skipped_and_recorded(bad):
     message = train_state.describe_failure(skipped, terms)
     assert message == "step 2: player 'p': also, gradient_norm, loss, update_norm not finite"
     assert train_state.describe_failure(state, terms) is None
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def update_both(state, weights, player):
+    """Several updates of one of two players; the method adds a metric of its own."""
+
+    def one(state, weight):
+        def loss_fn(params):
+            loss = weight * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+            return loss, ({"loss": loss, "another": jnp.float32(1)}, {})
+
+        return train_state.update_player(state, player, (player,), OPTIMIZER, loss_fn)
+
+    state, terms = jax.lax.scan(one, state, weights)
+    return state, {**{name: term[-1] for name, term in terms.items()}, f"{player}/aardvark": 0.0}
+
+
+def test_a_failure_is_told_by_its_player_and_its_terms_alone():
+    players = {name: ((name,), OPTIMIZER) for name in PARAMS}
+    state = train_state.create(PARAMS, players, ema=False)
+    metrics = {}
+    for player, weights in (("b", [1.0, 1.0]), ("a", [1.0, jnp.nan, 1.0])):
+        state, terms = update_both(state, jnp.array(weights), player)
+        metrics |= terms
+    assert {"a/loss", "b/loss", "a/update_norm"} < set(metrics)
+    message = train_state.describe_failure(state, metrics)
+    expected = "a/gradient_norm, a/loss, a/update_norm"
+    assert message == f"step 1: player 'a': {expected} not finite"
 
 
 def test_the_first_failure_is_the_one_remembered():

@@ -14,13 +14,11 @@ from grain import checkpoint as grain_checkpoint
 from jax.experimental import multihost_utils
 
 from gm_jax.training import checkpoint_manager as manager
+from gm_jax.training import checkpoint_reading as reading
 from gm_jax.training import checkpoint_tree as trees
 from gm_jax.training import workdir as workdirs
 
 _log = logging.getLogger(__name__)
-
-# Not damage: the same would happen to an intact checkpoint.
-_NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 
 
 class Checkpoints:
@@ -125,6 +123,8 @@ class Checkpoints:
         Raises:
           ValueError: there is no checkpoint; none can be restored; or the template is of another
             tree, shape or dtype than what was saved (`checkpoint_tree.MismatchError`).
+          OSError: a checkpoint could not be read for a reason that is not damage, tried again and
+            again (`checkpoint_reading`).
         """
         if which not in ("latest", "best"):
             raise ValueError(f"which is {which!r}: choose 'latest' or 'best'")
@@ -184,32 +184,24 @@ class Checkpoints:
         self, step: int, template: Any, with_data: bool
     ) -> tuple[Any, dict | None, str | None]:
         """(state, position in the data, None), or (None, None, what is wrong) where damaged."""
-        error = position = None
-        try:
-            with manager.without_stragglers():
-                saved = self._manager.item_metadata(step)["state"]
+
+        def read_description() -> dict | None:
+            saved = self._manager.item_metadata(step)["state"]
             if saved is None:
                 raise FileNotFoundError("the item 'state' is missing")
             trees.check_same(self._folder(step), saved, template)
-            position = self._position(step) if with_data else None
-        except (trees.MismatchError, *_NOT_DAMAGE):
-            raise
-        except Exception as exception:
-            error = _one_line(exception)
-        # Together or not at all: restoring is collective, and a process alone in it would hang.
-        error = _first_error(error)
+            return self._position(step) if with_data else None
+
+        def read_state() -> Any:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(trees.targets(template)))
+            return self._manager.restore(step, args=args)["state"]
+
+        what = f"checkpoint {self._folder(step)}"
+        # First what each reads alone: restoring is collective, and hangs a process alone in it.
+        position, error = reading.read(what, read_description)
         if error is not None:
             return None, None, error
-        state = None
-        try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(trees.targets(template)))
-            with manager.without_stragglers():
-                state = self._manager.restore(step, args=args)["state"]
-        except _NOT_DAMAGE:
-            raise
-        except Exception as exception:
-            error = _one_line(exception)
-        error = _first_error(error)
+        state, error = reading.read(what, read_state)
         if error is not None:
             return None, None, error
         return trees.placed(template, state), position, None
@@ -234,13 +226,15 @@ class Checkpoints:
         )
 
     def _move_aside(self, damaged: dict[int, str]) -> None:
-        for step in damaged:
+        for step, error in damaged.items():
             if jax.process_index() == 0:
                 aside = self._workdir / "damaged_checkpoints"
                 aside.mkdir(parents=True, exist_ok=True)
                 number = 1
                 while (aside / f"{step}-{number}").exists():
                     number += 1
+                # Also for a bucket, which has no folder before it has a file.
+                (aside / f"{step}-{number}.txt").write_text(f"{error}\n")
                 self._folder(step).rename(aside / f"{step}-{number}")
                 _log.warning("checkpoint %d is moved to %s", step, aside / f"{step}-{number}")
         if damaged:
@@ -257,19 +251,6 @@ class Checkpoints:
             workdirs.write_atomically(folder / "metrics", json.dumps(metrics))
         _meet("metrics added")
         self._manager.reload()
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text if len(text) <= 300 else text[:300] + '...'}"
-
-
-def _first_error(error: str | None) -> str | None:
-    """This process's error, or that there is one in another."""
-    if jax.process_count() == 1:
-        return error
-    failed = multihost_utils.process_allgather(np.bool_(error is not None))
-    return (error or "it cannot be read by another process") if np.any(failed) else None
 
 
 def _meet(name: str) -> None:

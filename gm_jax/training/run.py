@@ -127,6 +127,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
       ValueError: with the value and the way out.
     """
     _check_numbers(config)
+    workdirs.check_client(workdir)
     parallel = Parallel(config.train.parallel)
     for section in ("data", "evaluate", "sample"):
         if section in config:  # a classifier draws no samples

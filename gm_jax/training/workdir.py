@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import logging
 import os
@@ -22,6 +23,11 @@ CHANGEABLE_FIELDS = (
     "data.cache_dir",
 )
 CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
+# Of a kind of bucket: the library that reaches it (or TensorFlow), and how to install it.
+CLIENTS = {
+    "gs": ("gcsfs", "pip install -e '.[gcs]'"),
+    "s3": ("s3fs", "pip install s3fs"),
+}
 
 _log = logging.getLogger(__name__)
 _warned_of = set()
@@ -30,6 +36,22 @@ _warned_of = set()
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is in a bucket (gs://..., s3://...) rather than in a file system."""
     return "://" in os.fspath(path)
+
+
+def check_client(workdir: epath.PathLike) -> None:
+    """Refuses a bucket whose client library is missing, before anything is computed.
+
+    Raises:
+      ValueError: it is missing, or there is none for such a path.
+    """
+    scheme, is_bucket, _ = os.fspath(workdir).partition("://")
+    if not is_bucket:
+        return
+    if scheme not in CLIENTS:
+        raise ValueError(f"--workdir={workdir}: give a folder, or gs://… or s3://…")
+    library, install = CLIENTS[scheme]
+    if importlib.util.find_spec(library) is None and importlib.util.find_spec("tensorflow") is None:
+        raise ValueError(f"--workdir={workdir} needs {library}, which is missing: {install}")
 
 
 def absolute(workdir: epath.PathLike) -> epath.Path:

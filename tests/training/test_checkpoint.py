@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import urllib3
 
+from gm_jax.training import checkpoint_reading
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.checkpoint_tree import MismatchError
 
@@ -206,6 +208,60 @@ def test_saved_on_four_devices_restores_on_others(tmp_path, count):
     assert_same(unplaced, make_state(1))
     assert {leaf.sharding for leaf in jax.tree.leaves(state)} == {sharding(count)}
     assert not jax.tree.leaves(unplaced)[0].committed
+
+
+def make_unreadable(path):
+    """A link to itself: opening it is an error of the file system, and no missing file."""
+    content = path.read_bytes()
+    path.unlink()
+    path.symlink_to(path)
+    return content
+
+
+def test_a_store_that_fails_for_a_while_is_asked_again(tmp_path, monkeypatch):
+    save_all(tmp_path, [1, 2])
+    path = tmp_path / "checkpoints" / "2" / "data" / "process_0-of-1.json"
+    content = make_unreadable(path)
+
+    def mend(warning, *_):
+        assert "trying again" in warning
+        path.unlink()
+        path.write_bytes(content)
+
+    monkeypatch.setattr(checkpoint_reading._log, "warning", mend)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(template(), make_iterator())[1] == 2
+    assert not path.is_symlink()
+
+
+def test_a_store_that_goes_on_failing_is_an_error_and_no_damage(tmp_path, monkeypatch):
+    save_all(tmp_path, [1, 2])
+    make_unreadable(tmp_path / "checkpoints" / "2" / "data" / "process_0-of-1.json")
+    monkeypatch.setattr(checkpoint_reading, "_PAUSES", (0.01, 0.01))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(OSError, match=r"/2 cannot be read"):
+        checkpoints.restore(template(), make_iterator())
+    assert kept(tmp_path) == [1, 2] and not (tmp_path / "damaged_checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConnectionResetError("peer"), False),
+        (TimeoutError(), False),
+        (PermissionError(13, "denied"), False),
+        (ValueError("PERMISSION_DENIED: Error opening zarr array"), False),
+        (urllib3.exceptions.ProtocolError("broken"), False),
+        (ValueError("DATA_LOSS: Error reading zarr array"), True),
+        (FileNotFoundError("_METADATA"), True),
+        (KeyError("params"), True),
+    ],
+)
+def test_only_an_error_of_the_bytes_is_damage(error, expected):
+    assert checkpoint_reading.is_damage(error) is expected
+    try:
+        raise RuntimeError("while restoring") from error
+    except RuntimeError as wrapped:
+        assert checkpoint_reading.is_damage(wrapped) is expected
 
 
 def test_reading_only_writes_nothing_even_past_damage(tmp_path):

@@ -132,8 +132,9 @@ def test_a_terminated_run_saves_its_step_and_goes_on(whole, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, final(tmp_path)[0], whole)
 
 
-def test_two_processes_train_as_one(whole, tmp_path):
-    processes = start_two(tmp_path)
+@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
+def test_two_processes_train_as_one(whole, tmp_path, mode):
+    processes = start_two(tmp_path, [*COMMAND, f"--config.train.parallel={mode}"])
     for process in processes:
         code, output = finish(process)
         assert code == 0, output
@@ -180,3 +181,19 @@ def test_an_error_in_one_process_ends_both(tmp_path):
     assert time.monotonic() - since < 30
     assert all(code not in (0, None) for code, _ in results)
     assert "OSError: the disk is gone" in results[1][1]
+
+
+def test_a_deterministic_run_has_its_flag_in_time_and_repeats_its_bits(tmp_path, monkeypatch):
+    """What XLA took from its flags is what it writes beside the programs that it compiles."""
+    dumped = tmp_path / "xla"
+    dump = f"--xla_dump_to={dumped} --xla_dump_hlo_module_re=.*(seed|split|fold_in).*"
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {dump}")
+    states = []
+    for name in "ab":
+        run = start(tmp_path / name, "--config.train.steps=2", "--config.train.deterministic=True")
+        code, output = finish(run)
+        assert code == 0, output
+        states.append(final(tmp_path / name)[0])
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    options = [path.read_text() for path in dumped.glob("*.debug_options")]
+    assert options and all("xla_gpu_deterministic_ops: true" in text for text in options)

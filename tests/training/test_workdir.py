@@ -1,5 +1,6 @@
 """A work directory belongs to one live run and to one config."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -61,6 +62,16 @@ def test_a_bucket_is_warned_of_once(caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "gs://bucket/run cannot be locked: start no second training there"
     ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "way_out"), [("gs", r"needs gcsfs.*\[gcs\]"), ("s3", "needs s3fs"), ("ftp", "give")]
+)
+def test_a_bucket_without_its_client_is_refused(monkeypatch, scheme, way_out):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=f"--workdir={scheme}://bucket/run.*{way_out}"):
+        workdir.check_client(f"{scheme}://bucket/run")
+    workdir.check_client("runs/here")
 
 
 def test_same_config_is_accepted_again_with_its_tuples(tmp_path):
