@@ -12,6 +12,7 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several run.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one is.")
+_TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
     flags.DEFINE_list("metrics", None, "bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
@@ -21,7 +22,7 @@ _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.
     flags.DEFINE_string("resize", None, "Before Inception: tf1 (as in papers) or clean."),
     flags.DEFINE_string("reference", None, "Source of the real images, if not the config's."),
     flags.DEFINE_string("reference_split", None, "Its split, if not the config's test split."),
-    flags.DEFINE_integer("num_importance_samples", None, "k of iwae, 150 by default."),
+    flags.DEFINE_integer("num_importance_samples", None, "k of iwae (150), or of --mode=evaluate."),
     flags.DEFINE_integer("training_steps", None, "Of the networks of critic, gan_train_test."),
     flags.DEFINE_integer("seed", None, "Of samples, subsets and metrics; not of the run."),
 )
@@ -45,7 +46,7 @@ def main(_: list[str]) -> None:
             )
         workdir = _WORKDIR.value or command_line.default_workdir(config_file, config)
         battery = {flag.name: flag.value for flag in _BATTERY if flag.value is not None}
-        session.run(config, workdir, _MODE.value, battery)
+        session.run(config, workdir, _MODE.value, battery, _TEMPERATURE.value)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,9 @@
 """Image models that are likelihood models and adversarial models at once, in JAX."""
+
+import importlib
+
+
+def __getattr__(name):
+    if name == "load":  # imported when asked for: it takes JAX along
+        return importlib.import_module("gm_jax.load")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import Request
 from gm_jax.training import loop
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.run import open_run
+from gm_jax.training.run import Run, data_facts, open_run
 
 MODES = {
     "evaluate": report.evaluate,
@@ -24,7 +24,13 @@ MODES = {
 }
 
 
-def run(config: Any, workdir: str, mode: str, battery: dict[str, Any] | None = None) -> None:
+def run(
+    config: Any,
+    workdir: str,
+    mode: str,
+    battery: dict[str, Any] | None = None,
+    temperature: float | None = None,
+) -> None:
     """Does what the command asks for.
 
     What a user can mend (config, data, work directory) ends in one line and exit status 2.
@@ -34,35 +40,75 @@ def run(config: Any, workdir: str, mode: str, battery: dict[str, Any] | None = N
       workdir: of the run.
       mode: `train`, or one of MODES, which read a trained run and may read a live one.
       battery: fields of an evaluation's `Request`, for `--mode=evaluate --metrics=...`; ends with
-        status 1 if one of its metrics is missing.
+        status 1 if one of its metrics is missing. `num_importance_samples` alone tightens the
+        bound of `--mode=evaluate`.
+      temperature: of samples drawn; None takes the config's.
     """
     use_compilation_cache()
-    training = mode == "train"
-    with command_line.refusals():
-        request = _request(mode, battery or {})
+    fields = battery or {}
     with contextlib.ExitStack() as held:
         with command_line.refusals():
-            opened = open_run(config, workdir)
-            if jax.process_index() == 0:
-                if training:
-                    held.enter_context(workdirs.hold(opened.workdir))
-                if request is None or request.samples is None:  # given samples need no run
-                    workdirs.check_config(opened.workdir, config, read_only=not training)
+            request = _request(mode, fields)
+            config = _at_temperature(config, mode, request, temperature)
+            needs_run = request is None or request.samples is None  # given samples need no run
+            opened = _open(config, workdir, mode == "train", needs_run, held)
         if request is not None:
             with command_line.refusals():
                 missing = evaluate_battery(opened, request)
             if missing:
                 raise SystemExit(1)
-        elif not training:
+        elif mode != "train":
             with command_line.refusals():
-                MODES[mode](opened)
+                MODES[mode](opened, **fields)
         elif loop.train(opened, report.validate):
             report.finish(opened)
 
 
+def _open(
+    config: Any, workdir: str, training: bool, needs_run: bool, held: contextlib.ExitStack
+) -> Run:
+    """Opens the run, which to train it holds.
+
+    A run that cannot go on is refused before its images are opened, which takes seconds; a work
+    directory is made after them, so that a config that fits no images leaves nothing behind.
+    """
+    first = jax.process_index() == 0
+    folder = workdirs.absolute(workdir)
+    found = (folder / "config.json").exists()
+    if first and training and found:
+        held.enter_context(workdirs.hold(folder))
+    if first and needs_run and (found or not training):
+        workdirs.check_config(folder, config, read_only=True)
+    opened = open_run(config, workdir)
+    if first and training:
+        if not found:
+            held.enter_context(workdirs.hold(folder))
+        workdirs.check_config(folder, config)
+        workdirs.record_data(folder, data_facts(opened.train_data))
+    return opened
+
+
+def _at_temperature(
+    config: Any, mode: str, request: Request | None, temperature: float | None
+) -> Any:
+    """The config, its `sample.temperature` replaced where another one is asked for."""
+    if temperature is None:
+        return config
+    if mode != "sample" and request is None:
+        raise ValueError(
+            f"--temperature={temperature}: only --mode=sample, and --mode=evaluate with "
+            "--metrics=..., draw samples at a temperature"
+        )
+    if "sample" not in config:
+        raise ValueError(f"--temperature={temperature}: a {config.method} draws no samples")
+    config = config.copy_and_resolve_references()
+    config.sample.temperature = temperature
+    return config
+
+
 def _request(mode: str, fields: dict[str, Any]) -> Request | None:
-    """The evaluation that the flags ask for, or None where they ask for none."""
-    if not fields:
+    """The evaluation that the flags ask for, or None where they ask for no metrics."""
+    if not fields or (mode == "evaluate" and fields.keys() == {"num_importance_samples"}):
         return None
     if mode != "evaluate" or "metrics" not in fields:
         flags = ", ".join(f"--{name}" for name in fields)

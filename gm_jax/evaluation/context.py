@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-import jax
 import numpy as np
-from tqdm import tqdm
 
 from gm_jax import data
 from gm_jax.data import cache
@@ -205,22 +203,24 @@ class Context:
             raise ValueError(f"the method '{self.run.config.method}' draws no samples")
         num_images = self.identity("samples")["num_images"]
         # Methods without classes refuse labels.
-        conditional = getattr(method, "class_conditional", False)
-        num_classes = self.run.train_data.num_classes if conditional else None
-        key = jax.random.fold_in(self.run.keys["sample"], request.seed)
+        num_classes = self.run.train_data.num_classes
+        labels = None
+        if getattr(method, "class_conditional", False) and num_classes is not None:
+            labels = np.arange(num_images, dtype=np.int32) % num_classes
         shape = (num_images, *self.run.train_data.image_shape)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-        batches = sample_batches(self.run, self.model[0], num_images, key, num_classes)
+        temperature = self.run.config.sample.temperature
+        batches = sample_batches(
+            self.run, self.model[0], num_images, temperature, labels, request.seed
+        )
         start = 0
-        with tqdm(total=num_images, desc="samples", leave=False, disable=None) as bar:
-            for drawn in batches:
-                size = len(drawn["image"])
-                images[start : start + size] = drawn["image"]
-                start += size
-                bar.update(size)
+        for drawn in batches:
+            size = len(drawn["image"])
+            images[start : start + size] = drawn["image"]
+            start += size
         images.flush()
-        if num_classes is not None:
-            np.save(folder / "labels.npy", np.arange(num_images, dtype=np.int32) % num_classes)
+        if labels is not None:
+            np.save(folder / "labels.npy", labels)
 
     def _cached(self, recipe: dict, name: str, write: Callable[[Path], None]) -> Path:
         """Returns the folder of the image cache that `write` fills, written where it is missing.

@@ -5,7 +5,6 @@ published Inception are called by other names: `is_c` and `fd_c` of a classifier
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from gm_jax import data, distributions, methods
+from gm_jax import data, distributions
 from gm_jax.evaluation.inception_v3 import InceptionV3
 from gm_jax.evaluation.inception_weights import load_inception_weights
 from gm_jax.evaluation.resize import resize
 from gm_jax.images import spread
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.run import SPLITS, Run, load_split
+from gm_jax.training.logging import progress
+from gm_jax.training.run import Run, open_trained
 
 NETWORKS = ("inception", "classifier:WORKDIR", "pixels")
 # Covariances of more dimensions than this take gigabytes and minutes.
@@ -109,18 +107,19 @@ def write_features(
         process_count=jax.process_count(),
     )
     count, start, files = len(dataset), 0, {}
-    total = -(-count // run.config.evaluate.batch_size)
-    for batch in tqdm(batches, "features", total, leave=False, unit=" batches", disable=None):
-        outputs = network.extract(spread(batch["image"], dataset.levels))
-        for name, array in outputs.items():
-            if name not in files:
-                shape = (count, array.shape[1])
-                files[name] = np.lib.format.open_memmap(
-                    folder / f"{name}.npy", "w+", np.float32, shape
-                )
-            rows = array[: count - start]  # the last batch is padded at its end
-            files[name][start : start + len(rows)] = rows
-        start += len(outputs["features"])
+    with progress("features", count, " images") as bar:
+        for batch in batches:
+            outputs = network.extract(spread(batch["image"], dataset.levels))
+            for name, array in outputs.items():
+                if name not in files:
+                    shape = (count, array.shape[1])
+                    files[name] = np.lib.format.open_memmap(
+                        folder / f"{name}.npy", "w+", np.float32, shape
+                    )
+                rows = array[: count - start]  # the last batch is padded at its end
+                files[name][start : start + len(rows)] = rows
+            start += len(outputs["features"])
+            bar.update(min(start, count) - bar.n)
     for file in files.values():
         file.flush()
 
@@ -168,19 +167,16 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
             f"no classifier in {folder} (there is no config.json): train one with "
             "--config=configs/classifier.py --workdir=WORKDIR"
         )
-    config = ConfigDict(json.loads((folder / "config.json").read_text()))
+    trained = open_trained(folder)
+    config, method = trained.config, trained.method
     if config.method != "classifier":
         raise ValueError(f"{folder} holds a run of the method '{config.method}', no classifier")
-    datasets = {split: load_split(config.data, split) for split in SPLITS}
-    train_data = datasets["train"]
-    shape, levels = train_data.image_shape, train_data.levels
+    shape, levels = method.image_shape, method.levels
     if shape != run.train_data.image_shape:
         raise ValueError(
             f"the classifier of {folder} judges images of shape {shape}, but these have "
             f"{run.train_data.image_shape}; train one on them, with the same data.resize"
         )
-    method = methods.create(config, shape, levels, train_data.num_classes)
-    trained = Run(config, folder, method, datasets, run.parallel)
     variables, step = trained.restore("best")
 
     def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gm_jax import data, distributions
+from gm_jax.evaluation.batches import over_images
 from gm_jax.training.run import Run
 
+Array = jax.Array
 Terms = dict[str, np.ndarray]
 
 
@@ -17,7 +20,7 @@ def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.Image
     """Scores every image of a data set once, on all devices.
 
     The noise of an image is keyed by its place in the split, so batch size and devices change
-    nothing.
+    nothing. It is that of draw 0 of `importance_weighted_likelihood`.
 
     Args:
       run: whose method has `log_likelihood`.
@@ -35,7 +38,13 @@ def score_images(
 ) -> Terms:
     """Calls a method's `name`(variables, batch, rng) -> {term: [B]} on every image: float64 [N]."""
     score = run.program(name, getattr(run.method, name))
-    return _every_image(run, dataset, functools.partial(score, variables, rng=run.keys["evaluate"]))
+    rng = draw_key(run.keys["evaluate"], 0)
+    return _score(run, dataset, functools.partial(score, variables, rng=rng))
+
+
+def draw_key(key: Array, draw: int | Array) -> Array:
+    """The key of draw 0, 1, … of a bound: however many follow, the first ones stay the same."""
+    return jax.random.fold_in(key, draw)
 
 
 def importance_weighted_likelihood(
@@ -43,48 +52,98 @@ def importance_weighted_likelihood(
 ) -> Terms:
     """The k-sample bound on every image: ln (1/k) Σ_k p(x, z_k) / q(z_k | x), z_k ~ q.
 
-    Burda et al. (2016), eq. 8. A one-sample `log_likelihood` is the logarithm of one such weight;
-    the weights are summed as they come, by `logaddexp`.
+    Burda et al. (2016), eq. 8. Draw j of an image has the key `draw_key(run.keys["evaluate"], j)`,
+    to which the method folds in the image's place in the split. So the first 150 of 1,000 draws are
+    those of k = 150, and k = 1 is `evaluate_likelihood`.
 
     Args:
       run: whose method has a `log_likelihood` that is a one-sample bound.
       variables: of `state.evaluation_variables`.
       dataset: the images.
-      num_samples: k, at least 1.
+      num_samples: k, at least 1; memory does not depend on it.
 
     Returns:
       {term: float64 [N]} in nats: `log_likelihood`, the bound, never below `one_sample`, the mean
       over the same k draws of the one-sample bound.
+
+    Raises:
+      ValueError: k < 1, or there is no bound to tighten.
     """
-    score = run.program("log_likelihood", run.method.log_likelihood)
+    check_num_samples(run.method, num_samples)
+    program = run.program(
+        "importance weights",
+        functools.partial(stream_importance_weights, run.method.log_likelihood),
+    )
+    rng = (run.keys["evaluate"], np.int32(num_samples))
+    sums = _score(run, dataset, functools.partial(program, variables, rng=rng))
+    # Added in float64: in float32 the bound of a large image would be rounded to 0.0005 nats.
+    return {
+        "log_likelihood": sums["largest"] + sums["log_mean"],
+        "one_sample": sums["first"] + sums["mean_above_first"],
+    }
 
-    def bound(batch: dict[str, np.ndarray]) -> Terms:
-        total, mean = -np.inf, 0.0
-        for draw in range(num_samples):
-            key = jax.random.fold_in(run.keys["evaluate"], draw)
-            weight = score(variables, batch, key)["log_likelihood"].astype(np.float64)
-            total = np.logaddexp(total, weight)
-            mean = mean + weight / num_samples
-        return {"log_likelihood": total - np.log(num_samples), "one_sample": mean}
 
-    return _every_image(run, dataset, bound)
+def check_num_samples(method: Any, num_samples: int) -> None:
+    """Refuses numbers of importance samples that mean nothing with a ValueError."""
+    if num_samples < 1:
+        raise ValueError(
+            f"num_importance_samples is {num_samples}: the bound is a mean over 1 or more draws"
+        )
+    if not hasattr(method, "log_likelihood"):
+        raise ValueError(f"num_importance_samples is {num_samples}: this method has no likelihood")
+    if num_samples > 1 and method.likelihood_is_exact:
+        raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
 
 
-def _every_image(
+def stream_importance_weights(
+    log_likelihood: Callable[..., dict[str, Array]],
+    variables: dict[str, Any],
+    batch: dict[str, Array],
+    rng: tuple[Array, Array],
+) -> dict[str, Array]:
+    """Sums k importance weights w_j of every image, one draw for the whole batch at a time.
+
+    The sum is kept relative to the largest weight so far, and k is an argument of the program: it
+    is compiled once for every k, in the memory of one draw.
+
+    Args:
+      log_likelihood: (variables, batch, key) -> `log_likelihood` [B], ln w of one draw.
+      variables: of `state.evaluation_variables`.
+      batch: images and their `index`.
+      rng: the key that `draw_key` takes, and k, int32.
+
+    Returns:
+      {name: float32 [B]} in nats: `largest`, max_j ln w_j; `log_mean`, ln (1/k) Σ_j w_j − largest;
+      `first`, ln w_0; and `mean_above_first`, the mean of ln w_j − ln w_0.
+    """
+    key, num_samples = rng
+
+    def add(draw: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        largest, relative_sum, first, above_first = sums
+        log_weight = log_likelihood(variables, batch, draw_key(key, draw))["log_likelihood"]
+        first = jnp.where(draw == 0, log_weight, first)
+        new = jnp.maximum(largest, log_weight)
+        relative_sum = relative_sum * jnp.exp(largest - new) + jnp.exp(log_weight - new)
+        return new, relative_sum, first, above_first + (log_weight - first)
+
+    # The least finite number, not −∞: −∞ − (−∞), of a weight of zero, would not be a number.
+    zeros = jnp.zeros(batch["image"].shape[0], jnp.float32)
+    start = (zeros + jnp.finfo(jnp.float32).min, zeros, zeros, zeros)
+    largest, relative_sum, first, above_first = jax.lax.fori_loop(0, num_samples, add, start)
+    count = num_samples.astype(jnp.float32)
+    return {
+        "largest": largest,
+        "log_mean": jnp.log(relative_sum / count),
+        "first": first,
+        "mean_above_first": above_first / count,
+    }
+
+
+def _score(
     run: Run, dataset: data.ImageDataset, score: Callable[[dict[str, np.ndarray]], Terms]
 ) -> Terms:
-    batches = data.evaluation_batches(
-        dataset,
-        batch_size=run.config.evaluate.batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    parts = [score(batch) for batch in batches]
-    # Global batches come whole and in the order of the split; the last is padded at its end.
-    return {
-        name: np.concatenate([part[name] for part in parts]).astype(np.float64)[: len(dataset)]
-        for name in parts[0]
-    }
+    terms = over_images(run, dataset, score, run.config.evaluate.batch_size, "likelihood")
+    return {name: term.astype(np.float64) for name, term in terms.items()}
 
 
 def summarize(terms: dict[str, np.ndarray], image_shape: tuple[int, int, int]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Pictures of a run: what it samples, and how it reconstructs test images."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -9,52 +10,73 @@ import jax
 import numpy as np
 
 from gm_jax import data
+from gm_jax.evaluation.batches import over_images, put_together
 from gm_jax.images import grid, spread
+from gm_jax.training.logging import progress
 from gm_jax.training.run import Run
 
 # Grids are enlarged to about this width, so that 8×8 images can be looked at.
 TARGET_WIDTH = 1024
 
 
-def draw_samples(run: Run, variables: dict[str, Any], num_images: int) -> dict[str, np.ndarray]:
-    """Draws samples in batches on all devices; sample i is the same in any batch.
+def draw_samples(
+    run: Run,
+    variables: dict[str, Any],
+    num_images: int,
+    temperature: float,
+    labels: np.ndarray | None = None,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Draws samples in batches on all devices; arguments are those of `sample_batches`.
 
     Returns:
       {name: uint8 [num_images, H, W, C]}: `image`, and the images on the way to it.
     """
-    parts = list(sample_batches(run, variables, num_images, run.keys["sample"]))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    batches = sample_batches(run, variables, num_images, temperature, labels, seed)
+    return put_together(list(batches), num_images)
 
 
 def sample_batches(
     run: Run,
     variables: dict[str, Any],
     num_images: int,
-    key: jax.Array,
-    num_classes: int | None = None,
+    temperature: float,
+    labels: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields samples batch by batch, `num_images` in all; sample i is the same in any batch.
 
     Args:
       run: whose method has `sample`.
       variables: of `state.evaluation_variables`.
-      num_images: how many.
-      key: of all of them.
-      num_classes: sample i is of class i mod num_classes; None gives the method no labels.
+      num_images: how many, at least 1.
+      temperature: of the method's `sample`, at least 0; compiled into the program.
+      labels: int32 [num_images], or None to give the method no labels.
+      seed: other seeds draw other samples.
+
+    Raises:
+      ValueError: a number out of range.
     """
+    if num_images < 1:
+        raise ValueError(f"{num_images} samples asked for; give 1 or more")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"temperature is {temperature}; give 0 or more (1: the model itself)")
     sample = run.program(
-        f"sample, labels: {num_classes is not None}",
-        functools.partial(_sample, run.method, run.config.sample.temperature),
+        f"sample at temperature {temperature}",
+        functools.partial(_sample, run.method, temperature),
     )
+    key = jax.random.fold_in(run.keys["sample"], seed)
     size = run.config.sample.batch_size
     share = size // jax.process_count()
-    for start in range(0, num_images, size):
-        first = start + jax.process_index() * share
-        batch = {"index": np.arange(first, first + share, dtype=np.int32)}
-        if num_classes is not None:
-            batch["label"] = batch["index"] % num_classes
-        drawn = sample(variables, batch, key)
-        yield {name: images[: num_images - start] for name, images in drawn.items()}
+    with progress("samples", num_images, " images") as bar:
+        for start in range(0, num_images, size):
+            first = start + jax.process_index() * share
+            batch = {"index": np.arange(first, first + share, dtype=np.int32)}
+            if labels is not None:
+                batch["label"] = labels[np.minimum(batch["index"], num_images - 1)]
+            drawn = sample(variables, batch, key)
+            yield {name: images[: num_images - start] for name, images in drawn.items()}
+            bar.update(min(size, num_images - start))
 
 
 def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: Any) -> Any:
@@ -65,29 +87,35 @@ def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: An
 
 
 def draw_reconstructions(
-    run: Run, variables: dict[str, Any], dataset: data.ImageDataset, num_images: int
+    run: Run,
+    variables: dict[str, Any],
+    dataset: data.ImageDataset,
+    num_draws: int,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Reconstructs the first images of a split, `evaluate.reconstruction_draws` times each.
+    """Reconstructs every image of a data set, `num_draws` times; image i is keyed by its place.
 
     Returns:
-      {name: uint8 [num_images, H, W, C]}: `original`, the images on the way, `image`, and further
-      draws `image_2`, …
+      {name: uint8 [N, H, W, C]}: the images on the way, `image`, and further draws `image_2`, …
     """
-    size = run.config.sample.batch_size
-    num_images = min(num_images, len(dataset))
-    share = size // jax.process_count()
-    key = run.keys["reconstruct"]
-    draws = run.config.evaluate.reconstruction_draws
     reconstruct = run.program(
-        "reconstruct", functools.partial(run.method.reconstruct, num_draws=draws)
+        f"reconstruct {num_draws} times",
+        functools.partial(run.method.reconstruct, num_draws=num_draws),
     )
-    parts = []
-    for start in range(0, num_images, size):
-        first = start + jax.process_index() * share
-        index = np.minimum(np.arange(first, first + share), len(dataset) - 1).astype(np.int32)
-        parts.append(reconstruct(variables, {"image": dataset.images[index], "index": index}, key))
-    drawn = {name: np.concatenate([part[name] for part in parts])[:num_images] for name in parts[0]}
-    return {"original": np.asarray(dataset.images[:num_images]), **drawn}
+    key = jax.random.fold_in(run.keys["reconstruct"], seed)
+    return over_images(
+        run,
+        dataset,
+        lambda batch: reconstruct(variables, batch, key),
+        run.config.sample.batch_size,
+        "reconstructions",
+    )
+
+
+def first_images(dataset: data.ImageDataset, num_images: int) -> data.ImageDataset:
+    """The first images of a data set, or all where there are fewer."""
+    labels = None if dataset.labels is None else dataset.labels[:num_images]
+    return dataclasses.replace(dataset, images=dataset.images[:num_images], labels=labels)
 
 
 def side_by_side(rows: dict[str, np.ndarray], levels: int, columns: int = 16) -> np.ndarray:

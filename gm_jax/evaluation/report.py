@@ -13,13 +13,25 @@ import numpy as np
 from etils import epath
 
 from gm_jax import data
-from gm_jax.evaluation.likelihood import evaluate_likelihood, score_images, summarize
-from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples, side_by_side
+from gm_jax.evaluation.likelihood import (
+    check_num_samples,
+    evaluate_likelihood,
+    importance_weighted_likelihood,
+    score_images,
+    summarize,
+)
+from gm_jax.evaluation.pictures import (
+    draw_reconstructions,
+    draw_samples,
+    first_images,
+    side_by_side,
+)
 from gm_jax.images import save_png, spread
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_atomically
 
+_MOST_IN_GRID = 256
 # Variables of `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
 
@@ -36,11 +48,10 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
     writer.scalars(step, {f"validation/{name}": value for name, value in scores.items()})
     pictures = {}
     if hasattr(run.method, "sample"):
-        pictures["samples"] = draw_samples(run, variables, run.config.sample.num_images)
+        options = run.config.sample
+        pictures["samples"] = draw_samples(run, variables, options.num_images, options.temperature)
     if hasattr(run.method, "reconstruct"):
-        pictures["reconstructions"] = draw_reconstructions(
-            run, variables, dataset, run.config.evaluate.num_reconstructions
-        )
+        pictures["reconstructions"] = _reconstructions(run, variables, dataset)
     for name, rows in pictures.items():
         picture = side_by_side(rows, dataset.levels)
         if jax.process_index() == 0:
@@ -68,7 +79,9 @@ def score_split(
     return {}, {}, None
 
 
-def evaluate(run: Run, restored: Restored | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Run, restored: Restored | None = None, num_importance_samples: int = 1
+) -> dict[str, Any]:
     """Scores the best checkpoint on the test split, prints it and writes it down.
 
     Writes `test.json`, and `test.npz` with the nats (or other scores) of every image.
@@ -76,7 +89,13 @@ def evaluate(run: Run, restored: Restored | None = None) -> dict[str, Any]:
     Args:
       run: the run.
       restored: (variables, step) of `run.restore`, read where not given.
+      num_importance_samples: k; above 1 the bound of k samples stands beside that of one.
+
+    Raises:
+      ValueError: k samples of a method that has no bound to tighten.
     """
+    if num_importance_samples != 1:
+        check_num_samples(run.method, num_importance_samples)
     variables, step = restored or run.restore("best")
     dataset = run.dataset("test")
     terms, scores, _ = score_split(run, variables, dataset)
@@ -90,6 +109,13 @@ def evaluate(run: Run, restored: Restored | None = None) -> dict[str, Any]:
         exact = run.method.likelihood_is_exact
         result["likelihood"] = "exact" if exact else "lower bound, one sample"
     result |= scores
+    if num_importance_samples > 1:
+        tightened = importance_weighted_likelihood(run, variables, dataset, num_importance_samples)
+        terms["importance_weighted"] = tightened["log_likelihood"]
+        tightened = summarize(tightened, dataset.image_shape)
+        result["num_importance_samples"] = num_importance_samples
+        result["importance_weighted"] = tightened["bits_per_dim"]
+        result["importance_weighted_standard_error"] = tightened["standard_error"]
     if jax.process_index() == 0:
         with (run.workdir / "test.npz").open("wb") as file:
             np.savez_compressed(file, **terms)
@@ -112,6 +138,12 @@ def describe(result: dict[str, Any]) -> str:
         f"  {'bits/dim':<16} {bound} {parts.pop('bits_per_dim'):.4f}"
         f" ± {parts.pop('standard_error'):.4f}"
     )
+    if "importance_weighted" in parts:
+        lines.append(
+            f"  {result['num_importance_samples']} samples".ljust(18)
+            + f" ≤ {parts.pop('importance_weighted'):.4f}"
+            f" ± {parts.pop('importance_weighted_standard_error'):.4f}"
+        )
     lines += [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
     if "auxiliary" in parts:
         lines.append("  (auxiliary is reported beside the bound, not part of it)")
@@ -119,19 +151,26 @@ def describe(result: dict[str, Any]) -> str:
 
 
 def sample(run: Run, restored: Restored | None = None) -> None:
-    """Draws `sample.num_images` images from the best checkpoint: a grid, and a PNG each."""
+    """Draws `sample.num_images` images from the best checkpoint at `sample.temperature`.
+
+    Writes into `samples` an npz of all arrays, a grid of the first images, and a PNG each.
+    """
     _refuse_without(run, "sample")
     variables, step = restored or run.restore("best")
-    drawn = draw_samples(run, variables, run.config.sample.num_images)
+    options, levels = run.config.sample, run.train_data.levels
+    drawn = draw_samples(run, variables, options.num_images, options.temperature)
     path = _picture(run, "sample", step)
     folder = path.parent / path.stem
     if jax.process_index() == 0:
-        digits = len(str(run.config.sample.num_images - 1))
-        for number, image in enumerate(spread(drawn["image"], run.train_data.levels)):
+        digits = len(str(options.num_images - 1))
+        for number, image in enumerate(spread(drawn["image"], levels)):
             save_png(folder / f"{number:0{digits}d}.png", image)
-        picture = side_by_side(drawn, run.train_data.levels)
-        save_png(path, picture)
-        print(f"{len(drawn['image'])} samples in {folder}, together in {path}")
+        arrays = path.with_suffix(".npz")
+        with arrays.open("wb") as file:  # `levels`: data.source=npz:… can read it
+            np.savez_compressed(file, **drawn, levels=levels)
+        first = {name: images[:_MOST_IN_GRID] for name, images in drawn.items()}
+        save_png(path, side_by_side(first, levels))
+        print(f"{len(drawn['image'])} samples in {folder} and {arrays}, pictured in {path}")
 
 
 def reconstruct(run: Run, restored: Restored | None = None) -> None:
@@ -139,11 +178,21 @@ def reconstruct(run: Run, restored: Restored | None = None) -> None:
     _refuse_without(run, "reconstruct")
     variables, step = restored or run.restore("best")
     dataset = run.dataset("test")
-    rows = draw_reconstructions(run, variables, dataset, run.config.evaluate.num_reconstructions)
+    rows = _reconstructions(run, variables, dataset)
     path = _picture(run, "reconstruct", step)
     if jax.process_index() == 0:
         save_png(path, side_by_side(rows, dataset.levels))
         print(f"test images, and below each what the model makes of it: {path}")
+
+
+def _reconstructions(
+    run: Run, variables: dict[str, Any], dataset: data.ImageDataset
+) -> dict[str, np.ndarray]:
+    """The first images of a split as `original`, and below each what the model makes of it."""
+    options = run.config.evaluate
+    first = first_images(dataset, options.num_reconstructions)
+    drawn = draw_reconstructions(run, variables, first, options.reconstruction_draws)
+    return {"original": np.asarray(first.images), **drawn}
 
 
 def finish(run: Run) -> None:
@@ -165,8 +214,12 @@ def finish(run: Run) -> None:
 
 def _picture(run: Run, mode: str, step: int) -> epath.Path:
     """Where `--mode=sample` and `--mode=reconstruct` write their grid of the best checkpoint."""
-    folder = {"sample": "samples", "reconstruct": "reconstructions"}[mode]
-    return run.workdir / folder / f"best_step_{step:08d}.png"
+    name = f"best_step_{step:08d}"
+    if mode == "reconstruct":
+        return run.workdir / "reconstructions" / f"{name}.png"
+    temperature = run.config.sample.temperature
+    other = "" if temperature == 1 else f"_temperature_{temperature}"
+    return run.workdir / "samples" / f"{name}{other}.png"
 
 
 def _refuse_without(run: Run, function: str) -> None:

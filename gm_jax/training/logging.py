@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
+import jax
 import numpy as np
 import tensorboardX
 import tqdm
@@ -152,10 +153,21 @@ class MetricWriter:
         return self._tensorboard or None
 
 
+def progress(label: str, total: int, unit: str) -> tqdm.tqdm:
+    """A bar on stderr for what takes longer than two seconds, gone at its end.
+
+    It stays silent where stderr is not a terminal, and in all processes of a run but the first.
+    """
+    silent = not sys.stderr.isatty() or jax.process_index() != 0
+    return tqdm.tqdm(
+        desc=label, total=total, unit=unit, file=sys.stderr, disable=silent, leave=False, delay=2
+    )
+
+
 class ProgressBar:
     """A bar on stderr with steps, images/s, loss terms, bits/dim and the time left.
 
-    It stays silent where stderr is not a terminal.
+    It stays silent where stderr is not a terminal, and in all processes of a run but the first.
     """
 
     def __init__(self, total: int, initial: int = 0):
@@ -170,7 +182,7 @@ class ProgressBar:
             initial=initial,
             unit="step",
             file=sys.stderr,
-            disable=not sys.stderr.isatty(),
+            disable=not sys.stderr.isatty() or jax.process_index() != 0,
             dynamic_ncols=True,
             bar_format="{n_fmt}/{total_fmt} steps |{bar:12}| {remaining} left{postfix}",
         )

@@ -128,13 +128,12 @@ class Parallel:
             for name, array in batch.items()
         }
 
-    def put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def put(self, batch: Tree) -> Tree:
         """Splits this process's share of a batch over its devices, as global arrays."""
         sharding = NamedSharding(self.mesh, P(AXIS))
-        return {
-            name: jax.make_array_from_process_local_data(sharding, array)
-            for name, array in batch.items()
-        }
+        return jax.tree.map(
+            lambda array: jax.make_array_from_process_local_data(sharding, array), batch
+        )
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Compiles `step(state, batch, rng, axis_name)`; the state given to it is donated."""

@@ -120,6 +120,53 @@ def load_split(config: Any, split: str) -> data.ImageDataset:
     )
 
 
+def data_facts(dataset: data.ImageDataset) -> dict[str, Any]:
+    """What a method must know of the images that it models, as `workdir.record_data` keeps it."""
+    return {
+        "image_shape": dataset.image_shape,
+        "levels": dataset.levels,
+        "num_classes": dataset.num_classes,
+    }
+
+
+def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
+    """Builds the run of a work directory to use its model, without opening its images.
+
+    All devices of the machine are used, whatever it was trained on. The images of `train` are
+    blanks of the right shape: enough to restore a checkpoint, which they do not depend on.
+
+    Args:
+      workdir: of a run.
+      batch_size: of evaluating and sampling; None takes the config's. Rounded up to what the
+        devices share evenly.
+
+    Returns:
+      The run; the batch sizes in its config are those that are used.
+
+    Raises:
+      ValueError: no run is there, or a batch size below 1.
+    """
+    folder = workdirs.absolute(workdir)
+    config = workdirs.read_config(folder)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+    facts = workdirs.read_data(folder) or data_facts(load_split(config.data, "train"))
+    method = methods.create(config, facts["image_shape"], facts["levels"], facts["num_classes"])
+    parallel = Parallel("shard_map")
+    config = config.copy_and_resolve_references()
+    for section in ("evaluate", "sample"):
+        if section in config:
+            wanted = batch_size or config[section].batch_size
+            config[section].batch_size = -(-wanted // parallel.num_devices) * parallel.num_devices
+    count = config.train.init_batch_size
+    images = np.broadcast_to(np.uint8(0), (count, *facts["image_shape"]))
+    labels = None if facts["num_classes"] is None else np.zeros(count, np.int32)
+    blanks = data.ImageDataset(
+        images, labels, facts["levels"], facts["num_classes"], config.data.source, "blanks"
+    )
+    return Run(config, folder, method, {"train": blanks}, parallel)
+
+
 def open_run(config: Any, workdir: epath.PathLike) -> Run:
     """Builds the run of a config, refusing what does not fit together.
 

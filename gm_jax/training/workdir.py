@@ -152,6 +152,49 @@ def check_config(
         write_atomically(path, given)
 
 
+def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
+    """The config that a run was last started with, locked; sequences are tuples, as in configs.
+
+    Raises:
+      ValueError: no run is there, or its `config.json` is damaged.
+    """
+    path = absolute(workdir) / "config.json"
+    if not path.exists():
+        raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
+    return config_dict.ConfigDict(_with_tuples(_read(path))).lock()
+
+
+def record_data(workdir: epath.PathLike, facts: dict[str, Any]) -> None:
+    """Writes `data.json` at a run's first start: what a method must know of the images.
+
+    Of a run of several processes, the first one calls it.
+
+    Args:
+      workdir: directory of the run.
+      facts: `image_shape`, `levels`, `num_classes`.
+
+    Raises:
+      ValueError: a run on other images is there.
+    """
+    path = absolute(workdir) / "data.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(facts) + "\n")
+        return
+    saved = _read(path)
+    differences = _differences(saved, json.loads(json.dumps(facts)))
+    if differences:
+        raise ValueError(
+            f"{path.parent} holds a run on other images: {'; '.join(differences.values())} "
+            "(saved -> given). Restore the data to go on with it, or give another --workdir"
+        )
+
+
+def read_data(workdir: epath.PathLike) -> dict[str, Any] | None:
+    """The facts of `record_data`, sequences as tuples; None where no run recorded any."""
+    path = absolute(workdir) / "data.json"
+    return _with_tuples(_read(path)) if path.exists() else None
+
+
 def to_json(config: config_dict.ConfigDict) -> str:
     """A config as indented JSON; tuples become lists.
 
@@ -167,8 +210,15 @@ def _read(path: epath.Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or move it away if you know that the "
-            "config is still the run's"
+            f"{path.stem} is still the run's"
         ) from None
+
+
+def _with_tuples(tree: Any) -> Any:
+    """JSON with its lists as tuples, which they were before they were written."""
+    if isinstance(tree, dict):
+        return {name: _with_tuples(value) for name, value in tree.items()}
+    return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
@@ -113,14 +114,20 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
-def test_the_bar_shows_progress_on_a_terminal_only(monkeypatch, stream):
+@pytest.mark.parametrize(
+    ("stream", "process"), [(Terminal(), 0), (Terminal(), 1), (io.StringIO(), 0)]
+)
+def test_the_bar_shows_progress_on_a_terminal_of_the_first_process_only(
+    monkeypatch, stream, process
+):
     monkeypatch.setattr(sys, "stderr", stream)
-    with ProgressBar(total=10, initial=4) as bar:
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    with ProgressBar(total=10, initial=4) as bar, logging.progress("samples", 9, " images") as more:
         bar.update(7, {"kl": 1.25, "bits_per_dim": 3.5}, images_per_second=1234.4)
+        more.refresh()
     text = stream.getvalue()
-    if not stream.isatty():
+    if not stream.isatty() or process > 0:
         assert text == ""
         return
-    assert "7/10 steps" in text and "left" in text
+    assert "7/10 steps" in text and "left" in text and "samples:" in text
     assert "1234 images/s, bits_per_dim 3.5, kl 1.25" in text

@@ -1,0 +1,287 @@
+"""A trained run in a notebook's hand: `model = gm_jax.load("runs/agave-digits")`."""
+
+import functools
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from gm_jax import data, distributions
+from gm_jax.evaluation.batches import over_images, over_rows
+from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
+from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples
+from gm_jax.training import workdir as workdirs
+from gm_jax.training.run import Run, open_trained
+
+Tree = Any
+_FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode")
+
+
+def load(
+    workdir: epath.PathLike, which: str = "best", batch_size: int | None = None
+) -> "TrainedModel":
+    """Loads a model from the work directory of its run, which may still be training.
+
+    The images that it was trained on are not needed.
+
+    Args:
+      workdir: of the run.
+      which: checkpoint, `best` on validation or `latest`.
+      batch_size: images at once, on all devices; None takes the config's for evaluation and for
+        sampling. It changes no result.
+
+    Raises:
+      ValueError: there is no run, or no checkpoint yet.
+    """
+    run = open_trained(workdir, batch_size)
+    variables, step = run.restore(which)
+    return TrainedModel(run, variables, step, workdirs.read_config(workdir))
+
+
+class TrainedModel:
+    """A method with the variables of a checkpoint.
+
+    Images are uint8 [N, H, W, C] in 0..levels−1, any number of them. The noise of an image is keyed
+    by the seed and its place in the array, so the same call gives the same result, whatever the
+    batch size and the devices. Wherever a method lacks a function, or images or labels are not what
+    it models, a ValueError says so.
+
+    Attributes:
+      config: of the run, locked.
+      step: of the checkpoint.
+      image_shape: (H, W, C).
+      levels: of a pixel.
+      num_classes: of the labels, or None.
+    """
+
+    def __init__(self, run: Run, variables: dict[str, Tree], step: int, config: ConfigDict):
+        """Use `load`."""
+        self.config, self.step = config, step
+        source = run.train_data
+        self.image_shape, self.levels = source.image_shape, source.levels
+        self.num_classes = source.num_classes
+        self._run, self._variables = run, variables
+
+    def __repr__(self) -> str:
+        return f"<{self.config.method} of {self._run.workdir}, step {self.step}>"
+
+    def sample(
+        self,
+        num_images: int,
+        labels: np.ndarray | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """Draws images; seed 0 gives those of `--mode=sample`.
+
+        Args:
+          num_images: how many.
+          labels: int [num_images], for methods that take classes.
+          temperature: scales the standard deviations of prior and logistics, divides the logits of
+            mixtures; a new one compiles anew.
+          seed: other seeds draw other samples.
+
+        Returns:
+          {name: uint8 [num_images, H, W, C]}: `image`, and the images on the way, such as `f_z`.
+        """
+        self._require("sample")
+        if labels is not None:
+            labels = self._checked_labels(labels, num_images)
+        return draw_samples(self._run, self._variables, num_images, temperature, labels, seed)
+
+    def reconstruct(
+        self,
+        images: np.ndarray,
+        num_draws: int = 1,
+        labels: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """Encodes images and draws them anew; seed 0 is that of `--mode=reconstruct`.
+
+        Returns:
+          {name: uint8 [N, H, W, C]}: the images on the way, `image`, further draws `image_2`, ….
+        """
+        self._require("reconstruct")
+        if num_draws < 1:
+            raise ValueError(f"num_draws is {num_draws}; give 1 or more")
+        dataset = self._dataset(images, labels)
+        return draw_reconstructions(self._run, self._variables, dataset, num_draws, seed)
+
+    def encode(self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> Tree:
+        """Draws latents from the posterior: a tree of float32 [N, ...], as the method has it."""
+        self._require("encode")
+        encode = self._run.program("encode", self._run.method.encode)
+        key = self._key(seed, 0)
+        return over_images(
+            self._run,
+            self._dataset(images, labels),
+            lambda batch: encode(self._variables, batch, key),
+            self._run.config.evaluate.batch_size,
+            "encoding",
+        )
+
+    def decode(
+        self, latents: Tree, seed: int = 0, index: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Draws images given latents of `encode`.
+
+        Args:
+          latents: tree of [N, ...].
+          seed: of what is drawn given the latents.
+          index: int [N], keys the noise of each image; None numbers them.
+
+        Returns:
+          {name: uint8 [N, H, W, C]}: `image`, and the images on the way, such as `f_z`.
+        """
+        self._require("decode")
+        counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(latents)}
+        if len(counts) != 1 or counts <= {(), (0,)}:
+            raise ValueError(f"latents begin with {sorted(counts)}; give a tree of [N ≥ 1, ...]")
+        index = np.arange(*counts.pop()) if index is None else np.asarray(index)
+        program = self._run.program("decode", functools.partial(_decode, self._run.method.decode))
+        key, size = self._key(seed, 1), self._run.config.sample.batch_size
+        decode = functools.partial(program, self._variables, rng=key)
+        return over_rows(latents, decode, size, index.astype(np.int32))
+
+    def interpolate(
+        self, image_a: np.ndarray, image_b: np.ndarray, num_steps: int, seed: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Decodes latents on the way from one image's to another's.
+
+        The way is the method's own `interpolate(start, end, weights)` where it has one, of latents
+        [1, ...] and weights [n] to latents [n, ...]; otherwise straight lines, as suits Gaussian
+        latents. Every step has the same noise, so that what changes is the latents alone.
+
+        Args:
+          image_a, image_b: uint8 [H, W, C].
+          num_steps: images on the way, both ends among them; at least 2.
+          seed: of the latents and of what is drawn given them.
+
+        Returns:
+          {name: uint8 [num_steps, H, W, C]} of `decode`: `image`, and for example `f_z`.
+        """
+        self._require("encode", "decode")
+        if num_steps < 2:
+            raise ValueError(f"num_steps is {num_steps}; give 2 or more, the two ends among them")
+        pair = [np.asarray(image) for image in (image_a, image_b)]
+        for image in pair:
+            if image.shape != self.image_shape:
+                raise ValueError(f"an image has shape {image.shape}, not {self.image_shape}")
+        latents = self.encode(np.stack(pair), seed=seed)
+        start, end = (jax.tree.map(lambda z, i=i: z[i : i + 1], latents) for i in range(2))
+        weights = np.linspace(0, 1, num_steps, dtype=np.float32)
+        between = getattr(self._run.method, "interpolate", _straight_lines)
+        way = between(start, end, weights)
+        return self.decode(way, seed, index=np.zeros(num_steps))
+
+    def log_likelihood(
+        self,
+        images: np.ndarray,
+        num_importance_samples: int = 1,
+        labels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Log-likelihood of every image, or a lower bound, as `--mode=evaluate` gives it.
+
+        Args:
+          images: in the order of the split, where the numbers should equal a run's `test.npz`.
+          num_importance_samples: k of the bound of Burda et al. (2016), eq. 8.
+          labels: int [N], for methods that take classes.
+
+        Returns:
+          float64 [N], nats an image.
+        """
+        self._require("log_likelihood")
+        dataset = self._dataset(images, labels)
+        if num_importance_samples == 1:
+            terms = evaluate_likelihood(self._run, self._variables, dataset)
+        else:
+            terms = importance_weighted_likelihood(
+                self._run, self._variables, dataset, num_importance_samples
+            )
+        return terms["log_likelihood"]
+
+    def bits_per_dim(
+        self,
+        images: np.ndarray,
+        num_importance_samples: int = 1,
+        labels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """`log_likelihood` in bits/dim, float64 [N]: lower is better."""
+        nats = self.log_likelihood(images, num_importance_samples, labels)
+        return distributions.bits_per_dim(nats, self.image_shape)
+
+    def _key(self, seed: int, use: int) -> jax.Array:
+        """The key of latents (use 0) or of what is drawn given them (use 1)."""
+        key = jax.random.fold_in(self._run.keys["reconstruct"], seed)
+        return jax.random.split(key)[use]
+
+    def _require(self, *functions: str) -> None:
+        method = self._run.method
+        missing = [name for name in functions if not hasattr(method, name)]
+        if missing:
+            offered = [name for name in _FUNCTIONS if hasattr(method, name)]
+            raise ValueError(
+                f"the method '{self.config.method}' has no {' and no '.join(missing)}; it offers "
+                f"{', '.join(offered) or 'none of ' + ', '.join(_FUNCTIONS)}"
+            )
+
+    def _dataset(self, images: np.ndarray, labels: np.ndarray | None) -> data.ImageDataset:
+        images = np.asarray(images)
+        shape = ", ".join(map(str, self.image_shape))
+        if images.dtype != np.uint8:
+            raise ValueError(f"images are {images.dtype}; give uint8 in 0..{self.levels - 1}")
+        if images.ndim != 4 or images.shape[1:] != self.image_shape or not len(images):
+            raise ValueError(f"images have shape {images.shape}; give [N ≥ 1, {shape}]")
+        if images.max() >= self.levels:
+            raise ValueError(
+                f"images hold the value {images.max()}; those of {self.levels} levels are in "
+                f"0..{self.levels - 1}"
+            )
+        if labels is not None:
+            labels = self._checked_labels(labels, len(images))
+        return data.ImageDataset(
+            images, labels, self.levels, self.num_classes, "images", "in memory"
+        )
+
+    def _checked_labels(self, labels: np.ndarray, count: int) -> np.ndarray:
+        labels = np.asarray(labels)
+        if labels.dtype.kind not in "iu" or labels.shape != (count,):
+            raise ValueError(
+                f"labels are {labels.dtype} of shape {labels.shape}; give integers [{count}]"
+            )
+        classes = self.num_classes or 0
+        if not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError(
+                f"labels lie in {labels.min()}..{labels.max()}, but there are {classes} classes"
+            )
+        return labels.astype(np.int32)
+
+
+def _decode(
+    method_decode: Callable[..., dict[str, jax.Array]], variables: Tree, batch: Tree, rng: jax.Array
+) -> dict[str, jax.Array]:
+    return method_decode(variables, batch["rows"], rng, batch["index"])
+
+
+def _straight_lines(start: Tree, end: Tree, weights: np.ndarray) -> Tree:
+    """(1 − t)·start + t·end of every leaf [1, ...], for t in weights [n]: [n, ...]."""
+
+    def line(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        t = weights.reshape(-1, *(1 for _ in a.shape[1:]))
+        return (1 - t) * a + t * b
+
+    return jax.tree.map(line, start, end)
+
+
+class _CallableModule(types.ModuleType):
+    """Lets `gm_jax.load` be the function and this file at once, in whatever order they are used."""
+
+    __call__ = staticmethod(load)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,181 @@
+"""The k-sample bound, on a model whose log p(x) is an integral over one latent."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.special import logsumexp
+
+from configs import agave
+from gm_jax import distributions, methods
+from gm_jax import state as train_state
+from gm_jax.evaluation import likelihood
+from gm_jax.nn import per_example
+from gm_jax.training.run import open_run
+from tests.support import LEVELS, SHAPE, images
+
+KEY = jax.random.key(3)
+
+
+class OneLatent:
+    """z ~ N(0, 1); a pixel is a discretised logistic around a·z + b; q(z | x) is a little off."""
+
+    likelihood_is_exact = False
+
+    def __init__(self, config, image_shape, levels, num_classes):
+        self.image_shape, self.levels = image_shape, levels
+
+    def init(self, rng, batch):
+        slope = jnp.linspace(-0.5, 0.5, np.prod(self.image_shape)).reshape(self.image_shape)
+        params = {"slope": slope, "offset": 0.3 * slope**2, "log_scale": jnp.array(-0.5)}
+        return train_state.create({"decoder": params}, {}, ema=False)
+
+    def log_prob_of_image(self, params, image, z):
+        """ln p(x | z) [B] of images [B, H, W, C] and z [B]."""
+        x = distributions.scale_to_unit(image, self.levels)
+        mean = params["slope"] * z[:, None, None, None] + params["offset"]
+        log_prob = distributions.discretized_logistic_log_prob(
+            x, mean, params["log_scale"], self.levels
+        )
+        return jnp.sum(log_prob, (1, 2, 3))
+
+    def log_likelihood(self, variables, batch, rng):
+        params = variables["decoder"]["params"]
+        x = distributions.scale_to_unit(batch["image"], self.levels)
+        evidence = jnp.sum((x - params["offset"]) * params["slope"], (1, 2, 3))
+        mean, log_std = 0.4 * evidence + 0.2, jnp.log(0.7)
+        noise = per_example.normal(rng, per_example.global_index(batch), ())
+        z = mean + jnp.exp(log_std) * noise
+        log_ratio = distributions.gaussian_log_prob(z, 0.0, 0.0)
+        log_ratio -= distributions.gaussian_log_prob(z, mean, log_std)
+        return {"log_likelihood": self.log_prob_of_image(params, batch["image"], z) + log_ratio}
+
+    def exact(self, variables, image):
+        """log p(x) [B]: the trapezoid rule over z, whose error is far below a float's."""
+        grid = np.linspace(-9, 9, 721)
+        joint = jax.lax.map(
+            lambda z: (
+                self.log_prob_of_image(
+                    variables["decoder"]["params"], image, jnp.full(len(image), z)
+                )
+                + distributions.gaussian_log_prob(z, 0.0, 0.0)
+            ),
+            jnp.asarray(grid, jnp.float32),
+        )
+        return np.logaddexp.reduce(np.float64(joint), 0) + np.log(grid[1] - grid[0])
+
+
+def open_with(workdir, **changes):
+    config = agave.get_config("smoke").unlock()
+    config.method = "one_latent"
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(methods.METHODS, "one_latent", OneLatent)
+        return open_run(config.lock(), workdir)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return open_with(tmp_path_factory.mktemp("one_latent"))
+
+
+@pytest.fixture(scope="module")
+def variables(run):
+    return train_state.evaluation_variables(run.initial_state())
+
+
+def bound(run, variables, num_samples):
+    return likelihood.importance_weighted_likelihood(
+        run, variables, run.dataset("test"), num_samples
+    )
+
+
+def test_the_bound_rises_to_the_log_likelihood(run, variables):
+    truth = run.method.exact(variables, run.dataset("test").images).mean()
+    means = [bound(run, variables, k)["log_likelihood"].mean() for k in (1, 10, 100, 3000)]
+    assert all(np.diff(means) > 0) and means[0] < truth - 0.2
+    assert abs(means[-1] - truth) < 0.01
+
+
+def test_one_sample_is_the_reported_bound_and_every_k_is_above_its_draws(run, variables):
+    one = bound(run, variables, 1)
+    elbo = likelihood.evaluate_likelihood(run, variables, run.dataset("test"))
+    np.testing.assert_array_equal(one["log_likelihood"], elbo["log_likelihood"])
+    np.testing.assert_array_equal(one["one_sample"], elbo["log_likelihood"])
+    two = bound(run, variables, 2)
+    assert (two["log_likelihood"] >= two["one_sample"]).all()
+    assert (two["log_likelihood"] > two["one_sample"] + 1e-3).any()
+
+
+def test_streamed_sums_are_the_naive_formula_of_the_documented_draws(run, variables):
+    """So the draws of k = 150 are the first 150 of 1,000."""
+    dataset = run.dataset("test")
+    batch = {"image": dataset.images, "index": np.arange(len(dataset), dtype=np.int32)}
+    keys = jax.vmap(likelihood.draw_key, (None, 0))(run.keys["evaluate"], np.arange(1000))
+    draw = jax.jit(lambda key: run.method.log_likelihood(variables, batch, key)["log_likelihood"])
+    log_weights = np.float64(jax.lax.map(draw, keys))
+    for k in (150, 1000):
+        found = bound(run, variables, k)
+        naive = np.logaddexp.reduce(log_weights[:k], 0) - np.log(k)
+        np.testing.assert_allclose(found["log_likelihood"], naive, rtol=0, atol=1e-4)
+        mean = log_weights[:k].mean(0)
+        np.testing.assert_allclose(found["one_sample"], mean, rtol=0, atol=1e-4)
+
+
+def test_batch_size_and_devices_change_nothing(run, variables, tmp_path):
+    other = open_with(tmp_path, train__parallel="jit", evaluate__batch_size=7)
+    for name, term in bound(other, jax.device_get(variables), 20).items():
+        np.testing.assert_allclose(term, bound(run, variables, 20)[name], rtol=1e-5)
+
+
+def test_memory_does_not_grow_with_k():
+    method = OneLatent(None, SHAPE, LEVELS, None)
+    batch = {"image": images(16), "index": np.arange(16, dtype=np.int32)}
+    variables = train_state.evaluation_variables(method.init(KEY, batch))
+
+    def bytes_of(function):
+        return jax.jit(function).lower(variables).compile().memory_analysis().temp_size_in_bytes
+
+    def streamed(k, variables):
+        rng = (KEY, jnp.int32(k))
+        return likelihood.stream_importance_weights(method.log_likelihood, variables, batch, rng)
+
+    def together(k, variables):
+        keys = jax.vmap(likelihood.draw_key, (None, 0))(KEY, jnp.arange(k))
+        one = functools.partial(method.log_likelihood, variables, batch)
+        return logsumexp(jax.vmap(one)(keys)["log_likelihood"], 0)
+
+    few, many = (bytes_of(functools.partial(streamed, k)) for k in (10, 1000))
+    assert few == many < bytes_of(functools.partial(together, 1000)) / 10
+
+
+def test_weights_far_apart_and_weights_of_zero_are_summed():
+    log_weights = jnp.array([[-9000.0, -jnp.inf, -3.0], [-8000.0, -5000.0, -3.0]])
+
+    def log_likelihood(variables, batch, key):
+        return {"log_likelihood": log_weights[variables["order"][jnp.argmax(keys == key)]]}
+
+    keys = jax.vmap(likelihood.draw_key, (None, 0))(KEY, jnp.arange(2))
+    for order in ([0, 1], [1, 0]):
+        sums = likelihood.stream_importance_weights(
+            log_likelihood, {"order": jnp.array(order)}, {"image": np.zeros(3)}, (KEY, np.int32(2))
+        )
+        total = sums["largest"] + sums["log_mean"]
+        np.testing.assert_allclose(total, [-8000 - np.log(2), -5000 - np.log(2), -3], rtol=1e-6)
+
+
+def test_numbers_of_samples_that_mean_nothing_are_refused(run, variables):
+    with pytest.raises(ValueError, match=r"num_importance_samples is 0: .* 1 or more draws"):
+        bound(run, variables, 0)
+
+    class Exact:
+        likelihood_is_exact = True
+        log_likelihood = None
+
+    with pytest.raises(ValueError, match="exact: there is no bound to tighten"):
+        likelihood.check_num_samples(Exact(), 2)
+    likelihood.check_num_samples(Exact(), 1)
+    with pytest.raises(ValueError, match="no likelihood"):
+        likelihood.check_num_samples(object(), 2)

@@ -1,0 +1,57 @@
+"""What cannot be done is refused at once: before images are opened, which takes seconds."""
+
+import pytest
+
+from configs import agave
+from gm_jax import session
+from gm_jax.training import workdir as workdirs
+
+
+@pytest.fixture
+def no_images(monkeypatch):
+    def open_run(*_):
+        raise AssertionError("the images were opened")
+
+    monkeypatch.setattr(session, "open_run", open_run)
+
+
+def refusal(capsys, *arguments, **options):
+    with pytest.raises(SystemExit) as end:
+        session.run(*arguments, **options)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_second_start_in_a_held_work_directory(no_images, tmp_path, capsys):
+    config = agave.get_config("smoke")
+    workdirs.check_config(tmp_path, config)
+    with workdirs.hold(tmp_path):
+        assert "is held by a live run (pid" in refusal(capsys, config, str(tmp_path), "train")
+
+
+def test_a_run_of_another_config_and_no_run(no_images, tmp_path, capsys):
+    config = agave.get_config("smoke")
+    assert "no run in" in refusal(capsys, config, str(tmp_path), "sample")
+    workdirs.check_config(tmp_path, config)
+    other = config.copy_and_resolve_references()
+    other.seed = 1
+    for mode in ("train", "evaluate", "sample"):
+        assert "seed: 0 -> 1" in refusal(capsys, other, str(tmp_path), mode)
+    assert not list(tmp_path.glob("data.json"))
+
+
+def test_a_temperature_where_nothing_is_drawn(no_images, tmp_path, capsys):
+    config = agave.get_config("smoke")
+    for mode in ("train", "reconstruct", "evaluate"):
+        message = refusal(capsys, config, str(tmp_path), mode, temperature=0.5)
+        assert "--temperature=0.5: only --mode=sample" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_other_images(tmp_path):
+    facts = {"image_shape": (8, 8, 1), "levels": 17, "num_classes": 10}
+    workdirs.record_data(tmp_path, facts)
+    workdirs.record_data(tmp_path, facts)
+    assert workdirs.read_data(tmp_path) == facts
+    with pytest.raises(ValueError, match=r"levels: 17 -> 256 \(saved -> given\)"):
+        workdirs.record_data(tmp_path, facts | {"levels": 256})
