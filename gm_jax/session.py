@@ -43,6 +43,8 @@ def run(config: Any, workdir: str, mode: str, battery: dict[str, Any] | None = N
     with contextlib.ExitStack() as held:
         with command_line.refusals():
             opened = open_run(config, workdir)
+            if training:
+                opened.check_start()  # before anything is written
             if jax.process_index() == 0:
                 if training:
                     held.enter_context(workdirs.hold(opened.workdir))

@@ -4,8 +4,15 @@ from typing import Any
 
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
+from gm_jax.methods.vae_iaf import VaeIaf
 
-METHODS = {"agave": Agave, "classifier": Classifier}
+METHODS = {
+    "agave": Agave,
+    "classifier": Classifier,
+    "pixelcnn": PixelCNNPlusPlus,
+    "vae_iaf": VaeIaf,
+}
 
 
 def create(

@@ -146,6 +146,8 @@ class PixelCNN(nn.Module):
     dropout_rate: float
     dtype: Any = jnp.float32
 
+    free_fields = ("dropout_rate", "dtype")  # what a trained network's weights do not depend on
+
     @nn.compact
     def __call__(
         self,
