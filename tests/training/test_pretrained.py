@@ -81,7 +81,8 @@ def test_a_run_that_has_begun_needs_its_halves_no_more(halves, tmp_path):
     longer = config_from(folders).unlock()
     longer.train.steps = 3
     session.run(longer.lock(), joint, "train")
-    lines = [json.loads(line) for line in open(f"{joint}/metrics.jsonl", encoding="utf-8")]
+    text = (tmp_path / "joint" / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
 
 
