@@ -10,8 +10,18 @@
 | cifar10_small | CIFAR-10, one GPU, about an hour | not measured |
 | smoke | digits, two tiny steps, for tests | - |
 
-A deviation: the thesis (3.4.1) pretrains VAE and PixelCNN apart "to speed up training"; here they
-train together from the start, the PixelCNN's condition growing from zero.
+The thesis (3.4.1) pretrains VAE and PixelCNN apart, in parallel, "to speed up training", and says
+not for how long. Its run is three commands, each half with its own published optimizer:
+
+    python experiments/main.py --config=configs/vae_iaf.py:cifar10
+    python experiments/main.py --config=configs/pixelcnn.py:cifar10
+    python experiments/main.py --config=configs/agave.py:cifar10
+        --config.pretrained.vae=runs/vae_iaf-cifar10
+        --config.pretrained.pixelcnn=runs/pixelcnn-cifar10
+
+The same goes for the other variants. Without the two fields everything trains together from the
+start, the PixelCNN's condition growing from zero: a deviation. For auxiliary images of half or
+quarter size or in grey, only the PixelCNN can be given: the VAE then decodes another image.
 """
 
 from ml_collections import ConfigDict
@@ -52,6 +62,9 @@ def get_config(variant: str = "digits") -> ConfigDict:
         "temperature": 1.0,
         "sampler": "cached",  # in about one forward pass; fixed_point compiles faster
     }
+    # Work directories of runs that each half starts from; "": from scratch. A run that goes on from
+    # its own checkpoint reads them no more.
+    config.pretrained = {"vae": "", "pixelcnn": ""}
     config.optimizer = {  # thesis 3.4.1: Adamax, 0.002, no decay
         "name": "adamax",
         "learning_rate": 0.002,
@@ -63,6 +76,12 @@ def get_config(variant: str = "digits") -> ConfigDict:
     }
     config.model = {
         "kl_weight": 12.0,  # λ of Eq. 3.13
+        "auxiliary_until_step": -1,  # then Eq. 3.6 alone (figure 3.7); -1: never
+        "auxiliary": {  # the image y (3.4.5)
+            "downsampling": 1,  # or 2, 4: averages of as many pixels squared
+            "grayscale": False,
+            "levels": 0,  # 2 to those of x; 0: those of x. 4-bit grey: 16
+        },
         "free_bits": 0.1,  # nats a latent channel; as the IAF-VAE, thesis: not said
         "ema_decay": 0.9995,  # as PixelCNN++, thesis: not said
         "matmul_dtype": "float32",  # or bfloat16

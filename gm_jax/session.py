@@ -80,6 +80,8 @@ def _open(
     if first and needs_run and (found or not training):
         workdirs.check_config(folder, config, read_only=True)
     opened = open_run(config, workdir)
+    if training:
+        opened.check_start()  # before anything is written
     if first and training:
         if not found:
             held.enter_context(workdirs.hold(folder))

@@ -160,13 +160,6 @@ def with_statistics(state: TrainState, params: dict[str, Tree]) -> dict[str, Tre
     return {name: {"params": params[name], **state.variables.get(name, {})} for name in params}
 
 
-def by_player(terms: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    """Names the terms of {player: terms} as a step returns them: `player/term`."""
-    if len(terms) == 1:
-        return dict(*terms.values())
-    return {f"{player}/{name}": term for player, of in terms.items() for name, term in of.items()}
-
-
 def _no_failure() -> Array:
     return jnp.zeros(1 + _MAX_CODES, jnp.int32).at[0].set(-1)
 

@@ -5,13 +5,17 @@ from typing import Any
 from gm_jax.methods.adaptive_density import AdaptiveDensity
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
+from gm_jax.methods.vae_iaf import VaeIaf
 
 METHODS = {
     "adaptive_density": AdaptiveDensity,
     "agave": Agave,
     "classifier": Classifier,
+    "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
+    "vae_iaf": VaeIaf,
 }
 
 

@@ -91,7 +91,7 @@ class AdaptiveDensity:
                 return self._discriminator_loss(variables, batch, discriminator_key, axis_name)
 
             # It learns while the generator warms up, too, so as not to meet it untrained.
-            state, terms["discriminator"] = train_state.update_player(
+            state, terms = train_state.update_player(
                 state, "discriminator", ("discriminator",), self.optimizer, discriminator_loss,
                 axis_name,
             )  # fmt: skip
@@ -101,10 +101,10 @@ class AdaptiveDensity:
             adversarial = state.step >= self.model.warmup_steps
             return self._generator_loss(variables, batch, generator_key, axis_name, adversarial)
 
-        state, terms["generator"] = train_state.update_player(
+        state, generator_terms = train_state.update_player(
             state, "generator", self.vae.networks, self.optimizer, generator_loss, axis_name
         )
-        return train_state.advance(state, self.model.ema_decay), train_state.by_player(terms)
+        return train_state.advance(state, self.model.ema_decay), terms | generator_terms
 
     def _discriminator_loss(
         self, variables: Tree, batch: Tree, key: Array, axis_name: str | None

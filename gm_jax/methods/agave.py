@@ -1,8 +1,8 @@
 """Auxiliary guided autoregressive variational autoencoders (Lucas & Verbeek, 2018; thesis ch. 3).
 
 A hierarchical VAE sketches the image: f(z) holds the means of its factored decoder, which is scored
-on an auxiliary image y. A PixelCNN++ conditioned on f(z) draws the image x. One encoder serves both
-decoders, so z cannot be ignored (Eq. 3.13).
+on an auxiliary image y, the image x or less of it. A PixelCNN++ conditioned on f(z) draws x. One
+encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
+from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
-from gm_jax.networks.pixelcnn_cache import sample_with_cache
-from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
+from gm_jax.networks.pixelcnn_sampling import Sampler
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import data_dependent_init
 from gm_jax.state import TrainState
@@ -24,7 +24,6 @@ from gm_jax.state import TrainState
 Array = jax.Array
 Tree = Any
 NETWORKS = ("vae", "condition", "pixelcnn")
-SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise
 
 
 class Agave:
@@ -48,13 +47,19 @@ class Agave:
             raise ValueError(f"model.kl_weight = {model.kl_weight}: λ of Eq. 3.13 must be ≥ 0")
         if channels not in (1, 3):
             raise ValueError(f"images of {channels} channels: AGAVE models 1 (grey) or 3 (RGB)")
-        self.sampler = config.sample.sampler
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"sample.sampler is '{self.sampler}'; choose among {SAMPLERS}")
+        if model.auxiliary_until_step < -1:
+            value = model.auxiliary_until_step
+            raise ValueError(f"model.auxiliary_until_step = {value}: give a step, or −1 for never")
         dtype = jnp.dtype(model.matmul_dtype)
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
+        self.auxiliary = AuxiliaryImage.create(model.auxiliary, self.image_shape, levels)
         self.vae = HierarchicalVAE(
-            channels=channels, levels=levels, num_log_scales=channels, dtype=dtype, **model.vae
+            channels=self.auxiliary.channels,
+            downsampling=self.auxiliary.downsampling,
+            levels=levels,
+            num_log_scales=self.auxiliary.channels,
+            dtype=dtype,
+            **model.vae,
         )
         self.condition = ConditionStream(
             layer_features=model.pixelcnn.features,
@@ -64,20 +69,32 @@ class Agave:
             **model.condition,
         )
         self.pixelcnn = PixelCNN(dtype=dtype, **model.pixelcnn)
+        self.sampler = Sampler(config.sample.sampler, self.pixelcnn, self.image_shape, levels)
         self.optimizer = optimizers.create(config.optimizer)
 
-    def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
-        """Initialises every network on the images of `batch`, and the averages after them."""
+    def init(
+        self, rng: Array, batch: dict[str, Array], pretrained: dict[str, Tree] | None = None
+    ) -> TrainState:
+        """Initialises every network on the images of `batch`, and the averages after them.
+
+        Networks in `pretrained` ({name: params}; 3.4.1) are taken as they are. What the
+        condition adds to the PixelCNN is zero, so that the joint model begins as its halves.
+        """
+        given = {name: {"params": params} for name, params in (pretrained or {}).items()}
         keys = jax.random.split(rng, 5)
         x = distributions.scale_to_unit(batch["image"], self.levels)
         index = per_example.global_index(batch)
-        reconstruction, vae = data_dependent_init(self.vae, keys[0], x, keys[1], index)
-        conditions, condition = data_dependent_init(self.condition, keys[2], reconstruction.mean)
-        _, pixelcnn = data_dependent_init(
-            self.pixelcnn, keys[3], x, index, conditions, rngs={"dropout": keys[4]}, train=True
-        )
-        params = {name: variables["params"] for name, variables in
-                  zip(NETWORKS, (vae, condition, pixelcnn), strict=True)}  # fmt: skip
+        if "vae" in given:
+            sketch = self.vae.apply(given["vae"], x, keys[1], index)
+        else:
+            sketch, given["vae"] = data_dependent_init(self.vae, keys[0], x, keys[1], index)
+        f_z = self.auxiliary.upsample(sketch.mean)
+        conditions, given["condition"] = data_dependent_init(self.condition, keys[2], f_z)
+        if "pixelcnn" not in given:
+            _, given["pixelcnn"] = data_dependent_init(
+                self.pixelcnn, keys[3], x, index, conditions, rngs={"dropout": keys[4]}, train=True
+            )
+        params = {name: given[name]["params"] for name in NETWORKS}
         optimizer = {"model": (NETWORKS, self.optimizer)}
         return train_state.create(params, optimizer, ema=self.model.ema_decay > 0)
 
@@ -93,7 +110,7 @@ class Agave:
         def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
             variables = {name: {"params": params[name]} for name in NETWORKS}
             key = jax.random.fold_in(rng, state.step)
-            return self._loss(variables, batch, key, axis_name)
+            return self._loss(variables, batch, key, axis_name, state.step)
 
         state, terms = train_state.update_player(
             state, "model", NETWORKS, self.optimizer, loss_fn, axis_name
@@ -101,24 +118,30 @@ class Agave:
         return train_state.advance(state, self.model.ema_decay), terms
 
     def _loss(
-        self, variables: dict[str, Tree], batch: dict[str, Array], key: Array, axis_name: str | None
-    ) -> tuple[Array, tuple[dict[str, Array], dict]]:
+        self, variables: dict[str, Tree], batch: dict[str, Array], key: Array,
+        axis_name: str | None, step: Array,
+    ) -> tuple[Array, tuple[dict[str, Array], dict]]:  # fmt: skip
         """−L(θ, φ; x, y) of Eq. 3.13 in nats an image, and its terms."""
         latent_key, dropout_key = jax.random.split(key)
         index = per_example.global_index(batch, axis_name)
         x = distributions.scale_to_unit(batch["image"], self.levels)
         reconstruction = self.vae.apply(variables["vae"], x, latent_key, index)
-        regularization = free_bits(reconstruction.kl, self.model.free_bits, axis_name)
+        floored = free_bits(reconstruction.kl, self.model.free_bits, axis_name)
+        kl = jnp.sum(reconstruction.kl, (1, 2))
         terms = {
             "autoregressive": -self._autoregressive_log_prob(
                 variables, x, reconstruction.mean, index, dropout_key
             ),
-            "auxiliary": -self._auxiliary_log_prob(x, reconstruction),
-            "regularization": self.model.kl_weight * regularization,
+            "auxiliary": -self._auxiliary_log_prob(batch, reconstruction),
+            "regularization": self.model.kl_weight * floored,
         }
+        if self.model.auxiliary_until_step >= 0:
+            # The control of figure 3.7 goes on with Eq. 3.6: weight 1, no floor, no auxiliary term.
+            dropped = step >= self.model.auxiliary_until_step
+            terms["auxiliary"] = jnp.where(dropped, 0.0, terms["auxiliary"])
+            terms["regularization"] = jnp.where(dropped, kl, terms["regularization"])
         terms = {name: jnp.mean(term) for name, term in terms.items()}
-        loss = sum(terms.values())
-        kl = jnp.mean(jnp.sum(reconstruction.kl, (1, 2)))
+        loss, kl = sum(terms.values()), jnp.mean(kl)
         bits = distributions.bits_per_dim(-terms["autoregressive"] - kl, self.image_shape)
         return loss, ({"loss": loss, **terms, "kl": kl, "bits_per_dim": bits}, {})
 
@@ -126,7 +149,7 @@ class Agave:
         self, variables: dict[str, Tree], x: Array, f_z: Array, index: Array, key: Array | None
     ) -> Array:
         """Σ_i ln p(x_i | x_<i, f(z)) in nats [B]; a dropout key trains."""
-        conditions = self.condition.apply(variables["condition"], f_z)
+        conditions = self.condition.apply(variables["condition"], self.auxiliary.upsample(f_z))
         rngs = None if key is None else {"dropout": key}
         parameters = self.pixelcnn.apply(
             variables["pixelcnn"], x, index, conditions, train=key is not None, rngs=rngs
@@ -136,12 +159,10 @@ class Agave:
         )
         return jnp.sum(log_prob, (1, 2))
 
-    def _auxiliary_log_prob(self, y: Array, reconstruction: Reconstruction) -> Array:
+    def _auxiliary_log_prob(self, batch: dict[str, Array], reconstruction: Reconstruction) -> Array:
         """Σ_j ln p(y_j | z) in nats [B], a logistic around f(z) (Eq. 3.17 with tails)."""
-        log_prob = distributions.discretized_logistic_log_prob(
-            y, reconstruction.mean, reconstruction.log_scale, self.levels
-        )
-        return jnp.sum(log_prob, (1, 2, 3))
+        y = self.auxiliary.of(batch["image"])
+        return self.auxiliary.log_prob(y, reconstruction.mean, reconstruction.log_scale)
 
     def log_likelihood(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
@@ -153,16 +174,13 @@ class Agave:
         """
         index = per_example.global_index(batch)
         x = distributions.scale_to_unit(batch["image"], self.levels)
-        reconstruction = self.vae.apply(variables["vae"], x, rng, index)
-        f_z = reconstruction.mean
-        autoregressive = self._autoregressive_log_prob(variables, x, f_z, index, None)
-        kl = jnp.sum(reconstruction.kl, (1, 2))
-        return {
-            "log_likelihood": autoregressive - kl,
-            "autoregressive": autoregressive,
-            "kl": kl,
-            "auxiliary": self._auxiliary_log_prob(x, reconstruction),
+        sketch = self.vae.apply(variables["vae"], x, rng, index)
+        terms = {
+            "autoregressive": self._autoregressive_log_prob(variables, x, sketch.mean, index, None),
+            "kl": jnp.sum(sketch.kl, (1, 2)),
+            "auxiliary": self._auxiliary_log_prob(batch, sketch),
         }
+        return {"log_likelihood": terms["autoregressive"] - terms["kl"], **terms}
 
     def sample(
         self,
@@ -190,10 +208,7 @@ class Agave:
             raise ValueError("AGAVE is trained without labels; sample with labels=None")
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         latent_key, pixel_key = jax.random.split(rng)
-        f_z = self.vae.apply(
-            variables["vae"], None, self.image_shape[:2], latent_key, index, None, temperature,
-            method="decode",
-        ).mean  # fmt: skip
+        f_z = self._sketch(variables, latent_key, index, None, temperature)
         return self._draw(variables, f_z, pixel_key, index, temperature)
 
     def reconstruct(
@@ -225,27 +240,17 @@ class Agave:
         self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array
     ) -> dict[str, Array]:
         """Draws images given latents of `encode`: `image` and `f_z`, uint8 [B, H, W, C]."""
-        f_z = self.vae.apply(
-            variables["vae"], None, self.image_shape[:2], None, index, latents, method="decode"
-        ).mean
+        f_z = self._sketch(variables, None, index, latents, 1.0)
         return self._draw(variables, f_z, rng, index, 1.0)
+
+    def _sketch(self, variables, key, index, latents, temperature) -> Array:
+        """f(z) of given latents, or of latents drawn from the prior."""
+        args = None, self.image_shape[:2], key, index, latents, temperature
+        return self.vae.apply(variables["vae"], *args, method="decode").mean
 
     def _draw(
         self, variables: dict[str, Tree], f_z: Array, key: Array, index: Array, temperature: float
     ) -> dict[str, Array]:
-        conditions = self.condition.apply(variables["condition"], f_z)
-        noise = pixel_noise(key, index, self.image_shape, self.model.pixelcnn.num_mixtures)
-        if self.sampler == "cached":
-            image = sample_with_cache(
-                self.pixelcnn, variables["pixelcnn"], conditions, noise, self.image_shape,
-                self.levels, temperature,
-            )  # fmt: skip
-        else:
-            image = sample_by_fixed_point(
-                lambda x: self.pixelcnn.apply(variables["pixelcnn"], x, index, conditions),
-                noise, self.levels, temperature, self.pixelcnn.min_log_scale,
-            )  # fmt: skip
-        return {
-            "image": distributions.quantize(image, self.levels),
-            "f_z": distributions.quantize(f_z, self.levels),
-        }
+        conditions = self.condition.apply(variables["condition"], self.auxiliary.upsample(f_z))
+        image = self.sampler(variables["pixelcnn"], conditions, key, index, temperature)
+        return {"image": image, "f_z": self.auxiliary.picture(f_z)}

@@ -30,7 +30,7 @@ class Evidence(NamedTuple):
 class Reconstruction(NamedTuple):
     """Output of the network on a batch."""
 
-    mean: Array  # [B, H, W, C], the image in [−1, 1]
+    mean: Array  # [B, H, W, C] (or smaller, see `downsampling`), the image in [−1, 1]
     log_scale: Array  # [C] or [1], of the logistics around the means, shared over pixels
     kl: Array  # [B, blocks, latents], nats summed over space
     latents: list[Array]  # one [B, h, w, latents] a block
@@ -125,7 +125,8 @@ class HierarchicalVAE(nn.Module):
     """The IAF-VAE: an image to the means of its pixels, through a hierarchy of latents.
 
     Attributes:
-      channels: of the image.
+      channels: of the decoded image.
+      downsampling: how many times smaller than the encoded image the decoded one is.
       num_scales: resolutions of the latents; each halves the one before.
       num_blocks: at each resolution.
       features, num_latents: channels of every hidden layer, of a block's latents.
@@ -141,6 +142,7 @@ class HierarchicalVAE(nn.Module):
     """
 
     channels: int
+    downsampling: int
     num_scales: int
     num_blocks: int
     features: int
@@ -161,6 +163,9 @@ class HierarchicalVAE(nn.Module):
     init_log_scale: float
     dtype: Any = jnp.float32
 
+    # What a trained network's weights do not depend on.
+    free_fields = ("init_scale", "init_exponent", "init_log_scale", "num_log_scales", "dtype")
+
     def setup(self) -> None:
         conv = partial(
             WeightNormConv,
@@ -179,8 +184,8 @@ class HierarchicalVAE(nn.Module):
             self.flow_init_scale,
             conv,
         )
-        stem = {"kernel_size": (self.stem_kernel_size,) * 2, "strides": (self.stem_stride,) * 2}
-        self.stem = conv(self.features, **stem)
+        size = (self.stem_kernel_size,) * 2
+        self.stem = conv(self.features, size, (self.stem_stride,) * 2)
         self.blocks = [
             Block(
                 self.features,
@@ -199,7 +204,11 @@ class HierarchicalVAE(nn.Module):
         self.log_scale = self.param("log_scale", init_log_scale, (self.num_log_scales,))
         # The published deconvolution normalises its kernel over outputs instead of inputs, which
         # weight normalisation does not mean; the data-dependent scale makes both start alike.
-        self.head = conv(self.channels, **stem, transpose=True)
+        if self.downsampling <= self.stem_stride:
+            strides = (self.stem_stride // self.downsampling,) * 2
+            self.head = conv(self.channels, size, strides, transpose=True)
+        else:  # below the finest latents
+            self.head = conv(self.channels, size, (self.downsampling // self.stem_stride,) * 2)
 
     def __call__(self, x: Array, key: Array, index: Array) -> Reconstruction:
         """Encodes and decodes images x [B, H, W, C] in [−1, 1] with noise keyed by index [B]."""
@@ -228,7 +237,7 @@ class HierarchicalVAE(nn.Module):
 
         Args:
           evidences: of `encode`, or None.
-          size: height and width of the image.
+          size: height and width of the encoded image.
           key: of the latents' noise; None with `latents`.
           index: int32 [B], keys the noise with `key`.
           latents: one [B, h, w, Z] a block, from the top, or None.
@@ -258,6 +267,11 @@ class HierarchicalVAE(nn.Module):
         return Reconstruction(mean, self.log_scale, jnp.stack(kls, 1), drawn)
 
     def _check(self, shape: tuple[int, ...]) -> None:
+        if self.stem_stride % self.downsampling and self.downsampling % self.stem_stride:
+            raise ValueError(
+                f"a decoder {self.downsampling} times smaller than the image, after a stem of "
+                f"stride {self.stem_stride}: one must divide the other; change vae.stem_stride"
+            )
         multiple = self.stem_stride * 2 ** (self.num_scales - 1)
         if shape[1] % multiple or shape[2] % multiple:
             raise ValueError(

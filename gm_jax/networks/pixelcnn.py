@@ -172,6 +172,8 @@ class PixelCNN(nn.Module):
     min_log_scale: float
     dtype: Any = jnp.float32
 
+    free_fields = ("dropout_rate", "dtype")  # what a trained network's weights do not depend on
+
     @nn.compact
     def __call__(
         self,

@@ -1,14 +1,70 @@
-"""Ancestral sampling of an autoregressive image network, all pixels at a time."""
+"""Ancestral sampling of an autoregressive image network: its noise, and all pixels at a time."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
+from gm_jax.networks.pixelcnn import PixelCNN
+from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.nn import per_example
 
 Array = jax.Array
+SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Draws the images of a PixelCNN.
+
+    Attributes:
+      name: one of SAMPLERS; `fixed_point` compiles faster, `cached` samples faster.
+      network: whose samples they are.
+      image_shape: (H, W, C).
+      levels: of a pixel.
+    """
+
+    name: str
+    network: PixelCNN
+    image_shape: tuple[int, int, int]
+    levels: int
+
+    def __post_init__(self) -> None:
+        if self.name not in SAMPLERS:
+            raise ValueError(f"sample.sampler is '{self.name}'; choose among {SAMPLERS}")
+
+    def __call__(
+        self,
+        variables: dict[str, Any],
+        conditions: list[tuple[Array, Array]] | None,
+        key: Array,
+        index: Array,
+        temperature: float,
+    ) -> Array:
+        """Returns images uint8 [B, H, W, C] whose noise is keyed by `index` [B].
+
+        Args:
+          variables: of the network.
+          conditions: what the network is given, or None.
+          key: of the noise.
+          index: int32 [B].
+          temperature: scales the logistics and divides the mixture logits.
+        """
+        noise = pixel_noise(key, index, self.image_shape, self.network.num_mixtures)
+        if self.name == "cached":
+            image = sample_with_cache(
+                self.network, variables, conditions, noise, self.image_shape, self.levels,
+                temperature,
+            )  # fmt: skip
+        else:
+            image = sample_by_fixed_point(
+                lambda x: self.network.apply(variables, x, index, conditions),
+                noise, self.levels, temperature, self.network.min_log_scale,
+            )  # fmt: skip
+        return distributions.quantize(image, self.levels)
 
 
 def pixel_noise(

@@ -2,18 +2,21 @@
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
 from gm_jax import data, methods
 from gm_jax import state as train_state
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.parallel import Parallel
+from gm_jax.training.pretrained import fit_params
 
 SPLITS = ("train", "validation", "test")
 # What a run draws random numbers for; each has a key of its own.
@@ -85,9 +88,37 @@ class Run:
         )
 
     def initial_state(self) -> train_state.TrainState:
-        """Initialises the train state on every device."""
+        """Initialises the train state on every device, from other runs where the config says so."""
         init = jax.jit(self.method.init, out_shardings=self.parallel.replicated)
-        return init(self.keys["init"], self.init_batch())
+        arguments = (self.keys["init"], self.init_batch())
+        return init(*arguments, self.pretrained) if self.pretrained else init(*arguments)
+
+    @functools.cached_property
+    def pretrained(self) -> dict[str, Any]:
+        """{network: parameters} of the runs that the section `pretrained` names by work directory.
+
+        They are averaged ones, of the best checkpoint on validation (or the latest).
+
+        Raises:
+          ValueError: a run is not there, or does not fit this one.
+        """
+        given = self.config.pretrained if "pretrained" in self.config else {}
+        params = {}
+        for name, workdir in given.items():
+            if workdir:
+                other = reopen(workdir, self.parallel)
+                params[name] = fit_params(
+                    f"pretrained.{name}={workdir}",
+                    name,
+                    (self.method, self.state_template.params),
+                    (other.method, other.restore("best")[0]),
+                )
+        return params
+
+    def check_start(self) -> None:
+        """Refuses `pretrained` runs that do not fit; a run with a checkpoint needs none."""
+        if self.best_step() is None:
+            _ = self.pretrained
 
     def best_step(self) -> int | None:
         """The step of the best checkpoint on validation, or of the latest where none was scored."""
@@ -188,6 +219,22 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     run = Run(config, workdirs.absolute(workdir), method, datasets, parallel)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
+
+
+def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
+    """Opens another run, of any method, to read its checkpoints; of its data, only `train`.
+
+    Raises:
+      ValueError: there is none.
+    """
+    folder = workdirs.absolute(workdir)
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(f"no run in {folder} (there is no config.json): train one there first")
+    config = ConfigDict(json.loads(path.read_text()))
+    images = load_split(config.data, "train")
+    method = methods.create(config, images.image_shape, images.levels, images.num_classes)
+    return Run(config, folder, method, {"train": images}, parallel)
 
 
 def _check_numbers(config: Any) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,7 @@ def test_lambda_weighs_the_divergence():
     def terms(kl_weight):
         config = smoke_config(free_bits=0.0, kl_weight=kl_weight)
         method = methods.create(config, SHAPE, LEVELS, None)
-        return jax.jit(method._loss, static_argnums=3)(variables, BATCH, KEY, None)[1][0]
+        return jax.jit(method._loss, static_argnums=3)(variables, BATCH, KEY, None, 0)[1][0]
 
     light, heavy = terms(2.0), terms(5.0)
     np.testing.assert_allclose(light["regularization"], 2 * light["kl"], rtol=1e-6)
@@ -72,7 +73,7 @@ def test_both_decoders_train_the_encoder():
     others = {name: {"params": tree} for name, tree in state.params.items()}
 
     def term(name, vae):
-        _, (terms, _) = method._loss({**others, "vae": {"params": vae}}, BATCH, KEY, None)
+        _, (terms, _) = method._loss({**others, "vae": {"params": vae}}, BATCH, KEY, None, 0)
         return terms[name]
 
     for name in ("autoregressive", "auxiliary"):
@@ -95,16 +96,20 @@ def test_an_image_scores_the_same_in_any_batch():
         np.testing.assert_allclose(rolled[name], whole[name][order], rtol=1e-5)
 
 
-def test_the_conditional_density_sums_to_one():
-    """Over all 3^4 images of 2×2 pixels and 3 levels, given one f(z)."""
+@pytest.mark.parametrize("downsampling", [1, 2])
+def test_the_conditional_density_sums_to_one(downsampling):
+    """Over all 3^4 images of 2×2 pixels and 3 levels, given one f(z), of any size."""
     config = smoke_config().copy_and_resolve_references().unlock()
-    config.model.pixelcnn.num_scales = 1
+    config.model.pixelcnn.num_scales, config.model.auxiliary.downsampling = 1, downsampling
     method = methods.create(config, (2, 2, 1), 3, None)
     every = np.stack(np.meshgrid(*[np.arange(3)] * 4), -1).reshape(-1, 2, 2, 1).astype(np.uint8)
     state = jax.jit(method.init)(KEY, {"image": every[:16]})
     variables = {name: {"params": params} for name, params in state.params.items()}
     x = scale_to_unit(every, 3)
-    f_z = jnp.broadcast_to(jnp.array([[0.3, -1.0], [1.0, 0.1]]).reshape(1, 2, 2, 1), x.shape)
+    f_z = jnp.array([[0.3, -1.0], [1.0, 0.1]])[None, ::downsampling, ::downsampling, None]
+    f_z = jnp.broadcast_to(f_z, (81, *f_z.shape[1:]))
+    condition = variables["condition"]["params"]  # awake, so that f(z) is seen
+    variables["condition"] = {"params": jax.tree.map(lambda leaf: leaf + 0.1, condition)}
     log_prob = jax.jit(method._autoregressive_log_prob, static_argnums=4)(
         variables, x, f_z, jnp.arange(81), None
     )
@@ -133,10 +138,77 @@ def test_reconstructions_come_from_the_encoded_latents():
     assert (reconstruct["image"] != reconstruct["image_2"]).any()
 
 
+AUXILIARIES = (
+    {"downsampling": 1, "grayscale": False, "levels": 5},
+    {"downsampling": 2, "grayscale": False, "levels": 0},
+    {"downsampling": 4, "grayscale": True, "levels": 16},
+)
+
+
+@pytest.mark.parametrize("auxiliary", AUXILIARIES, ids=str)
+def test_an_auxiliary_image_changes_the_auxiliary_term_alone(auxiliary):
+    """Its sketch has its size and channels; the bound is of x, whatever y is."""
+    shape = (8, 8, 3)
+    method = methods.create(smoke_config(auxiliary=auxiliary), shape, LEVELS, None)
+    batch = {"image": images(4, shape=shape)}
+
+    @jax.jit
+    def run():
+        state = method.init(KEY, batch)
+        variables = {name: {"params": params} for name, params in state.params.items()}
+        latents = method.encode(variables, batch, KEY)
+        f_z = method._sketch(variables, None, jnp.arange(4), latents, 1.0)
+        drawn = method.decode(variables, latents, KEY, jnp.arange(4))
+        return method.log_likelihood(variables, batch, KEY), f_z, drawn, state.params["vae"]
+
+    terms, f_z, drawn, vae = run()
+    side, channels = 8 // auxiliary["downsampling"], 1 if auxiliary["grayscale"] else 3
+    assert f_z.shape == (4, side, side, channels) and vae["log_scale"].shape == (channels,)
+    y = method.auxiliary.of(batch["image"])
+    expected = method.auxiliary.log_prob(y, f_z, vae["log_scale"])
+    np.testing.assert_allclose(terms["auxiliary"], expected, rtol=1e-4)
+    total = terms["autoregressive"] - terms["kl"]
+    np.testing.assert_allclose(terms["log_likelihood"], total, rtol=1e-6)
+    for name in ("image", "f_z"):
+        assert drawn[name].shape == (4, *shape) and drawn[name].max() < LEVELS
+
+
+@functools.cache
+def dropping():
+    """The step of the smoke method that drops the auxiliary term at step 1, compiled once."""
+    method = methods.create(smoke_config(auxiliary_until_step=1), SHAPE, LEVELS, None)
+    return jax.jit(chex.assert_max_traces(method.train_step, n=1))
+
+
+def test_until_it_is_dropped_the_auxiliary_term_is_there():
+    expected, terms = step()(smoke_state(), BATCH, KEY)
+    actual, same_terms = dropping()(smoke_state(), BATCH, KEY)
+    chex.assert_trees_all_close(actual.params, expected.params, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(same_terms, terms, rtol=1e-4)
+    assert terms["auxiliary"] > 1
+
+
+def test_without_the_auxiliary_term_the_objective_is_the_reported_bound():
+    """Figure 3.7's control: Eq. 3.6 with weight 1 and no floor, and the log-scale of y rests."""
+    state = smoke_state().replace(step=jnp.ones((), jnp.int32))
+    after, terms = dropping()(state, BATCH, KEY)
+    assert terms["auxiliary"] == 0
+    np.testing.assert_allclose(terms["regularization"], terms["kl"], rtol=1e-6)
+    np.testing.assert_allclose(terms["autoregressive"] + terms["kl"], terms["loss"], rtol=1e-6)
+    before = state.params["vae"]["log_scale"]
+    np.testing.assert_array_equal(after.params["vae"]["log_scale"], before)
+    assert (after.params["vae"]["stem"]["v"] != state.params["vae"]["stem"]["v"]).any()
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"kl_weight = -1.*λ"):
         methods.create(smoke_config(kl_weight=-1.0), SHAPE, LEVELS, None)
     with pytest.raises(ValueError, match="2 channels"):
         methods.create(smoke_config(), (8, 8, 2), LEVELS, None)
+    with pytest.raises(ValueError, match=r"auxiliary_until_step = -2"):
+        methods.create(smoke_config(auxiliary_until_step=-2), SHAPE, LEVELS, None)
+    with pytest.raises(ValueError, match=r"auxiliary.levels = 18: give 2 to 17"):
+        coarse = {**AUXILIARIES[0], "levels": 18}
+        methods.create(smoke_config(auxiliary=coarse), SHAPE, LEVELS, None)
     with pytest.raises(ValueError, match="labels"):
         smoke_method().sample({}, KEY, 1, labels=jnp.zeros(1))

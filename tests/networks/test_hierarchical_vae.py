@@ -17,7 +17,8 @@ KEY = jax.random.key(0)
 
 def make(**overrides):
     settings = {
-        "channels": 1, "num_scales": 2, "num_blocks": 1, "features": 8, "num_latents": 4,
+        "channels": 1, "downsampling": 1,
+        "num_scales": 2, "num_blocks": 1, "features": 8, "num_latents": 4,
         "kernel_size": 3, "stem_kernel_size": 3, "stem_stride": 2, "flow": True, "init_scale": 0.5,
         "flow_layers": 2, "flow_scale": 0.1, "flow_init_scale": 1.0, "residual_scale": 0.1,
         "init_exponent": 1 / 3, "kernel_std": 0.05,
@@ -148,6 +149,25 @@ def test_the_published_network_has_its_number_of_parameters():
     x = jnp.zeros((1, 32, 32, 3))
     shapes = jax.eval_shape(lambda: net.init(KEY, x, KEY, jnp.arange(1)))
     assert num_parameters(shapes) == 41_557_927
+
+
+@pytest.mark.parametrize("downsampling", [2, 4])
+def test_the_decoder_may_be_smaller_than_the_encoder(downsampling):
+    """Of the same parameters, and every pixel still sees the image."""
+    net = make(downsampling=downsampling, channels=3)
+    x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1)
+    _, variables = jax.jit(lambda: data_dependent_init(net, KEY, x, KEY, jnp.arange(2)))()
+    mean = jax.jit(lambda x: net.apply(variables, x, KEY, jnp.arange(2)).mean)
+    side = 8 // downsampling
+    assert mean(x).shape == (2, side, side, 3)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(mean(x)[0] ** 2)))(x)
+    assert (gradient[0] != 0).all() and (gradient[1] == 0).all()
+
+
+def test_a_decoder_that_the_stem_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"4 times smaller.*stride 3"):
+        net = make(downsampling=4, stem_stride=3)
+        jax.eval_shape(lambda: net.init(KEY, jnp.zeros((1, 12, 12, 1)), KEY, jnp.arange(1)))
 
 
 def test_sizes_that_the_scales_do_not_divide_are_refused():

@@ -1,0 +1,82 @@
+"""Parameters of one run as the start of another."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Tree = Any
+
+
+def fit_params(
+    source: str, name: str, ours: tuple[Any, dict[str, Tree]], theirs: tuple[Any, dict[str, Tree]]
+) -> Tree:
+    """Returns the parameters of a network of another run, fitted to ours.
+
+    The network must be the same function of the same kind of images: a method keeps the module of
+    a network under its name, and the module names the fields that do not matter (`free_fields`). A
+    parameter that is shared there over all channels, of shape [1], becomes that of each of ours.
+
+    Args:
+      source: the other run, for messages.
+      name: of the network.
+      ours: the method, and {network: parameters} or their shapes.
+      theirs: the other method, and its variables (of `state.evaluation_variables`).
+
+    Raises:
+      ValueError: anything differs; the message names it, with both values.
+    """
+    (our_method, our_params), (their_method, variables) = ours, theirs
+    for names, networks in (("this run's", our_params), ("that run's", variables)):
+        if name not in networks:
+            raise ValueError(
+                f"{source}: {names} networks are {', '.join(networks)}, without '{name}'; give a "
+                "run that trained it"
+            )
+    fields = _fields(our_method, name), _fields(their_method, name)
+    different = [
+        f"{field} is {fields[1][field]} in that run, {value} in this one"
+        for field, value in fields[0].items()
+        if fields[1][field] != value
+    ]
+    different = different or _different(our_params[name], variables[name]["params"])
+    if different:
+        raise ValueError(
+            f"{source}: {'; '.join(different[:3])}. Give a run of the same images and network, or "
+            "change the config to its values"
+        )
+    return jax.tree.map(
+        lambda leaf, given: jnp.broadcast_to(given, leaf.shape),
+        our_params[name],
+        variables[name]["params"],
+    )
+
+
+def _fields(method: Any, name: str) -> dict[str, Any]:
+    """What a network's weights mean something for: its fields, and the images."""
+    network = getattr(method, name)
+    free = {"parent", "name", *network.free_fields}
+    fields = {
+        f"{name}.{field}": getattr(network, field)
+        for field in network.__dataclass_fields__
+        if field not in free
+    }
+    return {"image_shape": tuple(method.image_shape), "levels": method.levels, **fields}
+
+
+def _different(ours: Tree, theirs: Tree) -> list[str]:
+    """Parameters that are missing, too many, or of a shape that does not broadcast from [1]."""
+    shapes = [
+        {
+            jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+        for tree in (ours, theirs)
+    ]
+    return [
+        f"{path} is {shapes[1].get(path, 'absent')} in that run, "
+        f"{shapes[0].get(path, 'absent')} in this one"
+        for path in sorted(shapes[0] | shapes[1])
+        if shapes[0].get(path) != shapes[1].get(path)
+        and not (len(shapes[0].get(path, ())) == 1 and shapes[1].get(path) == (1,))
+    ]

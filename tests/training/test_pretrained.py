@@ -1,0 +1,125 @@
+"""AGAVE begins exactly as the runs of its halves, and needs them no more once it has begun."""
+
+import json
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from configs import agave, pixelcnn, vae_iaf
+from gm_jax import session
+from gm_jax.training.run import open_run
+from tests.support import images
+
+BATCH = {"image": images(8, seed=5), "index": np.arange(8, dtype=np.int32)}
+KEY = jax.random.key(11)
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """Work directories of two trained halves, from the ordinary command."""
+    folders = {}
+    for name, module in (("vae", vae_iaf), ("pixelcnn", pixelcnn)):
+        folders[name] = str(tmp_path_factory.mktemp(name))
+        session.run(module.get_config("smoke"), folders[name], "train")
+    return folders
+
+
+def config_from(folders, **model):
+    config = agave.get_config("smoke").unlock()
+    config.pretrained.update(folders)
+    config.model.update(model)
+    return config.lock()
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "written"),
+    [("vae", vae_iaf, ("samples", "reconstructions")), ("pixelcnn", pixelcnn, ("samples",))],
+)
+def test_a_half_trains_evaluates_samples_and_reconstructs(halves, tmp_path, name, module, written):
+    folder = tmp_path / "run"
+    shutil.copytree(halves[name], folder)
+    result = json.loads((folder / "test.json").read_text())
+    (folder / "test.json").unlink()
+    for mode in ("evaluate", *(kind.removesuffix("s") for kind in written)):
+        mode = {"reconstruction": "reconstruct"}.get(mode, mode)
+        session.run(module.get_config("smoke"), str(folder), mode)
+    assert json.loads((folder / "test.json").read_text()) == result
+    assert result["likelihood"] == {"vae": "lower bound, one sample", "pixelcnn": "exact"}[name]
+    assert all(list((folder / kind).glob("best_step_*.png")) for kind in written)
+
+
+def test_the_joint_model_begins_as_its_halves(halves, tmp_path):
+    run = open_run(config_from(halves), tmp_path)
+    state = run.initial_state()
+    chex.assert_trees_all_equal(state.ema_params, state.params)
+    joint = {name: {"params": params} for name, params in jax.device_get(state.params).items()}
+    terms = jax.jit(run.method.log_likelihood)(joint, BATCH, KEY)
+    scores = {}
+    for name, module in (("vae", vae_iaf), ("pixelcnn", pixelcnn)):
+        half = open_run(module.get_config("smoke"), halves[name])
+        variables, step = half.restore("best")
+        assert step == 2
+        variables = jax.device_get(variables)
+        scores[name] = jax.jit(half.method.log_likelihood)(variables, BATCH, KEY)
+    expected = scores["pixelcnn"]["log_likelihood"]
+    np.testing.assert_allclose(terms["autoregressive"], expected, rtol=1e-6)
+    np.testing.assert_allclose(terms["kl"], scores["vae"]["kl"], rtol=1e-5)
+    np.testing.assert_allclose(terms["auxiliary"], scores["vae"]["reconstruction"], rtol=1e-6)
+
+
+def test_a_run_that_has_begun_needs_its_halves_no_more(halves, tmp_path):
+    folders = {name: str(tmp_path / name) for name in halves}
+    for name, folder in folders.items():
+        shutil.copytree(halves[name], folder)
+    joint = str(tmp_path / "joint")
+    session.run(config_from(folders), joint, "train")
+    for folder in folders.values():
+        shutil.rmtree(folder)
+    longer = config_from(folders).unlock()
+    longer.train.steps = 3
+    session.run(longer.lock(), joint, "train")
+    text = (tmp_path / "joint" / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
+
+
+def refusal(capsys, config, workdir):
+    with pytest.raises(SystemExit) as end:
+        session.run(config, str(workdir), "train")
+    assert end.value.code == 2
+    assert not workdir.exists()  # so that the mended command is not another config's
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"vae": {"num_latents": 2}}, "vae.num_latents is 4 in that run, 2 in this one"),
+        ({"vae": {"residual_scale": 0.2}}, "vae.residual_scale is 0.1 in that run, 0.2"),
+        ({"auxiliary": {"downsampling": 2}}, "vae.downsampling is 1 in that run, 2 in this one"),
+        ({"pixelcnn": {"features": 4}}, "pixelcnn.features is 8 in that run, 4 in this one"),
+    ],
+)
+def test_another_network_is_refused_before_anything_is_written(
+    halves, tmp_path, capsys, model, message
+):
+    assert message in refusal(capsys, config_from(halves, **model), tmp_path / "joint")
+
+
+def test_other_images_are_refused(halves, tmp_path, capsys):
+    config = config_from(halves).unlock()
+    config.data.resize = 16
+    error = refusal(capsys, config.lock(), tmp_path / "joint")
+    assert "image_shape is (8, 8, 1) in that run, (16, 16, 1) in this one" in error
+    assert f"pretrained.vae={halves['vae']}" in error
+
+
+def test_a_folder_without_such_a_run_is_refused(halves, tmp_path, capsys):
+    empty = refusal(capsys, config_from({"vae": str(tmp_path)}), tmp_path / "joint")
+    assert f"no run in {tmp_path}" in empty
+    swapped = {"vae": halves["pixelcnn"]}
+    error = refusal(capsys, config_from(swapped), tmp_path / "joint")
+    assert "that run's networks are pixelcnn, without 'vae'" in error
