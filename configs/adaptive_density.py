@@ -108,7 +108,7 @@ def get_config(variant: str = "av_ade,digits") -> ConfigDict:
                 "num_checkerboard": 3,
                 "num_channel": 3,
                 "num_last": 3,  # "three Real-NVP layers with a single scale" (appendix C)
-                "batch_norm_decay": 0.1,
+                "batch_norm_decay": 0.9,
                 "batch_norm_epsilon": 1e-4,
                 "logit_margin": 0.05,
             },
