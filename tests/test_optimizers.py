@@ -50,3 +50,11 @@ def test_the_rate_decays_a_factor_a_step():
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match=r"'adagrad'.*adamax, adam, sgd"):
         optimizers.create(config("adagrad"))
+
+
+def test_long_gradients_are_shortened_to_the_clip_norm():
+    sgd = optimizers.create(config("sgd"), clip_norm=2.0)
+    np.testing.assert_allclose(run(sgd, [[6.0, 8.0]]), [-0.12, -0.16], rtol=1e-6)
+    np.testing.assert_allclose(run(sgd, [[0.6, 0.8]]), [-0.06, -0.08], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"clip_norm is -1.0.*above 0"):
+        optimizers.create(config("sgd"), clip_norm=-1.0)
