@@ -90,14 +90,14 @@ def digits() -> dict:
             "batch_size": 24,
         },
         "train": {
-            "steps": 3_000,
+            "steps": 6_000,
             "log_every_steps": 20,
-            "evaluate_every_steps": 500,
+            "evaluate_every_steps": 1_500,
             "checkpoint_every_steps": 250,
             "init_batch_size": 64,
         },
         "evaluate": {"batch_size": 64},
-        "optimizer": {"learning_rate": 0.012, "learning_rate_decay": 0.9996},
+        "optimizer": {"learning_rate": 0.03, "learning_rate_decay": 0.9997},
         "model": {
             "free_bits": 0.01,
             "ema_decay": 0.998,
