@@ -4,7 +4,7 @@
 
 | variant | data | expected bits/dim on test |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | TO MEASURE |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | ≤ 2.27 after 6,000 steps |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: ≤ 3.15 with one sample) |
 | smoke | digits, two tiny steps, for tests | - |
@@ -94,14 +94,14 @@ def digits() -> dict:
             "batch_size": 24,
         },
         "train": {
-            "steps": 3_000,
+            "steps": 6_000,
             "log_every_steps": 20,
-            "evaluate_every_steps": 500,
+            "evaluate_every_steps": 1_500,
             "checkpoint_every_steps": 250,
             "init_batch_size": 64,
         },
         "evaluate": {"batch_size": 64},
-        "optimizer": {"learning_rate": 0.012, "learning_rate_decay": 0.9996},
+        "optimizer": {"learning_rate": 0.03, "learning_rate_decay": 0.9997},
         "model": {
             "free_bits": 0.01,
             "ema_decay": 0.998,

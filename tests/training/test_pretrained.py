@@ -114,7 +114,7 @@ def test_other_images_are_refused(halves, tmp_path, capsys):
     config.data.resize = 16
     error = refusal(capsys, config.lock(), tmp_path / "joint")
     assert "image_shape is (8, 8, 1) in that run, (16, 16, 1) in this one" in error
-    assert f"pretrained.vae={halves['vae']}" in error
+    assert f"pretrained.pixelcnn={halves['pixelcnn']}" in error
 
 
 def test_a_folder_without_such_a_run_is_refused(halves, tmp_path, capsys):
