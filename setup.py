@@ -26,6 +26,7 @@ setup(
         "scikit-learn",
         "tensorboardX>=2.6.5",
         "tensorflow-datasets>=4.9.10",
+        "threadpoolctl",
         "tqdm",
     ],
     extras_require={

@@ -22,6 +22,7 @@ from gm_jax import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Train steps to time.", lower_bound=2)
+_START = flags.DEFINE_bool("start", True, "Time the command from its start, too.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if empty.")
 
 
@@ -155,7 +156,7 @@ def peak_memory_bytes() -> int:
 
 def measure(config: Any, num_steps: int) -> dict[str, Any]:
     """Measures a config on the devices at hand."""
-    starts = start_seconds()
+    starts = start_seconds() if _START.value else {}
     import jax
 
     from gm_jax import data
@@ -181,8 +182,7 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         "parallel": config.train.parallel,
         "matmul_dtype": dtype,
         "batch_size": config.data.batch_size,
-        "start_to_first_step_cold_seconds": starts["cold"],
-        "start_to_first_step_warm_seconds": starts["warm"],
+        **{f"start_to_first_step_{name}_seconds": value for name, value in starts.items()},
         "initialisation_seconds": init_seconds,
         "compile_cold_seconds": compiles["cold"],
         "compile_warm_seconds": compiles["warm"],
@@ -193,6 +193,8 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         "share_of_matrix_product_speed": flops / seconds / yardstick,
         "pipeline_images_per_second": pipeline,
         "pipeline_over_step": pipeline * seconds / config.data.batch_size,
+        # What the step needs beside its arguments, as the compiler planned it.
+        "step_memory_megabytes": step.memory_analysis().temp_size_in_bytes / 1e6,
         "peak_memory_megabytes": peak_memory_bytes() / 1e6,
     }
 

@@ -1,0 +1,56 @@
+"""What each part of adaptive density estimation costs in a step: time, arithmetic, memory.
+
+    python experiments/adaptive_density_cost.py [--data=digits] [--config.FIELD=VALUE …]
+
+Benchmarks the models with and without a part, and prints the differences as a Markdown table.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CONFIG = HERE.parent / "configs" / "adaptive_density.py"
+NO_PENALTY = "--config.model.gradient_penalty=0.0"
+NUMBERS = ("step_milliseconds", "gflop_per_step", "step_memory_megabytes")
+# A part, the model with it and the one without.
+PARTS = {
+    "VAE": (("vae",), None),
+    "f_ψ": (("v_ade",), ("vae",)),
+    "discriminator, without penalty": (("av_gde", NO_PENALTY), ("vae",)),
+    "gradient penalty": (("av_gde",), ("av_gde", NO_PENALTY)),
+    "all: av_ade": (("av_ade",), None),
+}
+
+
+def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[str, float]:
+    """NUMBERS of a model's train step."""
+    name, *changes = model
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [sys.executable, HERE / "benchmark.py", f"--config={CONFIG}:{name},{data}",
+                   "--nostart", f"--output={file.name}", *changes, *overrides]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        result = json.loads(Path(file.name).read_text())
+    return {number: result[number] for number in NUMBERS}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--data", default="digits", help="DATA of the config")
+    options, overrides = parser.parse_known_args()
+    models = {model for pair in PARTS.values() for model in pair if model}
+    measured = {model: benchmark(model, options.data, overrides) for model in sorted(models)}
+    print(f"| part | {' | '.join(number.replace('_', ' ') for number in NUMBERS)} |")
+    print(f"|---|{'---|' * len(NUMBERS)}")
+    for part, (with_it, without) in PARTS.items():
+        base = measured[without] if without else dict.fromkeys(NUMBERS, 0.0)
+        cells = [f"{measured[with_it][number] - base[number]:.3g}" for number in NUMBERS]
+        print(f"| {part} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
