@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_CHUNK_ROWS = 4096
+
 
 def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float, float]:
     """exp E_x KL(p(y|x) ‖ p(y)), mean and standard deviation over splits.
@@ -21,7 +23,7 @@ def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float,
     Raises:
       ValueError: no [n, classes] array, NaN or +inf, no class possible, or fewer rows than splits.
     """
-    logits = np.asarray(logits, np.float64)
+    logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] < 1:
         raise ValueError(f"logits are [n, classes], got shape {logits.shape}")
     if num_splits < 1 or len(logits) < num_splits:
@@ -29,6 +31,29 @@ def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float,
             f"{len(logits)} samples cannot make {num_splits} splits; give more samples or set "
             "num_splits between 1 and their number"
         )
+    order = np.random.default_rng(seed).permutation(len(logits))
+    scores = [_score(logits, rows) for rows in np.array_split(order, num_splits)]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def _score(logits, rows):
+    """Score of one split, its rows read a chunk at a time: memory is flat in their number.
+
+    The mean of KL(p(y|x) ‖ p(y)) is that of Σ p(y|x) log p(y|x), less Σ p(y) log p(y).
+    """
+    marginal, negative_entropy = np.zeros(logits.shape[1]), 0.0
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        log_probs = _log_probs(logits[np.sort(rows[start : start + _CHUNK_ROWS])])
+        probs = np.exp(log_probs)
+        marginal += probs.sum(axis=0) / len(rows)
+        # 0 log 0 = 0: an impossible class adds nothing.
+        negative_entropy += (probs * np.where(probs > 0, log_probs, 0.0)).sum() / len(rows)
+    possible = marginal[marginal > 0]
+    return np.exp(negative_entropy - (possible * np.log(possible)).sum())
+
+
+def _log_probs(logits):
+    logits = np.asarray(logits, np.float64)
     bad_rows = int((np.isnan(logits).any(1) | ~np.isfinite(logits.max(1))).sum())
     if bad_rows:
         raise ValueError(
@@ -36,17 +61,4 @@ def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float,
             "samples or the classifier"
         )
     log_probs = logits - logits.max(axis=1, keepdims=True)
-    log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
-    log_probs = log_probs[np.random.default_rng(seed).permutation(len(log_probs))]
-    scores = [_score(part) for part in np.array_split(log_probs, num_splits)]
-    return float(np.mean(scores)), float(np.std(scores))
-
-
-def _score(log_probs):
-    """Score of one split from log p(y|x), [n, classes]."""
-    probs = np.exp(log_probs)
-    marginal = probs.mean(axis=0)
-    # 0 log 0 = 0: an impossible class adds nothing, also where its marginal is zero.
-    possible = probs > 0
-    log_ratio = np.where(possible, log_probs, 0.0) - np.log(np.where(possible, marginal, 1.0))
-    return np.exp((probs * log_ratio).sum(axis=1).mean())
+    return log_probs - np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
