@@ -67,11 +67,13 @@ def score_split(
 
     Returns:
       {term: [N]} by image; {name: value} of the split; and the name among them that chooses the
-      best checkpoint (None, with nothing scored, for a method that has no score).
+      best checkpoint: the method's `validation_score`, bits/dim where it has none; None judges the
+      latest.
     """
     if hasattr(run.method, "log_likelihood"):
         terms = evaluate_likelihood(run, variables, dataset)
-        return terms, summarize(terms, dataset.image_shape), "bits_per_dim"
+        choice = getattr(run.method, "validation_score", "bits_per_dim")
+        return terms, summarize(terms, dataset.image_shape), choice
     if hasattr(run.method, "score"):
         terms = score_images(run, "score", variables, dataset)
         means = {name: float(term.mean()) for name, term in terms.items()}
