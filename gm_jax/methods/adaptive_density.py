@@ -53,7 +53,7 @@ class AdaptiveDensity:
                 raise ValueError(f"model.{field} is '{model[field]}'; choose among {choices}")
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
         self.class_conditional = model.class_conditional
-        # Bits/dim alone would choose the end of the warm-up: an adversarial run is judged at its end.
+        # Bits/dim alone would choose the end of the warm-up: such a run is judged at its end.
         self.validation_score = None if model.adversarial_weight else "bits_per_dim"
         self.sample_from_mean = config.sample.from_mean
         dtype = jnp.dtype(model.matmul_dtype)
