@@ -81,7 +81,7 @@ class TrainedModel:
 
         Args:
           num_images: how many.
-          labels: int [num_images], for methods that take classes.
+          labels: int [num_images], for methods that take classes; None gives them each in turn.
           temperature: scales the standard deviations of prior and logistics, divides the logits of
             mixtures; a new one compiles anew.
           seed: other seeds draw other samples.
@@ -126,7 +126,11 @@ class TrainedModel:
         )
 
     def decode(
-        self, latents: Tree, seed: int = 0, index: np.ndarray | None = None
+        self,
+        latents: Tree,
+        seed: int = 0,
+        index: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Draws images given latents of `encode`.
 
@@ -134,6 +138,7 @@ class TrainedModel:
           latents: tree of [N, ...].
           seed: of what is drawn given the latents.
           index: int [N], keys the noise of each image; None numbers them.
+          labels: int [N], for methods that take classes.
 
         Returns:
           {name: uint8 [N, H, W, C]}: `image`, and the images on the way, such as `f_z`.
@@ -142,14 +147,26 @@ class TrainedModel:
         counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(latents)}
         if len(counts) != 1 or counts <= {(), (0,)}:
             raise ValueError(f"latents begin with {sorted(counts)}; give a tree of [N ≥ 1, ...]")
-        index = np.arange(*counts.pop()) if index is None else np.asarray(index)
-        program = self._run.program("decode", functools.partial(_decode, self._run.method.decode))
+        (count,) = counts.pop()
+        index = np.arange(count) if index is None else np.asarray(index)
+        rows = {"latents": latents}
+        if labels is not None:
+            if not getattr(self._run.method, "class_conditional", False):
+                raise ValueError("the model is not conditioned on classes: give labels=None")
+            rows["labels"] = self._checked_labels(labels, count)
+        name = "decode" if labels is None else "decode with labels"
+        program = self._run.program(name, functools.partial(_decode, self._run.method.decode))
         key, size = self._key(seed, 1), self._run.config.sample.batch_size
         decode = functools.partial(program, self._variables, rng=key)
-        return over_rows(latents, decode, size, index.astype(np.int32))
+        return over_rows(rows, decode, size, index.astype(np.int32))
 
     def interpolate(
-        self, image_a: np.ndarray, image_b: np.ndarray, num_steps: int, seed: int = 0
+        self,
+        image_a: np.ndarray,
+        image_b: np.ndarray,
+        num_steps: int,
+        seed: int = 0,
+        label: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Decodes latents on the way from one image's to another's.
 
@@ -161,6 +178,7 @@ class TrainedModel:
           image_a, image_b: uint8 [H, W, C].
           num_steps: images on the way, both ends among them; at least 2.
           seed: of the latents and of what is drawn given them.
+          label: of both images and of those between them, for methods that take classes.
 
         Returns:
           {name: uint8 [num_steps, H, W, C]} of `decode`: `image`, and for example `f_z`.
@@ -172,12 +190,13 @@ class TrainedModel:
         for image in pair:
             if image.shape != self.image_shape:
                 raise ValueError(f"an image has shape {image.shape}, not {self.image_shape}")
-        latents = self.encode(np.stack(pair), seed=seed)
+        labels = None if label is None else np.full(num_steps, label)
+        latents = self.encode(np.stack(pair), None if labels is None else labels[:2], seed)
         start, end = (jax.tree.map(lambda z, i=i: z[i : i + 1], latents) for i in range(2))
         weights = np.linspace(0, 1, num_steps, dtype=np.float32)
         between = getattr(self._run.method, "interpolate", _straight_lines)
         way = between(start, end, weights)
-        return self.decode(way, seed, index=np.zeros(num_steps))
+        return self.decode(way, seed, np.zeros(num_steps), labels)
 
     def log_likelihood(
         self,
@@ -265,7 +284,7 @@ class TrainedModel:
 def _decode(
     method_decode: Callable[..., dict[str, jax.Array]], variables: Tree, batch: Tree, rng: jax.Array
 ) -> dict[str, jax.Array]:
-    return method_decode(variables, batch["rows"], rng, batch["index"])
+    return method_decode(variables, index=batch["index"], rng=rng, **batch["rows"])
 
 
 def _straight_lines(start: Tree, end: Tree, weights: np.ndarray) -> Tree:

@@ -20,7 +20,7 @@ from gm_jax.evaluation.feature_networks import (
     write_features,
 )
 from gm_jax.evaluation.frechet_distance import feature_statistics
-from gm_jax.evaluation.pictures import sample_batches
+from gm_jax.evaluation.pictures import class_labels, sample_batches
 from gm_jax.evaluation.request import Request
 from gm_jax.images import spread
 from gm_jax.training.run import Run
@@ -150,10 +150,11 @@ class Context:
             return {**_name_of(self._given_samples), "seed": self.request.seed}
         num_samples = self.request.num_samples
         config = self.run.config
+        how = {name: value for name, value in config.sample.items() if name != "batch_size"}
         return {
+            **how,  # whatever else than the temperature a method asks
             "model": self.model[1],
             "num_images": config.sample.num_images if num_samples is None else num_samples,
-            "temperature": config.sample.temperature,
             "run_seed": config.seed,
             "seed": self.request.seed,
         }
@@ -202,11 +203,7 @@ class Context:
         if not hasattr(method, "sample"):
             raise ValueError(f"the method '{self.run.config.method}' draws no samples")
         num_images = self.identity("samples")["num_images"]
-        # Methods without classes refuse labels.
-        num_classes = self.run.train_data.num_classes
-        labels = None
-        if getattr(method, "class_conditional", False) and num_classes is not None:
-            labels = np.arange(num_images, dtype=np.int32) % num_classes
+        labels = class_labels(self.run, num_images)
         shape = (num_images, *self.run.train_data.image_shape)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         temperature = self.run.config.sample.temperature

@@ -51,7 +51,7 @@ def sample_batches(
       variables: of `state.evaluation_variables`.
       num_images: how many, at least 1.
       temperature: of the method's `sample`, at least 0; compiled into the program.
-      labels: int32 [num_images], or None to give the method no labels.
+      labels: int32 [num_images]; None takes `class_labels`.
       seed: other seeds draw other samples.
 
     Raises:
@@ -65,6 +65,7 @@ def sample_batches(
         f"sample at temperature {temperature}",
         functools.partial(_sample, run.method, temperature),
     )
+    labels = class_labels(run, num_images) if labels is None else labels
     key = jax.random.fold_in(run.keys["sample"], seed)
     size = run.config.sample.batch_size
     share = size // jax.process_count()
@@ -77,6 +78,13 @@ def sample_batches(
             drawn = sample(variables, batch, key)
             yield {name: images[: num_images - start] for name, images in drawn.items()}
             bar.update(min(size, num_images - start))
+
+
+def class_labels(run: Run, num_images: int) -> np.ndarray | None:
+    """Every class in turn, int32 [num_images]; None where the method is not `class_conditional`."""
+    if not getattr(run.method, "class_conditional", False):
+        return None
+    return np.arange(num_images, dtype=np.int32) % run.train_data.num_classes
 
 
 def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: Any) -> Any:

@@ -87,26 +87,34 @@ class AdaptiveDensity:
         discriminator_key, generator_key = jax.random.split(jax.random.fold_in(rng, state.step))
         terms = {}
         if self.model.adversarial_weight:
-
-            def discriminator_loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
-                variables = train_state.with_statistics(state, params)
-                return self._discriminator_loss(variables, batch, discriminator_key, axis_name)
-
             # It learns while the generator warms up, too, so as not to meet it untrained.
-            state, terms = train_state.update_player(
-                state, "discriminator", ("discriminator",), self.optimizer, discriminator_loss,
-                axis_name,
-            )  # fmt: skip
+            state, terms = self._update_discriminator(state, batch, discriminator_key, axis_name)
+        state, generator_terms = self._update_generator(state, batch, generator_key, axis_name)
+        return train_state.advance(state, self.model.ema_decay), terms | generator_terms
 
-        def generator_loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
+    def _update_discriminator(
+        self, state: TrainState, batch: Tree, key: Array, axis_name: str | None
+    ) -> tuple[TrainState, dict[str, Array]]:
+        def loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
+            variables = train_state.with_statistics(state, params)
+            return self._discriminator_loss(variables, batch, key, axis_name)
+
+        networks = ("discriminator",)
+        return train_state.update_player(
+            state, "discriminator", networks, self.optimizer, loss, axis_name
+        )
+
+    def _update_generator(
+        self, state: TrainState, batch: Tree, key: Array, axis_name: str | None
+    ) -> tuple[TrainState, dict[str, Array]]:
+        def loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
             variables = train_state.with_statistics(state, params)
             adversarial = state.step >= self.model.warmup_steps
-            return self._generator_loss(variables, batch, generator_key, axis_name, adversarial)
+            return self._generator_loss(variables, batch, key, axis_name, adversarial)
 
-        state, generator_terms = train_state.update_player(
-            state, "generator", self.vae.networks, self.optimizer, generator_loss, axis_name
+        return train_state.update_player(
+            state, "generator", self.vae.networks, self.optimizer, loss, axis_name
         )
-        return train_state.advance(state, self.model.ema_decay), terms | generator_terms
 
     def _discriminator_loss(
         self, variables: Tree, batch: Tree, key: Array, axis_name: str | None
@@ -174,7 +182,15 @@ class AdaptiveDensity:
         return self.vae.to_image(jax.lax.stop_gradient(variables), features)
 
     def _label(self, batch: dict[str, Array]) -> Array | None:
-        return batch["label"] if self.class_conditional else None
+        if not self.class_conditional:
+            return None
+        return self._checked(batch.get("label"))
+
+    def _checked(self, labels: Array | None) -> Array | None:
+        if (labels is None) == self.class_conditional:
+            needs = "give labels" if self.class_conditional else "give none (labels=None)"
+            raise ValueError(f"model.class_conditional is {self.class_conditional}: {needs}")
+        return labels
 
     def log_likelihood(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
@@ -209,38 +225,40 @@ class AdaptiveDensity:
           `image`, as `sample.from_mean` says, and the other of `from_mean` and `with_noise`;
           uint8 [B, H, W, C].
         """
-        if (labels is None) == self.class_conditional:
-            needs = "give labels" if self.class_conditional else "sample with labels=None"
-            raise ValueError(f"model.class_conditional is {self.class_conditional}: {needs}")
+        labels = self._checked(labels)
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         latent_key, noise_key = jax.random.split(rng)
         decoding = self.vae.prior(variables, latent_key, index, labels, temperature)
-        drawn = self._images(variables, decoding, noise_key, index, temperature)
-        image = drawn.pop("from_mean" if self.sample_from_mean else "with_noise")
-        return {**drawn, "image": image}
+        return self._images(variables, decoding, noise_key, index, temperature)
 
     def _images(
         self, variables: Tree, decoding: Decoding, key: Array, index: Array, temperature: float
     ) -> dict[str, Array]:
         noisy = decoding.mean + temperature * self.vae.noise(decoding, key, index)
-        return {
-            name: requantize(self.vae.to_image(variables, features), self.levels)
-            for name, features in (("from_mean", decoding.mean), ("with_noise", noisy))
-        }
+        from_mean, with_noise = (
+            requantize(self.vae.to_image(variables, features), self.levels)
+            for features in (decoding.mean, noisy)
+        )
+        if self.sample_from_mean:
+            return {"with_noise": with_noise, "image": from_mean}
+        return {"from_mean": from_mean, "image": with_noise}
 
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """Encodes images and decodes them: from the mean, then `num_draws` − 1 draws around it.
+        """Encodes images once and decodes them: `num_draws` − 1 draws around the mean follow.
 
-        Returns `image`, `image_2`, `image_3`, …, uint8 [B, H, W, C].
+        Returns:
+          `image`, as `sample.from_mean` says, then `image_2`, `image_3`, …, uint8 [B, H, W, C].
         """
-        latent_key, *keys = jax.random.split(rng, num_draws + 1)
+        latent_key, noise_key = jax.random.split(rng)
         latents = self.encode(variables, batch, latent_key)
         index, label = per_example.global_index(batch), self._label(batch)
-        drawn = [self.decode(variables, latents, key, index, label) for key in keys]
-        further = {f"image_{draw + 1}": drawn[draw]["with_noise"] for draw in range(1, num_draws)}
-        return {"image": drawn[0]["from_mean"], **further}
+        keys = jax.random.split(noise_key, num_draws)
+        first, *others = (self.decode(variables, latents, key, index, label) for key in keys)
+        noisy = "with_noise" if self.sample_from_mean else "image"
+        further = {f"image_{draw}": drawn[noisy] for draw, drawn in enumerate(others, 2)}
+        return {"image": first["image"], **further}
 
     def encode(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
@@ -256,6 +274,14 @@ class AdaptiveDensity:
         self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array,
         labels: Array | None = None,
     ) -> dict[str, Array]:  # fmt: skip
-        """Images given latents of `encode`: `from_mean` and `with_noise`, uint8 [B, H, W, C]."""
-        decoding = self.vae.given(variables, latents, index, labels)
+        """Images given latents of `encode`, named as those of `sample`, uint8 [B, H, W, C].
+
+        Args:
+          variables: of `state.evaluation_variables`.
+          latents: of `encode`.
+          rng: of the draw around the mean.
+          index: int32 [B], keys it.
+          labels: as of `sample`.
+        """
+        decoding = self.vae.given(variables, latents, index, self._checked(labels))
         return self._images(variables, decoding, rng, index, 1.0)

@@ -141,22 +141,26 @@ class RealNvp:
             raise ValueError("Real-NVP is trained without labels; sample with labels=None")
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         features = temperature * per_example.normal(rng, index, self.image_shape)
-        return self.decode(variables, features)
+        return self.decode(variables, features, rng, index)
 
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
         """Encodes images and decodes them: `image`, the same images, whatever `num_draws`."""
         del num_draws
-        return self.decode(variables, self.encode(variables, batch, rng))
+        features = self.encode(variables, batch, rng)
+        return self.decode(variables, features, rng, per_example.global_index(batch))
 
     def encode(self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array) -> Array:
         """Features float32 [B, H, W, C] of the dequantised images."""
         return self._forward(variables, batch, rng)[0]
 
-    def decode(self, variables: dict[str, Tree], features: Array) -> dict[str, Array]:
-        """The images of features [B, H, W, C]: `image`, uint8 [B, H, W, C]."""
-        x, _ = self.network.apply(variables[NAME], features, method="inverse_and_log_det")
+    def decode(
+        self, variables: dict[str, Tree], latents: Array, rng: Array, index: Array
+    ) -> dict[str, Array]:
+        """The images of features [B, H, W, C]: `image`, uint8 [B, H, W, C]; there is no noise."""
+        del rng, index
+        x, _ = self.network.apply(variables[NAME], latents, method="inverse_and_log_det")
         return {"image": requantize(x, self.levels)}
 
     def _forward(

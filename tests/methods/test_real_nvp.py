@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gm_jax
 from configs import real_nvp as configs
 from gm_jax import methods, session
 from gm_jax.state import evaluation_variables
@@ -152,6 +153,9 @@ def test_a_run_scores_and_draws_and_two_more_steps_are_those_of_four(tmp_path):
     np.testing.assert_allclose(result["bits_per_dim"], parts, rtol=1e-5)
     assert result["likelihood"] == "lower bound, one sample"
     assert len(list((tmp_path / "halves" / "samples").glob("best*/*.png"))) == 8
+    pair = images(2)
+    way = gm_jax.load(tmp_path / "halves").interpolate(*pair, num_steps=3)["image"]
+    np.testing.assert_array_equal(way[[0, -1]], pair)
     for name in ("halves", "whole"):
         assert loop.train(run_of(name, 4), lambda *_: 1.0)
     states = [final_state(run_of(name, 4)) for name in ("halves", "whole")]

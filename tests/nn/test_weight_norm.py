@@ -74,3 +74,29 @@ def test_bfloat16_is_for_the_matrix_work_only():
     exact = WeightNormConv(5, (3, 3)).apply(variables, X)
     np.testing.assert_allclose(layer.apply(variables, X), exact, atol=0.1)
     assert (layer.apply(variables, X) != exact).any()
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_a_conditional_layer_is_a_layer_a_class(transpose):
+    """It has the gain and bias of the class, and shares the direction."""
+    layer = WeightNormConv(5, (3, 3), (2, 2), transpose=transpose, num_classes=4)
+    label = jnp.arange(32) % 4
+    params = layer.init(jax.random.key(1), X, label)["params"]
+    gain, bias = jax.random.normal(jax.random.key(2), (2, 4, 5))
+    outputs = layer.apply({"params": {**params, "g": gain, "b": bias}}, X, label)
+    for number in range(4):
+        plain = WeightNormConv(5, (3, 3), (2, 2), transpose=transpose)
+        own = {"v": params["v"], "g": gain[number], "b": bias[number]}
+        alone = plain.apply({"params": own}, X[number::4])
+        np.testing.assert_allclose(outputs[number::4], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_at_initialisation_all_classes_are_alike():
+    layer, plain = WeightNormConv(5, (3, 3), num_classes=4), WeightNormConv(5, (3, 3))
+    label = jnp.arange(32) % 4
+    outputs, variables = data_dependent_init(layer, jax.random.key(1), X, label)
+    expected, _ = data_dependent_init(plain, jax.random.key(1), X)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+    for other in (label, label[::-1]):
+        np.testing.assert_allclose(layer.apply(variables, X, other), expected, atol=1e-5)
+    assert variables["params"]["g"].shape == variables["params"]["b"].shape == (4, 5)
