@@ -207,9 +207,7 @@ class AdaptiveDensity:
           `image`, as `sample.from_mean` says, and the other of `from_mean` and `with_noise`;
           uint8 [B, H, W, C].
         """
-        if (labels is None) == self.class_conditional:
-            needs = "give labels" if self.class_conditional else "sample with labels=None"
-            raise ValueError(f"model.class_conditional is {self.class_conditional}: {needs}")
+        discriminators.check_labels(self.class_conditional, labels)
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         latent_key, noise_key = jax.random.split(rng)
         decoding = self.vae.prior(variables, latent_key, index, labels, temperature)

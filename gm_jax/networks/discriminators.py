@@ -89,6 +89,17 @@ def check_classes(class_conditional: bool, num_classes: int | None) -> int | Non
     return num_classes if class_conditional else None
 
 
+def check_labels(class_conditional: bool, labels: Array | None) -> None:
+    """Refuses samples of a class-conditional model without labels, and of any other with them.
+
+    Raises:
+      ValueError: the two do not go together.
+    """
+    if class_conditional == (labels is None):
+        needs = "give labels" if class_conditional else "sample with labels=None"
+        raise ValueError(f"model.class_conditional is {class_conditional}: {needs}")
+
+
 def create(config: Any, num_classes: int | None, dtype: Any) -> nn.Module:
     """Builds the discriminator of a config: fields `kind`, `widths`, `slope`."""
     shared = {"widths": tuple(config.widths), "num_classes": num_classes, "dtype": dtype}
