@@ -90,7 +90,8 @@ def read_run(workdir: str, columns: list[str]) -> Row:
     if "bpd" not in results and test.exists():
         score = json.loads(test.read_text())
         if "bits_per_dim" in score:
-            values = {"bpd": score["bits_per_dim"], "standard_error": score["standard_error"]}
+            values = {"bpd": score["bits_per_dim"], "standard_error": score["standard_error"],
+                      "likelihood": score["likelihood"]}  # fmt: skip
             identity = {name: score[name] for name in ("step", "source", "split", "num_images")}
             results["bpd"] = {"metric": "bpd", "identity": identity, "values": values}
     if not results:
@@ -106,7 +107,9 @@ def read_run(workdir: str, columns: list[str]) -> Row:
             continue
         deviation = [values[name] for name in SPREADS if name in values and not number]
         text = f"{values[number or metric]:.4g}"
-        row.cells[column] = text + (f" ± {deviation[0]:.2g}" if deviation else "")
+        text += f" ± {deviation[0]:.2g}" if deviation else ""
+        bracketed = not number and values.get("likelihood", "").startswith("[")  # as in Table 1
+        row.cells[column] = f"[{text}]" if bracketed else text
         row.details[column] = describe(results[metric]["identity"])
         if "warning" in results[metric]:
             row.warnings[column] = results[metric]["warning"]

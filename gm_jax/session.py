@@ -15,6 +15,7 @@ from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import Request
 from gm_jax.training import loop
 from gm_jax.training import workdir as workdirs
+from gm_jax.training.frozen import recipes
 from gm_jax.training.run import Run, data_facts, open_run
 
 MODES = {
@@ -87,6 +88,7 @@ def _open(
             held.enter_context(workdirs.hold(folder))
         workdirs.check_config(folder, config)
         workdirs.record_data(folder, data_facts(opened.train_data))
+        workdirs.record_frozen(folder, recipes(config, folder))
     return opened
 
 

@@ -17,6 +17,7 @@ from gm_jax.evaluation.inception_score import inception_score
 from gm_jax.evaluation.likelihood import (
     evaluate_likelihood,
     importance_weighted_likelihood,
+    kind_of_likelihood,
     summarize,
 )
 from gm_jax.evaluation.ms_ssim import sample_diversity
@@ -136,7 +137,7 @@ def _bits_per_dim(context: Context) -> Outcome:
     method, dataset = _with_likelihood(context), context.test
     terms = evaluate_likelihood(context.run, context.model[0], dataset)
     scores = summarize(terms, dataset.image_shape)
-    kind = "exact" if method.likelihood_is_exact else "lower bound, one sample"
+    kind = kind_of_likelihood(method)
     return Outcome({"bpd": scores.pop("bits_per_dim"), **scores, "likelihood": kind}, terms)
 
 
@@ -152,7 +153,7 @@ def _importance_weighted_bits(context: Context) -> Outcome:
             "iwae": scores["bits_per_dim"],
             "standard_error": scores["standard_error"],
             "one_sample": scores["one_sample"],
-            "likelihood": f"lower bound, {number} samples",
+            "likelihood": kind_of_likelihood(method, number),
         },
         terms,
     )

@@ -95,6 +95,18 @@ def check_num_samples(method: Any, num_samples: int) -> None:
         raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
 
 
+def kind_of_likelihood(method: Any, num_samples: int = 1) -> str:
+    """What a method's bits/dim are: "exact", or "lower bound, one sample" (or so many).
+
+    In brackets, as its numbers are printed, where they are of a density that was added to a model
+    without one: such a method says `likelihood_is_bracketed = True`.
+    """
+    if method.likelihood_is_exact:
+        return "exact"
+    kind = f"lower bound, {'one sample' if num_samples == 1 else f'{num_samples} samples'}"
+    return f"[{kind}]" if getattr(method, "likelihood_is_bracketed", False) else kind
+
+
 def stream_importance_weights(
     log_likelihood: Callable[..., dict[str, Array]],
     variables: dict[str, Any],

@@ -17,6 +17,7 @@ from gm_jax.evaluation.likelihood import (
     check_num_samples,
     evaluate_likelihood,
     importance_weighted_likelihood,
+    kind_of_likelihood,
     score_images,
     summarize,
 )
@@ -108,8 +109,7 @@ def evaluate(
         "step": step,
     }
     if "bits_per_dim" in scores:
-        exact = run.method.likelihood_is_exact
-        result["likelihood"] = "exact" if exact else "lower bound, one sample"
+        result["likelihood"] = kind_of_likelihood(run.method)
     result |= scores
     if num_importance_samples > 1:
         tightened = importance_weighted_likelihood(run, variables, dataset, num_importance_samples)
@@ -133,22 +133,24 @@ def describe(result: dict[str, Any]) -> str:
         head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
         lines = [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
         return "\n".join([f"{head} {result['step']}", *lines])
-    bound = "=" if result["likelihood"] == "exact" else "≤"
+    kind = result["likelihood"]
+    bound, bracketed = "=" if kind == "exact" else "≤", kind.startswith("[")
+
+    def number(value: str, error: str) -> str:
+        text = f"{parts.pop(value):.4f} ± {parts.pop(error):.4f}"
+        return f"{bound} [{text}]" if bracketed else f"{bound} {text}"
+
     head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
-    lines = [f"{head} {result['step']}, bits/dim ({result['likelihood']})"]
-    lines.append(
-        f"  {'bits/dim':<16} {bound} {parts.pop('bits_per_dim'):.4f}"
-        f" ± {parts.pop('standard_error'):.4f}"
-    )
+    lines = [f"{head} {result['step']}, bits/dim ({kind.strip('[]')})"]
+    lines.append(f"  {'bits/dim':<16} {number('bits_per_dim', 'standard_error')}")
     if "importance_weighted" in parts:
-        lines.append(
-            f"  {result['num_importance_samples']} samples".ljust(18)
-            + f" ≤ {parts.pop('importance_weighted'):.4f}"
-            f" ± {parts.pop('importance_weighted_standard_error'):.4f}"
-        )
+        tightened = number("importance_weighted", "importance_weighted_standard_error")
+        lines.append(f"  {result['num_importance_samples']} samples".ljust(18) + f" {tightened}")
     lines += [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
     if "auxiliary" in parts:
         lines.append("  (auxiliary is reported beside the bound, not part of it)")
+    if bracketed:
+        lines.append("  ([...]: of a density that was added to a model without one)")
     return "\n".join(lines)
 
 

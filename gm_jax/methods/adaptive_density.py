@@ -184,13 +184,7 @@ class AdaptiveDensity:
     def _label(self, batch: dict[str, Array]) -> Array | None:
         if not self.class_conditional:
             return None
-        return self._checked(batch.get("label"))
-
-    def _checked(self, labels: Array | None) -> Array | None:
-        if (labels is None) == self.class_conditional:
-            needs = "give labels" if self.class_conditional else "give none (labels=None)"
-            raise ValueError(f"model.class_conditional is {self.class_conditional}: {needs}")
-        return labels
+        return discriminators.check_labels(True, batch.get("label"))
 
     def log_likelihood(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
@@ -225,7 +219,7 @@ class AdaptiveDensity:
           `image`, as `sample.from_mean` says, and the other of `from_mean` and `with_noise`;
           uint8 [B, H, W, C].
         """
-        labels = self._checked(labels)
+        discriminators.check_labels(self.class_conditional, labels)
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         latent_key, noise_key = jax.random.split(rng)
         decoding = self.vae.prior(variables, latent_key, index, labels, temperature)
@@ -283,5 +277,6 @@ class AdaptiveDensity:
           index: int32 [B], keys it.
           labels: as of `sample`.
         """
-        decoding = self.vae.given(variables, latents, index, self._checked(labels))
+        discriminators.check_labels(self.class_conditional, labels)
+        decoding = self.vae.given(variables, latents, index, labels)
         return self._images(variables, decoding, rng, index, 1.0)

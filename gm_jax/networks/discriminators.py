@@ -89,6 +89,18 @@ def check_classes(class_conditional: bool, num_classes: int | None) -> int | Non
     return num_classes if class_conditional else None
 
 
+def check_labels(class_conditional: bool, labels: Array | None) -> Array | None:
+    """The labels; refuses a class-conditional model without labels, and any other with them.
+
+    Raises:
+      ValueError: the two do not go together.
+    """
+    if class_conditional == (labels is None):
+        needs = "give labels" if class_conditional else "give none (labels=None)"
+        raise ValueError(f"model.class_conditional is {class_conditional}: {needs}")
+    return labels
+
+
 def create(config: Any, num_classes: int | None, dtype: Any) -> nn.Module:
     """Builds the discriminator of a config: fields `kind`, `widths`, `slope`."""
     shared = {"widths": tuple(config.widths), "num_classes": num_classes, "dtype": dtype}

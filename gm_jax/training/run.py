@@ -2,19 +2,18 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
-from gm_jax import data, methods
+from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
+from gm_jax.training.frozen import create_method
 from gm_jax.training.parallel import Parallel
 from gm_jax.training.pretrained import fit_params
 
@@ -30,7 +29,7 @@ class Run:
     Attributes:
       config: as in the config file.
       workdir: absolute path of the work directory.
-      method: of `methods.create`.
+      method: of `frozen.create_method`.
       datasets: {split: images} for SPLITS.
       parallel: the devices.
     """
@@ -99,28 +98,36 @@ class Run:
 
     @functools.cached_property
     def pretrained(self) -> dict[str, Any]:
-        """{network: parameters} of the runs that the section `pretrained` names by work directory.
+        """What this run takes from other runs' best checkpoints on validation (or latest).
 
-        They are averaged ones, of the best checkpoint on validation (or the latest).
+        {network: parameters} of the work directories in the section `pretrained`, from which they
+        go on learning; {name: variables of every network} of those in `frozen`, which do not. Both
+        are averaged ones where the other run kept an average.
 
         Raises:
-          ValueError: a run is not there, or does not fit this one.
+          ValueError: a run is not there, has no checkpoint, or does not fit this one.
         """
-        given = self.config.pretrained if "pretrained" in self.config else {}
-        params = {}
-        for name, workdir in given.items():
-            if workdir:
-                other = reopen(workdir, self.parallel)
-                params[name] = fit_params(
-                    f"pretrained.{name}={workdir}",
-                    name,
-                    (self.method, self.state_template.params),
-                    (other.method, other.restore("best")[0]),
-                )
-        return params
+        taken = {}
+        for name, workdir in self._named("pretrained").items():
+            other = reopen(workdir, self.parallel)
+            taken[name] = fit_params(
+                f"pretrained.{name}={workdir}",
+                name,
+                (self.method, self.state_template.params),
+                (other.method, other.restore("best")[0]),
+            )
+        for name, workdir in self._named("frozen").items():
+            taken[name] = reopen(workdir, self.parallel).restore("best")[0]
+        return taken
+
+    def _named(self, section: str) -> dict[str, str]:
+        """{name: work directory} of a section of the config, which may be absent; "" names none."""
+        if section not in self.config:
+            return {}
+        return {name: workdir for name, workdir in self.config[section].items() if workdir}
 
     def check_start(self) -> None:
-        """Refuses `pretrained` runs that do not fit; a run with a checkpoint needs none."""
+        """Refuses other runs' models that do not fit; a run with a checkpoint needs none."""
         if self.best_step() is None:
             _ = self.pretrained
 
@@ -186,7 +193,7 @@ def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
     facts = workdirs.read_data(folder) or data_facts(load_split(config.data, "train"))
-    method = methods.create(config, facts["image_shape"], facts["levels"], facts["num_classes"])
+    method = create_method(config, folder, facts)
     parallel = Parallel("shard_map")
     config = config.copy_and_resolve_references()
     for section in ("evaluate", "sample"):
@@ -216,11 +223,9 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
             parallel.check_batch_size(f"{section}.batch_size", config[section].batch_size)
     datasets = {split: load_split(config.data, split) for split in SPLITS}
     _check_images(config, datasets)
-    train_data = datasets["train"]
-    method = methods.create(
-        config, train_data.image_shape, train_data.levels, train_data.num_classes
-    )
-    run = Run(config, workdirs.absolute(workdir), method, datasets, parallel)
+    folder = workdirs.absolute(workdir)
+    method = create_method(config, folder, data_facts(datasets["train"]))
+    run = Run(config, folder, method, datasets, parallel)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
 
@@ -232,12 +237,9 @@ def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
       ValueError: there is none.
     """
     folder = workdirs.absolute(workdir)
-    path = folder / "config.json"
-    if not path.exists():
-        raise ValueError(f"no run in {folder} (there is no config.json): train one there first")
-    config = ConfigDict(json.loads(path.read_text()))
+    config = workdirs.read_config(folder)
     images = load_split(config.data, "train")
-    method = methods.create(config, images.image_shape, images.levels, images.num_classes)
+    method = create_method(config, folder, data_facts(images))
     return Run(config, folder, method, {"train": images}, parallel)
 
 

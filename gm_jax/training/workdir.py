@@ -195,6 +195,26 @@ def read_data(workdir: epath.PathLike) -> dict[str, Any] | None:
     return _with_tuples(_read(path)) if path.exists() else None
 
 
+def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:
+    """Writes `frozen.json` at a run's first start: what builds the models frozen within it again.
+
+    Of a run of several processes, the first one calls it.
+
+    Args:
+      workdir: directory of the run.
+      recipes: {name: {"config", "data"}}; without any, nothing is written.
+    """
+    path = absolute(workdir) / "frozen.json"
+    if recipes and not path.exists():
+        write_atomically(path, json.dumps(recipes, indent=2) + "\n")
+
+
+def read_frozen(workdir: epath.PathLike) -> dict[str, Any] | None:
+    """The recipes of `record_frozen`, sequences as tuples; None where no run recorded any."""
+    path = absolute(workdir) / "frozen.json"
+    return _with_tuples(_read(path)) if path.exists() else None
+
+
 def to_json(config: config_dict.ConfigDict) -> str:
     """A config as indented JSON; tuples become lists.
 

@@ -1,0 +1,71 @@
+"""Trained models that stand, unchanged, within the model of another run.
+
+The section `frozen` of a config names the work directories of their runs. What builds them again,
+their configs and what they know of the images, is copied to a run's own work directory when it
+first starts, and their parameters are in its checkpoints: from then on it stands alone.
+"""
+
+import json
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from gm_jax import methods
+from gm_jax.training import workdir as workdirs
+
+
+def create_method(config: Any, workdir: epath.PathLike, facts: dict[str, Any]) -> Any:
+    """Builds the method of a run, with the models that its config names as `frozen` within it.
+
+    Args:
+      config: of the run.
+      workdir: of the run; it need not be there yet.
+      facts: `image_shape`, `levels`, `num_classes` of its images.
+
+    Raises:
+      ValueError: a run that is named is not there, or is of other images.
+    """
+    built = {}
+    for name, recipe in recipes(config, workdir).items():
+        _check_images(f"frozen.{name}={config.frozen[name]}", recipe["data"], facts)
+        built[name] = methods.create(ConfigDict(recipe["config"]).lock(), **recipe["data"])
+    return methods.create(config, **facts, frozen=built)
+
+
+def recipes(config: Any, workdir: epath.PathLike) -> dict[str, Any]:
+    """{name: {"config", "data"}} of the frozen models: the run's own copy, or theirs before that.
+
+    Raises:
+      ValueError: a run that is named is not there.
+    """
+    if "frozen" not in config:
+        return {}
+    return workdirs.read_frozen(workdir) or {
+        name: _recipe(f"frozen.{name}={other}", other)
+        for name, other in config.frozen.items()
+        if other
+    }
+
+
+def _recipe(source: str, workdir: str) -> dict[str, Any]:
+    config, data = workdirs.read_config(workdir), workdirs.read_data(workdir)
+    if data is None:
+        raise ValueError(
+            f"{source}: there is no data.json; the command that trained it, given again, writes it"
+        )
+    return {"config": json.loads(workdirs.to_json(config)), "data": data}
+
+
+def _check_images(source: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Refuses a model of other images; without labels, a model may stand within one with."""
+    fields = ["image_shape", "levels"]
+    if theirs["num_classes"] is not None and ours["num_classes"] is not None:
+        fields.append("num_classes")
+    different = [
+        f"{field} is {theirs[field]} in that run, {ours[field]} in this one"
+        for field in fields
+        if theirs[field] != ours[field]
+    ]
+    if different:
+        raise ValueError(f"{source}: {'; '.join(different)}. Give a run of the same images")
