@@ -3,13 +3,13 @@
     python experiments/agave_auxiliary.py [--kl_weight=8] [--variant=cifar10] [--steps=N]
         [--output=DIR]
 
-Images of L levels are sketched at L/8, L/4, L/2 and L levels (fig. 3.8), at half and at a quarter of
-their side, and, if they have colour, in 16 levels of grey (fig. 3.9). λ is the config's if none is
-given; figure 3.8 has λ = 8. Writes into the output folder
+Images of L levels are sketched at L/8, L/4, L/2 and L levels (fig. 3.8), at half and a quarter of
+their side, and, if they have colour, in 16 levels of grey (fig. 3.9): the digits have none. λ is
+the config's if none is given; figure 3.8 has λ = 8. Writes into the output folder
 
-- `bits_per_dim.csv`, a row a setting, on the test images: the bound on ln p(x) with a KL of weight 1
-  and one sample of z, and its parts. `auxiliary` is −ln p(y | z) a value *of x*; y differs from row
-  to row, so this column does not compare;
+- `bits_per_dim.csv`, a row a setting, on the test images: the bound on ln p(x) with a KL of weight
+  1 and one sample of z, and its parts. `auxiliary` is −ln p(y | z) a value *of x*; y differs from
+  row to row, so this column does not compare;
 - `reconstructions.png`: test images, then for each setting their f(z) and the PixelCNN's draw;
 - `samples.png`: for each setting, f(z) of the prior and the PixelCNN's draw.
 

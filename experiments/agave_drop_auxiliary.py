@@ -1,4 +1,4 @@
-"""AGAVE whose auxiliary loss is dropped after convergence: its latents die (thesis 3.4.4, fig. 3.7).
+"""AGAVE without its auxiliary loss, dropped after convergence (thesis 3.4.4, fig. 3.7).
 
     python experiments/agave_drop_auxiliary.py [--kl_weight=λ] [--variant=cifar10] [--steps=N]
         [--drop_steps=M] [--num_samples=64] [--output=DIR]

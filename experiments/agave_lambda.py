@@ -8,7 +8,8 @@ Writes into the output folder
 - `bits_per_dim.csv`, a row a λ, on the test images: the bounds of AGAVE and of its VAE alone, both
   with a KL of weight 1 and one sample of z, and their parts (fig. 3.4). The footnote there names
   Eq. 3.13; the text, and this table, sum the KL and the reconstruction of either decoder.
-- `reconstructions.png`: test images, then for each λ their f(z) and the PixelCNN's draw (fig. 3.3a);
+- `reconstructions.png`: test images, then for each λ their f(z) and what the PixelCNN draws given
+  it (fig. 3.3a);
 - `samples.png`: for each λ, f(z) of the prior and the PixelCNN's draw (fig. 3.3b).
 
 A run lies in `DIR/kl_weight_<λ>`; a finished one is not trained again.

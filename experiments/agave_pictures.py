@@ -7,10 +7,10 @@ Without `--workdir` it trains `--variant` (for `--steps`) in `DIR/run` first, un
 Writes into the output folder
 
 - `draws.png`: a column for each z of the prior, f(z) above its PixelCNN samples (fig. 3.5);
-- `draws.csv`: how far, in root mean square over pixels of range 1, the draws lie from their own f(z),
-  from the f(z) of the other columns, and from their own mean;
-- `interpolations.png`: ways between the latents of two test images, for each pair the f(z) on the way
-  and below them the finished images (fig. 3.6). The noise of the PixelCNN is the same all the way.
+- `draws.csv`: how far, in root mean square over pixels of range 1, the draws lie from their own
+  f(z), from the f(z) of the other columns, and from their own mean;
+- `interpolations.png`: ways between the latents of two test images, for each pair the f(z) on the
+  way and below them the finished images (fig. 3.6). The PixelCNN's noise is the same all the way.
 """
 
 from typing import Any

@@ -104,8 +104,8 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
         latest, best = checkpoints.latest_step(), checkpoints.best_step()
         if latest is not None and latest > steps:
             raise ValueError(
-                f"{workdir} is trained for {latest} steps, not {steps}: give --steps={latest}, or "
-                "another --output"
+                f"{workdir} is trained for {latest} steps, more than the {steps} asked for: ask "
+                f"for {latest}, or give another --output"
             )
         scored = latest == steps and checkpoints.is_scored(steps)
     test = workdir / "test.json"
