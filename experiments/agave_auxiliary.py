@@ -16,6 +16,7 @@ the config's if none is given; figure 3.8 has λ = 8. Writes into the output fol
 A run lies in `DIR/<setting>`; a finished one is not trained again.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from absl import app, flags
@@ -41,19 +42,20 @@ def settings(levels: int, channels: int) -> dict[str, dict[str, Any]]:
     return table
 
 
-def compare(config: ConfigDict, kl_weight: float | None, output: str) -> list[dict[str, Any]]:
-    """Trains AGAVE once for each y; writes the table and the pictures, returns the table's rows."""
-    weight = config.model.kl_weight if kl_weight is None else kl_weight
-    with command_line.refusals():
-        test = load_split(config.data, "test")
-    auxiliaries = settings(test.levels, test.image_shape[-1])
+def compare(
+    config: ConfigDict, auxiliaries: Mapping[str, dict[str, Any]], output: str
+) -> list[dict[str, Any]]:
+    """Trains AGAVE once for each y; writes the table and the pictures, returns the table's rows.
+
+    Args:
+      config: of AGAVE.
+      auxiliaries: of `settings`.
+      output: folder.
+    """
+    test = load_split(config.data, "test")
     configs = {
         name: sweep.with_fields(
-            config,
-            {
-                "model.kl_weight": weight,
-                **{f"model.auxiliary.{field}": value for field, value in auxiliary.items()},
-            },
+            config, {f"model.auxiliary.{field}": value for field, value in auxiliary.items()}
         )
         for name, auxiliary in auxiliaries.items()
     }
@@ -63,7 +65,7 @@ def compare(config: ConfigDict, kl_weight: float | None, output: str) -> list[di
             "auxiliary_image": name,
             "levels": auxiliary["levels"] or test.levels,
             "side": test.image_shape[0] // auxiliary["downsampling"],
-            "kl_weight": f"{weight:g}",
+            "kl_weight": f"{config.model.kl_weight:g}",
             **{field: scores[name][field] for field in ("step", "num_images", "bits_per_dim")},
             "standard_error": scores[name]["standard_error"],
             **{field: scores[name][field] for field in ("kl", "autoregressive", "auxiliary")},
@@ -80,7 +82,10 @@ def main(_: list[str]) -> None:
     options = flags.FLAGS
     with command_line.refusals():
         config = sweep.load_config("agave", options.variant, options.steps)
-    compare(config, options.kl_weight, options.output)
+        images = load_split(config.data, "test")
+    if options.kl_weight is not None:
+        config = sweep.with_fields(config, {"model.kl_weight": options.kl_weight})
+    compare(config, settings(images.levels, images.image_shape[-1]), options.output)
 
 
 if __name__ == "__main__":

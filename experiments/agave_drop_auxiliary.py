@@ -36,7 +36,7 @@ EMA_DECAY = 0.99
 
 
 def compare(
-    config: ConfigDict, kl_weight: float | None, drop_steps: int, num_samples: int, output: str
+    config: ConfigDict, drop_steps: int, num_samples: int, output: str
 ) -> list[dict[str, Any]]:
     """Trains with the auxiliary loss, then without; writes tables and pictures.
 
@@ -47,7 +47,6 @@ def compare(
     before = sweep.with_fields(
         config,
         {
-            "model.kl_weight": config.model.kl_weight if kl_weight is None else kl_weight,
             "model.auxiliary_until_step": steps,
             "model.ema_decay": EMA_DECAY,
         },
@@ -124,8 +123,10 @@ def main(_: list[str]) -> None:
     options = flags.FLAGS
     with command_line.refusals():
         config = sweep.load_config("agave", options.variant, options.steps)
+    if options.kl_weight is not None:
+        config = sweep.with_fields(config, {"model.kl_weight": options.kl_weight})
     drop_steps = options.drop_steps or config.train.steps
-    compare(config, options.kl_weight, drop_steps, options.num_samples, options.output)
+    compare(config, drop_steps, options.num_samples, options.output)
 
 
 if __name__ == "__main__":
