@@ -5,6 +5,7 @@ on an auxiliary image y, the image x or less of it. A PixelCNN++ conditioned on 
 encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
 """
 
+import math
 from typing import Any
 
 import jax
@@ -43,7 +44,7 @@ class Agave:
     ):
         del num_classes
         model, channels = config.model, image_shape[-1]
-        if model.kl_weight < 0:
+        if not 0 <= model.kl_weight < math.inf:
             raise ValueError(f"model.kl_weight = {model.kl_weight}: λ of Eq. 3.13 must be ≥ 0")
         if channels not in (1, 3):
             raise ValueError(f"images of {channels} channels: AGAVE models 1 (grey) or 3 (RGB)")
@@ -242,6 +243,22 @@ class Agave:
         """Draws images given latents of `encode`: `image` and `f_z`, uint8 [B, H, W, C]."""
         f_z = self._sketch(variables, None, index, latents, 1.0)
         return self._draw(variables, f_z, rng, index, 1.0)
+
+    def sample_latents(
+        self, variables: dict[str, Tree], rng: Array, index: Array, temperature: float = 1.0
+    ) -> list[Array]:
+        """Draws latents from the prior, one [B, h, w, Z] a block from the top, for `decode`."""
+        args = None, self.image_shape[:2], rng, index, None, temperature
+        return self.vae.apply(variables["vae"], *args, method="decode").latents
+
+    def conditional_log_prob(
+        self, variables: dict[str, Tree], batch: dict[str, Array], latents: list[Array]
+    ) -> Array:
+        """Σ_i ln p(x_i | x_<i, f(z)) of images given latents of any origin, in nats [B]."""
+        index = per_example.global_index(batch)
+        x = distributions.scale_to_unit(batch["image"], self.levels)
+        f_z = self._sketch(variables, None, index, latents, 1.0)
+        return self._autoregressive_log_prob(variables, x, f_z, index, None)
 
     def _sketch(self, variables, key, index, latents, temperature) -> Array:
         """f(z) of given latents, or of latents drawn from the prior."""

@@ -116,6 +116,25 @@ def test_the_conditional_density_sums_to_one(downsampling):
     np.testing.assert_allclose(np.exp(log_prob).sum(), 1, atol=1e-4)
 
 
+def test_latents_of_either_origin_are_decoded_and_scored_like_the_bound_and_the_samples():
+    method, batch = smoke_method(), {"image": images(4)}
+
+    @jax.jit
+    def run(variables):
+        latents = method.encode(variables, batch, KEY)
+        given = method.conditional_log_prob(variables, batch, latents)
+        bound = method.log_likelihood(variables, batch, KEY)["autoregressive"]
+        latent_key, pixel_key = jax.random.split(KEY)
+        latents = method.sample_latents(variables, latent_key, jnp.arange(4))
+        decoded = method.decode(variables, latents, pixel_key, jnp.arange(4))
+        return given, bound, decoded, method.sample(variables, KEY, 4)
+
+    given, bound, decoded, sampled = run(variables())
+    np.testing.assert_allclose(given, bound, rtol=1e-5)
+    for name in ("f_z", "image"):
+        np.testing.assert_array_equal(decoded[name], sampled[name])
+
+
 def test_a_sample_is_the_same_in_any_batch_and_differs_between_places():
     draw = jax.jit(lambda index: smoke_method().sample(variables(), KEY, 4, index=index))
     first, shifted = draw(jnp.arange(4)), draw(jnp.arange(2, 6))

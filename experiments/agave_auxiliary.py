@@ -1,0 +1,96 @@
+"""AGAVE for several auxiliary images y: fewer levels, fewer pixels, no colour (thesis 3.4.5).
+
+    python experiments/agave_auxiliary.py [--kl_weight=8] [--variant=cifar10] [--steps=N]
+        [--output=DIR]
+
+Images of L levels are sketched at L/8, L/4, L/2 and L levels (fig. 3.8), at half and a quarter of
+their side, and, if they have colour, in 16 levels of grey (fig. 3.9): the digits have none. λ is
+the config's if none is given; figure 3.8 has λ = 8. Writes into the output folder
+
+- `bits_per_dim.csv`, a row a setting, on the test images: the bound on ln p(x) with a KL of weight
+  1 and one sample of z, and its parts. `auxiliary` is −ln p(y | z) a value *of x*; y differs from
+  row to row, so this column does not compare;
+- `reconstructions.png`: test images, then for each setting their f(z) and the PixelCNN's draw;
+- `samples.png`: for each setting, f(z) of the prior and the PixelCNN's draw.
+
+A run lies in `DIR/<setting>`; a finished one is not trained again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from gm_jax import command_line, sweep
+from gm_jax.training.run import load_split
+
+COLUMNS = 10  # of the pictures
+GREYS = 16  # 4 bits
+
+
+def settings(levels: int, channels: int) -> dict[str, dict[str, Any]]:
+    """{name: fields of `model.auxiliary`} for images of so many levels and channels."""
+    whole = {"downsampling": 1, "grayscale": False, "levels": 0}
+    fewer = [b for b in (levels // 8, levels // 4, levels // 2) if b >= 2]
+    table = {f"levels_{b}": {**whole, "levels": b} for b in fewer}
+    table[f"levels_{levels}"] = whole
+    table["half"] = {**whole, "downsampling": 2}
+    table["quarter"] = {**whole, "downsampling": 4}
+    if channels == 3:
+        table[f"grey_{GREYS}"] = {**whole, "grayscale": True, "levels": GREYS}
+    return table
+
+
+def compare(
+    config: ConfigDict, auxiliaries: Mapping[str, dict[str, Any]], output: str
+) -> list[dict[str, Any]]:
+    """Trains AGAVE once for each y; writes the table and the pictures, returns the table's rows.
+
+    Args:
+      config: of AGAVE.
+      auxiliaries: of `settings`.
+      output: folder.
+    """
+    test = load_split(config.data, "test")
+    configs = {
+        name: sweep.with_fields(
+            config, {f"model.auxiliary.{field}": value for field, value in auxiliary.items()}
+        )
+        for name, auxiliary in auxiliaries.items()
+    }
+    scores = sweep.train_all(configs, output)
+    rows = [
+        {
+            "auxiliary_image": name,
+            "levels": auxiliary["levels"] or test.levels,
+            "side": test.image_shape[0] // auxiliary["downsampling"],
+            "kl_weight": f"{config.model.kl_weight:g}",
+            **{field: scores[name][field] for field in ("step", "num_images", "bits_per_dim")},
+            "standard_error": scores[name]["standard_error"],
+            **{field: scores[name][field] for field in ("kl", "autoregressive", "auxiliary")},
+        }
+        for name, auxiliary in auxiliaries.items()
+    ]
+    sweep.write_csv(f"{output}/bits_per_dim.csv", rows)
+    sweep.picture_runs(list(configs), output, test.images, COLUMNS)
+    return rows
+
+
+def main(_: list[str]) -> None:
+    """Reads the flags."""
+    options = flags.FLAGS
+    with command_line.refusals():
+        config = sweep.load_config("agave", options.variant, options.steps)
+        images = load_split(config.data, "test")
+    if options.kl_weight is not None:
+        config = sweep.with_fields(config, {"model.kl_weight": options.kl_weight})
+    compare(config, settings(images.levels, images.image_shape[-1]), options.output)
+
+
+if __name__ == "__main__":
+    sweep.define_flags("runs/agave_auxiliary")
+    flags.DEFINE_float(
+        "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
+    )
+    app.run(main)

@@ -1,0 +1,78 @@
+"""AGAVE for several λ: what the weight of the KL divergence buys (thesis 3.4.3, figs 3.3 and 3.4).
+
+    python experiments/agave_lambda.py [--kl_weight=1 --kl_weight=2 …] [--variant=cifar10]
+        [--steps=N] [--output=DIR]
+
+Writes into the output folder
+
+- `bits_per_dim.csv`, a row a λ, on the test images: the bounds of AGAVE and of its VAE alone, both
+  with a KL of weight 1 and one sample of z, and their parts (fig. 3.4). The footnote there names
+  Eq. 3.13; the text, and this table, sum the KL and the reconstruction of either decoder.
+- `reconstructions.png`: test images, then for each λ their f(z) and what the PixelCNN draws given
+  it (fig. 3.3a);
+- `samples.png`: for each λ, f(z) of the prior and the PixelCNN's draw (fig. 3.3b).
+
+A run lies in `DIR/kl_weight_<λ>`; a finished one is not trained again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from gm_jax import command_line, sweep
+from gm_jax.training.run import load_split
+
+KL_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 12.0)
+COLUMNS = 10  # of the pictures
+# The VAE's bound is one of x only where the auxiliary image is x.
+WHOLE_IMAGE = {
+    "model.auxiliary.downsampling": 1,
+    "model.auxiliary.grayscale": False,
+    "model.auxiliary.levels": 0,
+}
+
+
+def compare(config: ConfigDict, kl_weights: Sequence[float], output: str) -> list[dict[str, Any]]:
+    """Trains AGAVE once for each λ; writes the table and the pictures, returns the table's rows."""
+    configs = {
+        f"kl_weight_{weight:g}": sweep.with_fields(
+            config, {**WHOLE_IMAGE, "model.kl_weight": float(weight)}
+        )
+        for weight in kl_weights
+    }
+    scores = sweep.train_all(configs, output)
+    rows = [row(configs[name].model.kl_weight, scores[name]) for name in configs]
+    sweep.write_csv(f"{output}/bits_per_dim.csv", rows)
+    sweep.picture_runs(list(configs), output, load_split(config.data, "test").images, COLUMNS)
+    return rows
+
+
+def row(kl_weight: float, scores: dict[str, Any]) -> dict[str, Any]:
+    """Bits/dim of both bounds and of their parts, of a run's `test.json`."""
+    return {
+        "kl_weight": f"{kl_weight:g}",
+        "step": scores["step"],
+        "num_images": scores["num_images"],
+        "agave_bits_per_dim": scores["bits_per_dim"],
+        "standard_error": scores["standard_error"],
+        "vae_bits_per_dim": scores["auxiliary"] + scores["kl"],
+        "kl": scores["kl"],
+        "pixelcnn_reconstruction": scores["autoregressive"],
+        "vae_reconstruction": scores["auxiliary"],
+    }
+
+
+def main(_: list[str]) -> None:
+    """Reads the flags."""
+    options = flags.FLAGS
+    with command_line.refusals():
+        config = sweep.load_config("agave", options.variant, options.steps)
+    compare(config, options.kl_weight, options.output)
+
+
+if __name__ == "__main__":
+    sweep.define_flags("runs/agave_lambda")
+    flags.DEFINE_multi_float("kl_weight", KL_WEIGHTS, "λ of Eq. 3.13; repeat it.", lower_bound=0)
+    app.run(main)
