@@ -46,7 +46,7 @@ def main() -> None:
              f"--metrics={','.join(metrics)}", f"--features={options.features}")  # fmt: skip
     told = [o for o in overrides if ".data." in o or ".train." in o]
     config = f"--config={CONFIGS}/gan_likelihood.py:{options.data}"
-    call("main.py", config, f"--workdir={around}", f"--config.pretrained.generator={runs['gan']}",
+    call("main.py", config, f"--workdir={around}", f"--config.frozen.generator={runs['gan']}",
          *told)  # fmt: skip
     call("compare.py", *runs.values(), around, f"--output={options.output}")
 
