@@ -117,7 +117,8 @@ def test_classes_condition_the_samples():
     conditional = methods.create(config_of(class_conditional=True), SHAPE, LEVELS, 10)
     batch = {**BATCH, "label": np.arange(16, dtype=np.int32) % 10}
     start = jax.jit(conditional.init)(KEY, batch)
-    variables = {"decoder": randomized({"params": start.params["decoder"]})}  # classes begin alike
+    awake = randomized({"params": start.params["decoder"]})  # classes begin alike
+    variables = {"decoder": jax.device_put(awake)}
     draw = jax.jit(lambda label: conditional.sample(variables, KEY, 4, label)["image"])
     fours, mixed = draw(jnp.full(4, 4)), draw(jnp.array([4, 4, 5, 6]))
     np.testing.assert_array_equal(fours[:2], mixed[:2])
