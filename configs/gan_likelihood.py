@@ -84,10 +84,10 @@ def digits(config: ConfigDict) -> None:
 def photos(config: ConfigDict) -> None:
     """Natural images without a download."""
     config.data.update({"source": "photos", "train_split": "train", "flip": True,
-                        "validation_split": "validation", "batch_size": 32})  # fmt: skip
-    config.train.update({"steps": 10_000, "log_every_steps": 20, "evaluate_every_steps": 500,
+                        "validation_split": "validation", "batch_size": 16})  # fmt: skip
+    config.train.update({"steps": 2_000, "log_every_steps": 20, "evaluate_every_steps": 500,
                          "checkpoint_every_steps": 200})  # fmt: skip
-    config.model.encoder.widths = (16, 32, 64, 128)
+    config.model.encoder.widths = (8, 16, 32, 64)
 
 
 def cifar10(config: ConfigDict) -> None:
