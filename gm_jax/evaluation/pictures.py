@@ -82,9 +82,10 @@ def sample_batches(
 
 def class_labels(run: Run, num_images: int) -> np.ndarray | None:
     """Every class in turn, int32 [num_images]; None where the method is not `class_conditional`."""
-    if not getattr(run.method, "class_conditional", False):
+    num_classes = run.train_data.num_classes
+    if num_classes is None or not getattr(run.method, "class_conditional", False):
         return None
-    return np.arange(num_images, dtype=np.int32) % run.train_data.num_classes
+    return np.arange(num_images, dtype=np.int32) % num_classes
 
 
 def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: Any) -> Any:

@@ -75,9 +75,8 @@ class WeightNormConv(nn.Module):
             return self._initialize(self._convolve(x, kernel), each)
         gain = jnp.exp(gain) if self.exponential_gain else gain
         if self.num_classes is not None:
-            return (
-                self._convolve(x, kernel) * gain[label][:, None, None] + bias[label][:, None, None]
-            )
+            gain, bias = (jnp.asarray(leaf)[label][:, None, None] for leaf in (gain, bias))
+            return self._convolve(x, kernel) * gain + bias
         return self._convolve(x, kernel * gain) + bias
 
     def _convolve(self, x: Array, kernel: Array) -> Array:

@@ -53,10 +53,10 @@ def largest(tree):
 @functools.cache
 def adversarial_gradient():
     """(the adversarial term, its gradient by network), given whether it is warmed up."""
-    params = {name: variables()[name]["params"] for name in GENERATOR}
+    params, start = {name: variables()[name]["params"] for name in GENERATOR}, state()
 
     def term(params, warm):
-        whole = train_state.with_statistics(state(), params)
+        whole = train_state.with_statistics(start, params)
         return method_of()._generator_loss(whole, BATCH, KEY, None, warm)[1][0]["adversarial"]
 
     return jax.jit(lambda warm: jax.value_and_grad(term)(params, warm))
@@ -108,15 +108,15 @@ def test_the_parts_of_the_bound_sum_to_it_in_any_batch():
 
 def test_the_bound_is_that_of_the_change_of_variables():
     """log N(f(v); µ, σ²) − KL + log|det ∂f/∂v|, of pixels v in [0, levels), for one image."""
-    vae, place = method_of().vae, 3
+    vae, place, model = method_of().vae, 3, variables()
     pixel_key, latent_key = jax.random.split(KEY)
     x = dequantize(BATCH["image"], LEVELS, pixel_key, INDEX)
 
     def features(v):
-        return vae.to_features(variables(), v / LEVELS, train=False)[0]
+        return vae.to_features(model, v / LEVELS, train=False)[0]
 
     y = jax.jit(features)(x * LEVELS)
-    decoding = jax.jit(vae.posterior)(variables(), y, x, latent_key, INDEX, None)
+    decoding = jax.jit(vae.posterior)(model, y, x, latent_key, INDEX, None)
     deviation = (np.float64(y) - decoding.mean)[place] / np.exp(decoding.log_std)
     log_prob = -0.5 * np.sum(deviation**2) - 64 * (decoding.log_std + 0.5 * np.log(2 * np.pi))
     log_det = jacobian_log_det(features, x[place : place + 1] * LEVELS)
@@ -147,12 +147,8 @@ def test_without_a_discriminator_there_is_one_player():
 
 @functools.cache
 def drawer(from_mean=True):
-    method = method_of(from_mean=from_mean)
-    return jax.jit(
-        lambda index, temperature: method.sample(
-            variables(), KEY, 4, temperature=temperature, index=index
-        )
-    )
+    sample = functools.partial(method_of(from_mean=from_mean).sample, variables(), KEY, 4)
+    return jax.jit(lambda index, temperature: sample(temperature=temperature, index=index))
 
 
 def test_a_sample_is_the_same_in_any_batch_and_differs_between_places():
@@ -190,9 +186,11 @@ def test_reconstructions_come_from_the_encoded_latents():
 
 
 def test_a_likelihood_a_dimension_is_that_of_an_image_divided():
+    model = variables()
+
     def terms(unit):
         method = method_of(likelihood_unit=unit)
-        return jax.jit(lambda: method._generator_loss(variables(), BATCH, KEY, None, True)[1][0])()
+        return jax.jit(lambda: method._generator_loss(model, BATCH, KEY, None, True)[1][0])()
 
     image, dimension = terms("image"), terms("dimension")
     for name in ("reconstruction", "kl", "log_det"):

@@ -116,8 +116,8 @@ def conditional_variables():
 
 @functools.cache
 def sampler():
-    draw = functools.partial(method(True).sample, index=INDEX)
-    return jax.jit(lambda labels: draw(conditional_variables(), KEY, 16, labels)["image"])
+    variables, draw = conditional_variables(), functools.partial(method(True).sample, index=INDEX)
+    return jax.jit(lambda labels: draw(variables, KEY, 16, labels)["image"])
 
 
 def test_a_step_moves_the_classes_in_the_batch_alone():
