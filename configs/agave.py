@@ -146,7 +146,7 @@ def digits() -> dict:
         "sample": {"sampler": "fixed_point"},
         "optimizer": {"learning_rate": 0.012, "learning_rate_decay": 0.9996},
         "model": {
-            "kl_weight": 2.5,
+            "kl_weight": 3.0,
             "free_bits": 0.01,
             "ema_decay": 0.998,
             "vae": {
@@ -159,10 +159,10 @@ def digits() -> dict:
             },
             "condition": {"features": 24},
             "pixelcnn": {
-                "num_scales": 2,
-                "num_blocks": 1,
+                "num_scales": 1,
+                "num_blocks": 3,
                 "features": 32,
-                "num_mixtures": 5,
+                "num_mixtures": 10,
                 "dropout_rate": 0.6,
             },
         },

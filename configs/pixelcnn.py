@@ -101,10 +101,10 @@ def digits() -> dict:
         "model": {
             "ema_decay": 0.998,
             "pixelcnn": {
-                "num_scales": 2,
-                "num_blocks": 1,
+                "num_scales": 1,
+                "num_blocks": 3,
                 "features": 32,
-                "num_mixtures": 5,
+                "num_mixtures": 10,
                 "dropout_rate": 0.6,
             },
         },
