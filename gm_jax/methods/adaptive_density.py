@@ -123,7 +123,7 @@ class AdaptiveDensity:
         pixel_key, sample_key, fraction_key = jax.random.split(key, 3)
         index, label = per_example.global_index(batch, axis_name), self._label(batch)
         # Dequantised like the samples: else their grid alone would give real images away.
-        real = dequantize(batch["image"], self.levels, pixel_key, index)
+        real = 2 * dequantize(batch["image"], self.levels, pixel_key, index) - 1
         terms = penalized_discriminator_terms(
             lambda x: self._logits(variables, x, label),
             real,
@@ -167,19 +167,19 @@ class AdaptiveDensity:
         return generator_log_ratio(self._logits(variables, fake, label))
 
     def _logits(self, variables: Tree, x: Array, label: Array | None) -> Array:
-        return self.discriminator.apply(variables["discriminator"], 2 * x - 1, label)
+        return self.discriminator.apply(variables["discriminator"], x, label)
 
     def _adversarial_sample(
         self, variables: Tree, key: Array, index: Array, label: Array | None
     ) -> Array:
-        """f_ψ⁻¹ of the decoder's mean (or of a draw around it), [B, H, W, C] in [0, 1]."""
+        """f_ψ⁻¹ of the decoder's mean (or of a draw around it), [B, H, W, C] in [−1, 1]."""
         latent_key, noise_key = jax.random.split(key)
         decoding = self.vae.prior(variables, latent_key, index, label)
         features = decoding.mean
         if self.model.adversarial_sample == "noise":
             features += self.vae.noise(decoding, noise_key, index)
         # f_ψ learns from the likelihood alone (5.1).
-        return self.vae.to_image(jax.lax.stop_gradient(variables), features)
+        return 2 * self.vae.to_image(jax.lax.stop_gradient(variables), features) - 1
 
     def _label(self, batch: dict[str, Array]) -> Array | None:
         if not self.class_conditional:
