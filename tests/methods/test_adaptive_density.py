@@ -65,7 +65,7 @@ def adversarial_gradient():
 def test_the_adversarial_term_does_not_move_the_invertible_network():
     """5.1: f_ψ learns from the likelihood alone; of the encoder the samples know nothing."""
     term, gradient = adversarial_gradient()(True)
-    assert term != 0 and largest(gradient["decoder"]) > 0.1
+    assert term != 0 and largest(gradient["decoder"]) > 0.01
     assert largest(gradient["real_nvp"]) == largest(gradient["encoder"]) == 0
     heads = gradient["decoder"]["LatentLayer_0"]
     assert largest(heads["WeightNormConv_0"]) > 0  # the prior's
