@@ -136,9 +136,9 @@ def digits() -> dict:
             "batch_size": 24,
         },
         "train": {
-            "steps": 3_000,
+            "steps": 3_200,
             "log_every_steps": 20,
-            "evaluate_every_steps": 1_000,
+            "evaluate_every_steps": 1_600,
             "checkpoint_every_steps": 250,
             "init_batch_size": 64,
         },
