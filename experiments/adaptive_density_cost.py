@@ -31,7 +31,8 @@ def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[s
     name, *changes = model
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, HERE / "benchmark.py", f"--config={CONFIG}:{name},{data}",
-                   "--nostart", f"--output={file.name}", *changes, *overrides]  # fmt: skip
+                   "--config.model.warmup_steps=0", "--nostart", f"--output={file.name}",
+                   *changes, *overrides]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         result = json.loads(Path(file.name).read_text())
     return {number: result[number] for number in NUMBERS}

@@ -27,7 +27,10 @@ def call(script: str, *arguments: str) -> None:
 def main() -> None:
     """Trains, judges and compares."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--data", default="digits", help="DATA of the config")
+    parser.add_argument(
+        "--data", default="digits", choices=("digits", "photos", "cifar10", "smoke")
+    )
+    parser.add_argument("--num_samples", default="", help="to judge; sample.num_images if empty")
     parser.add_argument(
         "--features", default="pixels", help="classifier:WORKDIR, inception, pixels"
     )
@@ -35,6 +38,7 @@ def main() -> None:
     options, overrides = parser.parse_known_args()
     runs = {model: f"{options.output}/{model}" for model in MODELS}
     around = f"{options.output}/gan_likelihood"
+    number = [f"--num_samples={options.num_samples}"] if options.num_samples else []
     judged = ["fid", "prd"] if options.features == "pixels" else ["fid", "is", "prd"]
     for model, run in runs.items():
         # What a GAN has not, it cannot be told.
@@ -43,7 +47,8 @@ def main() -> None:
         call("main.py", config, f"--workdir={run}", *told)
         metrics = judged if model == "gan" else ["bpd", *judged]
         call("main.py", config, f"--workdir={run}", "--mode=evaluate", *told,
-             f"--metrics={','.join(metrics)}", f"--features={options.features}")  # fmt: skip
+             f"--metrics={','.join(metrics)}", f"--features={options.features}",
+             *number)  # fmt: skip
     told = [o for o in overrides if ".data." in o or ".train." in o]
     config = f"--config={CONFIGS}/gan_likelihood.py:{options.data}"
     call("main.py", config, f"--workdir={around}", f"--config.frozen.generator={runs['gan']}",

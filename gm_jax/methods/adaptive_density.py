@@ -51,6 +51,11 @@ class AdaptiveDensity:
         for field, choices in CHOICES.items():
             if model[field] not in choices:
                 raise ValueError(f"model.{field} is '{model[field]}'; choose among {choices}")
+        if model.invertible and model.ema_decay:
+            raise ValueError(
+                f"model.ema_decay is {model.ema_decay}: the running statistics of f_ψ do not fit "
+                "averaged parameters; set it to 0"
+            )
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
         self.class_conditional = model.class_conditional
         # Bits/dim alone would choose the end of the warm-up: such a run is judged at its end.
@@ -182,9 +187,7 @@ class AdaptiveDensity:
         return 2 * self.vae.to_image(jax.lax.stop_gradient(variables), features) - 1
 
     def _label(self, batch: dict[str, Array]) -> Array | None:
-        if not self.class_conditional:
-            return None
-        return discriminators.check_labels(True, batch.get("label"))
+        return discriminators.label_of(self.class_conditional, batch)
 
     def log_likelihood(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array

@@ -149,7 +149,7 @@ class Gan:
         return per_example.normal(key, index, (self.num_latents,))
 
     def _label(self, batch: dict[str, Array]) -> Array | None:
-        return batch["label"] if self.class_conditional else None
+        return discriminators.label_of(self.class_conditional, batch)
 
     def sample(
         self,

@@ -169,7 +169,7 @@ class GanLikelihood:
         return self.generator.generate(own, latents, label)
 
     def _label(self, batch: dict[str, Array]) -> Array | None:
-        return batch["label"] if self.class_conditional else None
+        return discriminators.label_of(self.class_conditional, batch)
 
     def sample(
         self,

@@ -101,6 +101,11 @@ def check_labels(class_conditional: bool, labels: Array | None) -> Array | None:
     return labels
 
 
+def label_of(class_conditional: bool, batch: dict[str, Array]) -> Array | None:
+    """The labels of a batch where the model takes them; refuses such a model a batch without."""
+    return check_labels(True, batch.get("label")) if class_conditional else None
+
+
 def create(config: Any, num_classes: int | None, dtype: Any) -> nn.Module:
     """Builds the discriminator of a config: fields `kind`, `widths`, `slope`."""
     shared = {"widths": tuple(config.widths), "num_classes": num_classes, "dtype": dtype}
