@@ -158,11 +158,10 @@ def refine(config: ConfigDict, refinement: str, model: str) -> None:
 
 
 def resize(config: ConfigDict, narrower: int = 1, extra_layers: int = 0) -> None:
-    """Divides all channels, and adds layers of the last width ("one more at 64×64", 5.3)."""
+    """Divides all channels, and adds layers below the top ("one more at 64×64", 5.3)."""
     for network in (config.model.vae, config.model.discriminator):
         widths = tuple(width // narrower for width in network.widths)
-        last = widths[-1] // 32 * 32  # a layer of 32 latents and a flow needs a multiple of them
-        network.widths = widths + (last,) * extra_layers
+        network.widths = (*widths[:-1], *(widths[-2],) * extra_layers, widths[-1])
     config.model.vae.top_latents //= narrower
     config.model.vae.num_latents //= narrower
     if "real_nvp" in config.model:

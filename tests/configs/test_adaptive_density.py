@@ -14,7 +14,7 @@ IMAGES = {"digits": ((8, 8, 1), 17), "smoke": ((8, 8, 1), 17), "stl10": ((48, 48
 VARIANTS = [
     *(f"{model},smoke" for model in MODELS),
     "av_ade+rd+wg+iaf,smoke", "v_ade+s2,smoke", "av_gde+rd,digits", "vae,photos",
-    "av_ade,cifar10", "av_gde,stl10",
+    "av_ade,cifar10", "av_gde,stl10", "av_ade+iaf,stl10",
 ]  # fmt: skip
 
 
