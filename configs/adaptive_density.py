@@ -79,50 +79,51 @@ def get_config(variant: str = "av_ade,digits") -> ConfigDict:
         "epsilon_root": 0.0,
     }
     config.model = {
-        "gradient_penalty": 100.0,  # coefficient of Eq. 11
         "class_conditional": False,
         "ema_decay": 0.0,  # paper: not said; 0 keeps no average
         "matmul_dtype": "float32",  # or bfloat16
-        "vae": {
-            # From the image's resolution to the top. f_ψ is paid for in width (Table 1, footnote).
-            "widths": (64, 128, 256, 504) if invertible else (64, 128, 256, 512),
-            "top_latents": 128,  # as SNGAN's
-            "num_latents": 0 if model == "gan" else 32,  # a layer below the top
-            "residual_scale": 0.0,
-            "flow": False,
-            "head_init_scale": 0.1,  # of means and log standard deviations
-        },
-        "decoder": {
-            "flow_layers": 2,
-            "flow_scale": 0.1,
-            "init_log_std": 0.0 if invertible else -1.5,
-        },
-        "discriminator": {
-            "kind": "convolutional",
-            "widths": (64, 128, 256, 512),
-            "slope": 0.2,
-        },
     }
-    if model != "gan":
+    generator = {
+        # From the image's resolution to the top. f_ψ is paid for in width (Table 1, footnote).
+        "widths": (64, 128, 256, 504) if invertible else (64, 128, 256, 512),
+        "top_latents": 128,  # as SNGAN's
+        "residual_scale": 0.0,
+        "head_init_scale": 0.1,  # of means and log standard deviations
+    }
+    if model == "gan":
+        config.model.generator = generator
+    else:
         config.model.update({
             "invertible": invertible,
             "adversarial_weight": 100.0 if adversarial else 0.0,
-            "warmup_steps": 20_000,  # likelihood alone (appendix F); its length is not said
-            "adversarial_sample": "mean",  # Eq. 5; or noise, a draw around it (appendix H)
             "encoder_input": "features",  # Algorithm 1; or image (Eq. 3)
             "likelihood_unit": "image",  # nats an image beside the weight; or dimension
-            "real_nvp": {
-                "num_scales": 1,
-                "num_blocks": 2,
-                "features": 32,
-                "num_checkerboard": 3,
-                "num_channel": 3,
-                "num_last": 3,  # "three Real-NVP layers with a single scale" (appendix C)
-                "batch_norm_decay": 0.9,
-                "batch_norm_epsilon": 1e-4,
-                "logit_margin": 0.05,
-            },
+            "vae": {**generator, "num_latents": 32, "flow": False},  # a layer below the top
+            "decoder": {"flow_layers": 2, "flow_scale": 0.1,
+                        "init_log_std": 0.0 if invertible else -1.5},
         })  # fmt: skip
+    if invertible:
+        config.model.real_nvp = {
+            "num_scales": 1,
+            "num_blocks": 2,
+            "features": 32,
+            "num_checkerboard": 3,
+            "num_channel": 3,
+            "num_last": 3,  # "three Real-NVP layers with a single scale" (appendix C)
+            "batch_norm_decay": 0.9,
+            "batch_norm_epsilon": 1e-4,
+            "logit_margin": 0.05,
+        }
+    if adversarial:
+        config.model.gradient_penalty = 100.0  # coefficient of Eq. 11
+        config.model.discriminator = {
+            "kind": "convolutional",
+            "widths": (64, 128, 256, 512),
+            "slope": 0.2,  # of the leaky ReLU
+        }
+        if model != "gan":
+            config.model.warmup_steps = 20_000  # likelihood alone (appendix F); length: not said
+            config.model.adversarial_sample = "mean"  # Eq. 5; or noise, a draw around it (H)
     for refinement in refinements:
         refine(config.model, refinement, model)
     SETTINGS[data](config)
@@ -130,6 +131,8 @@ def get_config(variant: str = "av_ade,digits") -> ConfigDict:
 
 
 def _refuse_unknown(variant: str, model: str, refinements: list[str], data: str) -> None:
+    if len(set(refinements)) < len(refinements):
+        raise ValueError(f"a refinement stands twice in variant '{variant}'; give each once")
     for name, kind, choices in (
         (model, "model", MODELS),
         *((refinement, "refinement", REFINEMENTS) for refinement in refinements),
@@ -147,9 +150,10 @@ def refine(config: ConfigDict, refinement: str, model: str) -> None:
     if model in without:
         raise ValueError(f"refinement '{refinement}': the model '{model}' has no {refined}")
     if refinement == "rd":
-        config.discriminator.update({"kind": "residual", "widths": (16, 32, 64, 128, 256)})
+        config.discriminator = {"kind": "residual", "widths": (16, 32, 64, 128, 256)}
     elif refinement == "wg":
-        config.vae.widths = tuple(2 * width for width in config.vae.widths)
+        generator = config.generator if model == "gan" else config.vae
+        generator.widths = tuple(2 * width for width in generator.widths)
     elif refinement == "iaf":  # Table 6b
         widths = tuple(width // 2 for width in config.vae.widths)
         config.vae.update({"widths": widths, "residual_scale": 0.1, "flow": True})
@@ -159,13 +163,15 @@ def refine(config: ConfigDict, refinement: str, model: str) -> None:
 
 def resize(config: ConfigDict, narrower: int = 1, extra_layers: int = 0) -> None:
     """Divides all channels, and adds layers below the top ("one more at 64×64", 5.3)."""
-    for network in (config.model.vae, config.model.discriminator):
-        widths = tuple(width // narrower for width in network.widths)
-        network.widths = (*widths[:-1], *(widths[-2],) * extra_layers, widths[-1])
-    config.model.vae.top_latents //= narrower
-    config.model.vae.num_latents //= narrower
-    if "real_nvp" in config.model:
-        config.model.real_nvp.features //= narrower
+    for name in ("vae", "generator", "discriminator"):
+        if name in config.model:
+            network = config.model[name]
+            widths = tuple(width // narrower for width in network.widths)
+            network.widths = (*widths[:-1], *(widths[-2],) * extra_layers, widths[-1])
+    for name, field in (("vae", "top_latents"), ("vae", "num_latents"),
+                        ("generator", "top_latents"), ("real_nvp", "features")):  # fmt: skip
+        if name in config.model:
+            config.model[name][field] //= narrower
 
 
 def digits(config: ConfigDict) -> None:
@@ -178,16 +184,17 @@ def digits(config: ConfigDict) -> None:
     config.evaluate.batch_size = 64
     short_run(config)
     if "warmup_steps" in config.model:
-        config.model.warmup_steps = 500
-        config.model.adversarial_weight *= (
-            0.02  # 64 dimensions have nats to set against it, not 3,072
-        )
+        # 64 dimensions have nats to set against it, not 3,072.
+        config.model.adversarial_weight *= 0.02
 
 
 def short_run(config: ConfigDict) -> None:
     """In a thousand steps the published penalty and momentum leave the discriminator at chance."""
-    config.model.gradient_penalty = 10.0
     config.optimizer.beta1 = 0.5
+    if "discriminator" in config.model:
+        config.model.gradient_penalty = 10.0
+    if "warmup_steps" in config.model:
+        config.model.warmup_steps = 500
 
 
 def photos(config: ConfigDict) -> None:
@@ -198,8 +205,6 @@ def photos(config: ConfigDict) -> None:
     config.train.update({"steps": 2_000, "log_every_steps": 20, "evaluate_every_steps": 500,
                          "checkpoint_every_steps": 200})  # fmt: skip
     short_run(config)
-    if "warmup_steps" in config.model:
-        config.model.warmup_steps = 500
 
 
 def cifar10(config: ConfigDict) -> None:
@@ -247,8 +252,9 @@ def smoke(config: ConfigDict) -> None:
                          "checkpoint_every_steps": 1, "init_batch_size": 16})  # fmt: skip
     config.evaluate.update({"batch_size": 16, "num_reconstructions": 4})
     config.sample.update({"num_images": 8, "batch_size": 8})
-    config.model.discriminator.widths = config.model.discriminator.widths[:3]
-    config.model.vae.widths = config.model.vae.widths[:3]
+    for name in ("vae", "generator", "discriminator"):
+        if name in config.model:
+            config.model[name].widths = config.model[name].widths[:3]
     if "warmup_steps" in config.model:
         config.model.warmup_steps = 1
 

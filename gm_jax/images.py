@@ -11,6 +11,11 @@ from PIL import Image
 LINE = 128
 
 
+def numbered(images):
+    """Draws of the same thing by name: {`image`, `image_2`, `image_3`, …}, from a sequence."""
+    return {f"image_{draw}" if draw > 1 else "image": x for draw, x in enumerate(images, 1)}
+
+
 def spread(images, levels):
     """Spreads level v over 0..255: 255·v / (levels − 1), to the nearest integer.
 

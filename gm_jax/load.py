@@ -12,11 +12,12 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gm_jax import data, distributions
+from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation.batches import over_images, over_rows
 from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
 from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.run import Run, open_trained
+from gm_jax.training.run import Run, data_facts, open_trained
 
 Tree = Any
 _FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode")
@@ -91,7 +92,7 @@ class TrainedModel:
         """
         self._require("sample")
         if labels is not None:
-            labels = self._checked_labels(labels, num_images)
+            labels = checked_labels(labels, num_images, self.num_classes)
         return draw_samples(self._run, self._variables, num_images, temperature, labels, seed)
 
     def reconstruct(
@@ -153,7 +154,7 @@ class TrainedModel:
         if labels is not None:
             if not getattr(self._run.method, "class_conditional", False):
                 raise ValueError("the model is not conditioned on classes: give labels=None")
-            rows["labels"] = self._checked_labels(labels, count)
+            rows["labels"] = checked_labels(labels, count, self.num_classes)
         name = "decode" if labels is None else "decode with labels"
         program = self._run.program(name, functools.partial(_decode, self._run.method.decode))
         key, size = self._key(seed, 1), self._run.config.sample.batch_size
@@ -250,35 +251,7 @@ class TrainedModel:
             )
 
     def _dataset(self, images: np.ndarray, labels: np.ndarray | None) -> data.ImageDataset:
-        images = np.asarray(images)
-        shape = ", ".join(map(str, self.image_shape))
-        if images.dtype != np.uint8:
-            raise ValueError(f"images are {images.dtype}; give uint8 in 0..{self.levels - 1}")
-        if images.ndim != 4 or images.shape[1:] != self.image_shape or not len(images):
-            raise ValueError(f"images have shape {images.shape}; give [N ≥ 1, {shape}]")
-        if images.max() >= self.levels:
-            raise ValueError(
-                f"images hold the value {images.max()}; those of {self.levels} levels are in "
-                f"0..{self.levels - 1}"
-            )
-        if labels is not None:
-            labels = self._checked_labels(labels, len(images))
-        return data.ImageDataset(
-            images, labels, self.levels, self.num_classes, "images", "in memory"
-        )
-
-    def _checked_labels(self, labels: np.ndarray, count: int) -> np.ndarray:
-        labels = np.asarray(labels)
-        if labels.dtype.kind not in "iu" or labels.shape != (count,):
-            raise ValueError(
-                f"labels are {labels.dtype} of shape {labels.shape}; give integers [{count}]"
-            )
-        classes = self.num_classes or 0
-        if not 0 <= labels.min() <= labels.max() < classes:
-            raise ValueError(
-                f"labels lie in {labels.min()}..{labels.max()}, but there are {classes} classes"
-            )
-        return labels.astype(np.int32)
+        return checked_dataset(images, labels, data_facts(self._run.train_data))
 
 
 def _decode(

@@ -119,6 +119,20 @@ def update_player(
     ), terms
 
 
+def total(terms: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """The loss of a player, the sum of its terms, and what to log.
+
+    Args:
+      terms: {name: float [B], or scalar}.
+
+    Returns:
+      The sum of the terms' means over the batch, and {`loss` and every term: its mean}.
+    """
+    means = {name: jnp.mean(term) for name, term in terms.items()}
+    loss = sum(means.values())
+    return loss, {"loss": loss, **means}
+
+
 def mean_over_devices(tree: Tree, axis_name: str) -> Tree:
     """Returns the mean of every float32 leaf over the mapped axis, in one all-reduce."""
     flat, unravel = ravel_pytree(tree)

@@ -13,11 +13,12 @@ from absl import flags
 from etils import epath
 from ml_collections import ConfigDict
 
-from gm_jax import command_line, load, methods, session
+from gm_jax import command_line, load, session
 from gm_jax.evaluation.pictures import side_by_side
 from gm_jax.images import save_png
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
+from gm_jax.training.frozen import create_method
 from gm_jax.training.run import data_facts, load_split
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -71,7 +72,7 @@ def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict
             raise ValueError("there is nothing to compare: give at least one setting")
         facts = data_facts(load_split(next(iter(configs.values())).data, "train"))
         for name, config in configs.items():
-            methods.create(config, **facts)
+            create_method(config, folder / name, facts)
             is_finished(config, folder / name)
     return {name: train(config, folder / name) for name, config in configs.items()}
 
@@ -107,9 +108,10 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
                 f"{workdir} is trained for {latest} steps, more than the {steps} asked for: ask "
                 f"for {latest}, or give another --output"
             )
-        scored = latest == steps and checkpoints.is_scored(steps)
-    test = workdir / "test.json"
-    return scored and test.exists() and json.loads(test.read_text())["step"] == best
+        # A method that no validation chooses for (`contract.Method`) is judged at its end.
+        scored = latest == steps and (best is None or checkpoints.is_scored(steps))
+    test, judged = workdir / "test.json", latest if best is None else best
+    return scored and test.exists() and json.loads(test.read_text())["step"] == judged
 
 
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -73,3 +73,7 @@ def test_misuse_is_refused_with_the_bad_value(tmp_path):
         images.save_png(tmp_path / "a.png", picture.astype(np.float32))
     with pytest.raises(ValueError, match=r"\(4, 4, 2\)"):
         images.save_png(tmp_path / "a.png", np.zeros((4, 4, 2), np.uint8))
+
+
+def test_draws_are_named_by_number():
+    assert images.numbered("abc") == {"image": "a", "image_2": "b", "image_3": "c"}

@@ -99,3 +99,9 @@ def test_devices_share_one_mean_in_one_reduction():
     reduced = jax.pmap(mean, "batch")(tree)
     np.testing.assert_allclose(reduced["a"], 3.5)
     assert jax.pmap(mean, "batch").lower(tree).as_text().count("all_reduce") == 1
+
+
+def test_the_loss_is_the_sum_of_its_terms_means():
+    terms = {"a": jnp.array([1.0, 3.0]), "b": jnp.float32(0.5)}
+    loss, logged = train_state.total(terms)
+    assert loss == 2.5 and logged == {"loss": 2.5, "a": 2.0, "b": 0.5}

@@ -1,4 +1,4 @@
-"""Published algorithms, one a file."""
+"""Published algorithms, one a file; what each offers is `contract.Method`."""
 
 from typing import Any
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
-from gm_jax.dequantization import dequantize, requantize
+from gm_jax.dequantization import dequantize
+from gm_jax.images import numbered
 from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
 from gm_jax.networks import discriminators
 from gm_jax.networks.feature_space_vae import FeatureSpaceVAE
@@ -47,24 +48,31 @@ class AdaptiveDensity:
     def __init__(
         self, config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
     ):
-        model = config.model
+        model, weight = config.model, config.model.adversarial_weight
         for field, choices in CHOICES.items():
-            if model[field] not in choices:
+            if field in model and model[field] not in choices:
                 raise ValueError(f"model.{field} is '{model[field]}'; choose among {choices}")
+        for field, section in (("adversarial_weight", "discriminator"), ("invertible", "real_nvp")):
+            if model[field] and section not in model:
+                raise ValueError(
+                    f"model.{field} is {model[field]}, but there is no model.{section}; choose a "
+                    "model that has it, such as configs/adaptive_density.py:av_ade"
+                )
         if model.invertible and model.ema_decay:
             raise ValueError(
                 f"model.ema_decay is {model.ema_decay}: the running statistics of f_ψ do not fit "
                 "averaged parameters; set it to 0"
             )
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
-        self.class_conditional = model.class_conditional
+        self.class_conditional, self.adversarial = model.class_conditional, weight != 0
         # Bits/dim alone would choose the end of the warm-up: such a run is judged at its end.
-        self.validation_score = None if model.adversarial_weight else "bits_per_dim"
+        self.validation_score = None if self.adversarial else "bits_per_dim"
         self.sample_from_mean = config.sample.from_mean
         dtype = jnp.dtype(model.matmul_dtype)
         classes = discriminators.check_classes(model.class_conditional, num_classes)
         self.vae = FeatureSpaceVAE(model, image_shape, levels, classes, dtype)
-        self.discriminator = discriminators.create(model.discriminator, classes, dtype)
+        if self.adversarial:
+            self.discriminator = discriminators.create(model.discriminator, classes, dtype)
         self.optimizer = optimizers.create(config.optimizer)
 
     def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
@@ -73,53 +81,39 @@ class AdaptiveDensity:
         index, label = per_example.global_index(batch), self._label(batch)
         params, statistics = self.vae.init(vae_key, batch["image"], index, label)
         players = {"generator": (self.vae.networks, self.optimizer)}
-        if self.model.adversarial_weight:
+        if self.adversarial:
             x = distributions.scale_to_unit(batch["image"], self.levels)
-            params |= {
-                "discriminator": self.discriminator.init(discriminator_key, x, label)["params"]
-            }
+            discriminator = self.discriminator.init(discriminator_key, x, label)
+            params["discriminator"] = discriminator["params"]
             players["discriminator"] = (("discriminator",), self.optimizer)
         return train_state.create(params, players, self.model.ema_decay > 0, statistics)
 
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """Algorithm 1: the discriminator moves, then f_ψ, encoder and decoder.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """Algorithm 1: the discriminator moves, then f_ψ, encoder and decoder."""
         discriminator_key, generator_key = jax.random.split(jax.random.fold_in(rng, state.step))
+
+        def discriminator_loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
+            variables = train_state.with_statistics(state, params)
+            return self._discriminator_loss(variables, batch, discriminator_key, axis_name)
+
         terms = {}
-        if self.model.adversarial_weight:
+        if self.adversarial:
             # It learns while the generator warms up, too, so as not to meet it untrained.
-            state, terms = self._update_discriminator(state, batch, discriminator_key, axis_name)
-        state, generator_terms = self._update_generator(state, batch, generator_key, axis_name)
+            state, terms = train_state.update_player(
+                state, "discriminator", ("discriminator",), self.optimizer, discriminator_loss,
+                axis_name,
+            )  # fmt: skip
+
+        def generator_loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
+            variables = train_state.with_statistics(state, params)
+            return self._generator_loss(variables, batch, generator_key, axis_name, state.step)
+
+        state, generator_terms = train_state.update_player(
+            state, "generator", self.vae.networks, self.optimizer, generator_loss, axis_name
+        )
         return train_state.advance(state, self.model.ema_decay), terms | generator_terms
-
-    def _update_discriminator(
-        self, state: TrainState, batch: Tree, key: Array, axis_name: str | None
-    ) -> tuple[TrainState, dict[str, Array]]:
-        def loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
-            variables = train_state.with_statistics(state, params)
-            return self._discriminator_loss(variables, batch, key, axis_name)
-
-        networks = ("discriminator",)
-        return train_state.update_player(
-            state, "discriminator", networks, self.optimizer, loss, axis_name
-        )
-
-    def _update_generator(
-        self, state: TrainState, batch: Tree, key: Array, axis_name: str | None
-    ) -> tuple[TrainState, dict[str, Array]]:
-        def loss(params: Tree) -> tuple[Array, tuple[Tree, Tree]]:
-            variables = train_state.with_statistics(state, params)
-            adversarial = state.step >= self.model.warmup_steps
-            return self._generator_loss(variables, batch, key, axis_name, adversarial)
-
-        return train_state.update_player(
-            state, "generator", self.vae.networks, self.optimizer, loss, axis_name
-        )
 
     def _discriminator_loss(
         self, variables: Tree, batch: Tree, key: Array, axis_name: str | None
@@ -136,40 +130,36 @@ class AdaptiveDensity:
             per_example.uniform(fraction_key, index, ()),
             self.model.gradient_penalty,
         )
-        terms = {name: jnp.mean(term) for name, term in terms.items()}
-        loss = sum(terms.values())
-        return loss, ({"loss": loss, **terms}, {})
+        loss, logged = train_state.total(terms)
+        return loss, (logged, {})
 
     def _generator_loss(
-        self, variables: Tree, batch: Tree, key: Array, axis_name: str | None, adversarial: Array
+        self, variables: Tree, batch: Tree, key: Array, axis_name: str | None, step: Array
     ) -> tuple[Array, tuple[dict[str, Array], Tree]]:
-        """L_C, once `adversarial` + weight · L_Q, in nats an image (or, of L_C, a dimension)."""
+        """L_C, after the warm-up + weight · L_Q, in nats an image (or, of L_C, a dimension)."""
         likelihood_key, sample_key = jax.random.split(key)
         index, label = per_example.global_index(batch, axis_name), self._label(batch)
         bound, statistics = self.vae.bound(
             variables, batch["image"], likelihood_key, index, label, True, axis_name
         )
         bits = distributions.bits_per_dim(jnp.mean(bound["log_likelihood"]), self.image_shape)
-        costs = {"reconstruction": -bound["reconstruction"], "kl": bound["kl"],
-                 "log_det": -bound["log_det"]}  # fmt: skip
         unit = self.vae.dimensions if self.model.likelihood_unit == "dimension" else 1
-        terms = {name: jnp.mean(cost) / unit for name, cost in costs.items()}
-        if self.model.adversarial_weight:
-            loss_q = jax.lax.cond(
-                adversarial,
-                lambda: jnp.mean(self._adversarial_loss(variables, sample_key, index, label)),
-                lambda: jnp.zeros(()),
-            )
-            terms["adversarial"] = self.model.adversarial_weight * loss_q
-        loss = sum(terms.values())
-        return loss, ({"loss": loss, **terms, "bits_per_dim": bits}, statistics)
+        terms = {
+            "reconstruction": -bound["reconstruction"] / unit,
+            "kl": bound["kl"] / unit,
+            "log_det": -bound["log_det"] / unit,
+        }
 
-    def _adversarial_loss(
-        self, variables: Tree, key: Array, index: Array, label: Array | None
-    ) -> Array:
-        """L_Q of Eq. 5, [B]."""
-        fake = self._adversarial_sample(variables, key, index, label)
-        return generator_log_ratio(self._logits(variables, fake, label))
+        def loss_q() -> Array:
+            fake = self._adversarial_sample(variables, sample_key, index, label)
+            return jnp.mean(generator_log_ratio(self._logits(variables, fake, label)))
+
+        if self.adversarial:
+            warm = step >= self.model.warmup_steps
+            adversarial = jax.lax.cond(warm, loss_q, lambda: jnp.zeros(()))
+            terms["adversarial"] = self.model.adversarial_weight * adversarial
+        loss, logged = train_state.total(terms)
+        return loss, ({**logged, "bits_per_dim": bits}, statistics)
 
     def _logits(self, variables: Tree, x: Array, label: Array | None) -> Array:
         return self.discriminator.apply(variables["discriminator"], x, label)
@@ -192,10 +182,7 @@ class AdaptiveDensity:
     def log_likelihood(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
     ) -> dict[str, Array]:
-        """One-sample lower bound on log p of the images, and its parts, in nats [B].
-
-        Returns: of `FeatureSpaceVAE.bound`, with running statistics.
-        """
+        """`FeatureSpaceVAE.bound` on log p of the images, with running statistics, in nats [B]."""
         index, label = per_example.global_index(batch), self._label(batch)
         return self.vae.bound(variables, batch["image"], rng, index, label, train=False)[0]
 
@@ -210,14 +197,6 @@ class AdaptiveDensity:
     ) -> dict[str, Array]:
         """Draws latents from the prior, and maps the decoder's mean and a draw around it to images.
 
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: int32 [B] where the model is class-conditional, else None.
-          temperature: scales the standard deviations of prior and decoder.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
         Returns:
           `image`, as `sample.from_mean` says, and the other of `from_mean` and `with_noise`;
           uint8 [B, H, W, C].
@@ -231,11 +210,7 @@ class AdaptiveDensity:
     def _images(
         self, variables: Tree, decoding: Decoding, key: Array, index: Array, temperature: float
     ) -> dict[str, Array]:
-        noisy = decoding.mean + temperature * self.vae.noise(decoding, key, index)
-        from_mean, with_noise = (
-            requantize(self.vae.to_image(variables, features), self.levels)
-            for features in (decoding.mean, noisy)
-        )
+        from_mean, with_noise = self.vae.images(variables, decoding, key, index, temperature)
         if self.sample_from_mean:
             return {"with_noise": with_noise, "image": from_mean}
         return {"from_mean": from_mean, "image": with_noise}
@@ -243,10 +218,9 @@ class AdaptiveDensity:
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """Encodes images once and decodes them: `num_draws` − 1 draws around the mean follow.
+        """Encodes images once and decodes them, `image` as `sample.from_mean` says.
 
-        Returns:
-          `image`, as `sample.from_mean` says, then `image_2`, `image_3`, …, uint8 [B, H, W, C].
+        The further `num_draws` − 1 are draws around the mean.
         """
         latent_key, noise_key = jax.random.split(rng)
         latents = self.encode(variables, batch, latent_key)
@@ -254,8 +228,7 @@ class AdaptiveDensity:
         keys = jax.random.split(noise_key, num_draws)
         first, *others = (self.decode(variables, latents, key, index, label) for key in keys)
         noisy = "with_noise" if self.sample_from_mean else "image"
-        further = {f"image_{draw}": drawn[noisy] for draw, drawn in enumerate(others, 2)}
-        return {"image": first["image"], **further}
+        return numbered([first["image"], *(drawn[noisy] for drawn in others)])
 
     def encode(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
@@ -271,15 +244,7 @@ class AdaptiveDensity:
         self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array,
         labels: Array | None = None,
     ) -> dict[str, Array]:  # fmt: skip
-        """Images given latents of `encode`, named as those of `sample`, uint8 [B, H, W, C].
-
-        Args:
-          variables: of `state.evaluation_variables`.
-          latents: of `encode`.
-          rng: of the draw around the mean.
-          index: int32 [B], keys it.
-          labels: as of `sample`.
-        """
+        """Images given latents of `encode`, named as those of `sample`, uint8 [B, H, W, C]."""
         discriminators.check_labels(self.class_conditional, labels)
         decoding = self.vae.given(variables, latents, index, labels)
         return self._images(variables, decoding, rng, index, 1.0)

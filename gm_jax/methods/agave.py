@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
+from gm_jax.images import numbered
 from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
@@ -49,8 +50,7 @@ class Agave:
         if channels not in (1, 3):
             raise ValueError(f"images of {channels} channels: AGAVE models 1 (grey) or 3 (RGB)")
         if model.auxiliary_until_step < -1:
-            value = model.auxiliary_until_step
-            raise ValueError(f"model.auxiliary_until_step = {value}: give a step, or −1 for never")
+            raise ValueError(f"{model.auxiliary_until_step=}: give a step, or −1 for never")
         dtype = jnp.dtype(model.matmul_dtype)
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
         self.auxiliary = AuxiliaryImage.create(model.auxiliary, self.image_shape, levels)
@@ -102,11 +102,7 @@ class Agave:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of all networks by the gradient of Eq. 3.13.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """One update of all networks by the gradient of Eq. 3.13."""
 
         def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
             variables = {name: {"params": params[name]} for name in NETWORKS}
@@ -141,10 +137,10 @@ class Agave:
             dropped = step >= self.model.auxiliary_until_step
             terms["auxiliary"] = jnp.where(dropped, 0.0, terms["auxiliary"])
             terms["regularization"] = jnp.where(dropped, kl, terms["regularization"])
-        terms = {name: jnp.mean(term) for name, term in terms.items()}
-        loss, kl = sum(terms.values()), jnp.mean(kl)
-        bits = distributions.bits_per_dim(-terms["autoregressive"] - kl, self.image_shape)
-        return loss, ({"loss": loss, **terms, "kl": kl, "bits_per_dim": bits}, {})
+        bound = jnp.mean(-terms["autoregressive"] - kl)
+        loss, logged = train_state.total(terms)
+        bits = distributions.bits_per_dim(bound, self.image_shape)
+        return loss, ({**logged, "kl": jnp.mean(kl), "bits_per_dim": bits}, {})
 
     def _autoregressive_log_prob(
         self, variables: dict[str, Tree], x: Array, f_z: Array, index: Array, key: Array | None
@@ -192,33 +188,18 @@ class Agave:
         temperature: float = 1.0,
         index: Array | None = None,
     ) -> dict[str, Array]:
-        """Draws z, sketches f(z), and draws images given f(z).
-
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: must be None; AGAVE has no classes.
-          temperature: scales the standard deviations of the prior and of the logistics.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
-        Returns:
-          `image` and `f_z`, uint8 [B, H, W, C].
-        """
+        """Draws z, sketches `f_z`, and draws `image` given it."""
         if labels is not None:
             raise ValueError("AGAVE is trained without labels; sample with labels=None")
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         latent_key, pixel_key = jax.random.split(rng)
-        f_z = self._sketch(variables, latent_key, index, None, temperature)
+        f_z = self._sketch(variables, latent_key, index, None, temperature).mean
         return self._draw(variables, f_z, pixel_key, index, temperature)
 
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """Encodes images and draws them anew, `num_draws` times from one f(z).
-
-        Returns `f_z`, `image`, and further draws `image_2`, `image_3`, …, uint8 [B, H, W, C].
-        """
+        """Encodes images and draws them anew, `num_draws` times from one `f_z`."""
         latent_key, pixel_key = jax.random.split(rng)
         latents = self.encode(variables, batch, latent_key)
         index = per_example.global_index(batch)
@@ -226,8 +207,7 @@ class Agave:
             lambda key: self.decode(variables, latents, key, index),
             jax.random.split(pixel_key, num_draws),
         )
-        further = {f"image_{draw + 1}": drawn["image"][draw] for draw in range(1, num_draws)}
-        return {"f_z": drawn["f_z"][0], "image": drawn["image"][0], **further}
+        return {"f_z": drawn["f_z"][0], **numbered(drawn["image"])}
 
     def encode(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
@@ -241,15 +221,14 @@ class Agave:
         self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array
     ) -> dict[str, Array]:
         """Draws images given latents of `encode`: `image` and `f_z`, uint8 [B, H, W, C]."""
-        f_z = self._sketch(variables, None, index, latents, 1.0)
-        return self._draw(variables, f_z, rng, index, 1.0)
+        f_z = self._sketch(variables, None, index, latents).mean
+        return self._draw(variables, f_z, rng, index)
 
     def sample_latents(
         self, variables: dict[str, Tree], rng: Array, index: Array, temperature: float = 1.0
     ) -> list[Array]:
         """Draws latents from the prior, one [B, h, w, Z] a block from the top, for `decode`."""
-        args = None, self.image_shape[:2], rng, index, None, temperature
-        return self.vae.apply(variables["vae"], *args, method="decode").latents
+        return self._sketch(variables, rng, index, None, temperature).latents
 
     def conditional_log_prob(
         self, variables: dict[str, Tree], batch: dict[str, Array], latents: list[Array]
@@ -257,17 +236,16 @@ class Agave:
         """Σ_i ln p(x_i | x_<i, f(z)) of images given latents of any origin, in nats [B]."""
         index = per_example.global_index(batch)
         x = distributions.scale_to_unit(batch["image"], self.levels)
-        f_z = self._sketch(variables, None, index, latents, 1.0)
+        f_z = self._sketch(variables, None, index, latents).mean
         return self._autoregressive_log_prob(variables, x, f_z, index, None)
 
-    def _sketch(self, variables, key, index, latents, temperature) -> Array:
-        """f(z) of given latents, or of latents drawn from the prior."""
+    def _sketch(self, variables, key, index, latents, temperature=1.0) -> Reconstruction:
+        """Of given latents, or of latents drawn from the prior."""
         args = None, self.image_shape[:2], key, index, latents, temperature
-        return self.vae.apply(variables["vae"], *args, method="decode").mean
+        return self.vae.apply(variables["vae"], *args, method="decode")
 
-    def _draw(
-        self, variables: dict[str, Tree], f_z: Array, key: Array, index: Array, temperature: float
-    ) -> dict[str, Array]:
+    def _draw(self, variables, f_z, key, index, temperature=1.0) -> dict[str, Array]:
+        """`image` given f(z), and f(z) as a picture."""
         conditions = self.condition.apply(variables["condition"], self.auxiliary.upsample(f_z))
         image = self.sampler(variables["pixelcnn"], conditions, key, index, temperature)
         return {"image": image, "f_z": self.auxiliary.picture(f_z)}

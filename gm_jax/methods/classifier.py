@@ -67,14 +67,7 @@ class Classifier:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update on random crops: cross-entropy plus the l₂ penalty, in nats.
-
-        Args:
-          state: of the run.
-          batch: `image` uint8 [B, H, W, C] and `label` int32 [B], the device's share.
-          rng: key of the run; the step is folded in here.
-          axis_name: the mapped axis over which the global batch is split, if any.
-        """
+        """One update on random crops: cross-entropy plus the l₂ penalty, in nats."""
         key = jax.random.fold_in(rng, state.step)
         index = per_example.global_index(batch, axis_name)
         x = _random_crop(key, index, self._scale(batch["image"]), self.model.crop_size)
@@ -84,13 +77,11 @@ class Classifier:
             variables = {"params": params[NAME], **state.variables[NAME]}
             outputs, changed = network.apply(variables, x, train=True, mutable=["batch_stats"])
             judged = _judge(outputs.logits, batch["label"])
-            terms = {
-                "cross_entropy": jnp.mean(judged["cross_entropy"]),
-                "regularization": self.model.l2_penalty * _half_squared_norm(params[NAME]),
-            }
-            loss = sum(terms.values())
-            terms |= {"loss": loss, "error": jnp.mean(judged["error"])}
-            return loss, (terms, {NAME: changed})
+            penalty = self.model.l2_penalty * _half_squared_norm(params[NAME])
+            loss, logged = train_state.total(
+                {"cross_entropy": judged["cross_entropy"], "regularization": penalty}
+            )
+            return loss, ({**logged, "error": jnp.mean(judged["error"])}, {NAME: changed})
 
         state, terms = train_state.update_player(
             state, NAME, (NAME,), self.optimizer, loss_fn, axis_name

@@ -1,7 +1,8 @@
 """The GAN that adaptive density estimation is compared with (Lucas et al., 2019, 5.1).
 
-The generator is the VAE's decoder without latents below the top: SNGAN's without residuals. It
-has no likelihood; `gan_likelihood` trains one around it.
+The generator is the VAE's decoder without latents below the top: SNGAN's without residuals, and, as
+the VAE's, with weight normalisation and ELU in place of batch norm and ReLU. It has no likelihood;
+`gan_likelihood` trains one around it.
 """
 
 from typing import Any
@@ -39,21 +40,21 @@ class Gan:
         self, config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
     ):
         model = config.model
-        if model.vae.num_latents:
-            raise ValueError(
-                f"model.vae.num_latents is {model.vae.num_latents}: a GAN's latents are at the top "
-                "alone; set it to 0"
-            )
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
-        self.class_conditional, self.num_latents = model.class_conditional, model.vae.top_latents
+        self.class_conditional = model.class_conditional
+        self.num_latents = model.generator.top_latents
         classes = discriminators.check_classes(model.class_conditional, num_classes)
         dtype = jnp.dtype(model.matmul_dtype)
         self.decoder = Decoder(
             image_shape=self.image_shape,
+            num_latents=0,
+            flow=False,
+            flow_layers=0,
+            flow_scale=0.0,
+            init_log_std=None,
             num_classes=classes,
             dtype=dtype,
-            **model.vae,
-            **model.decoder,
+            **model.generator,
         )
         self.discriminator = discriminators.create(model.discriminator, classes, dtype)
         self.optimizer = optimizers.create(config.optimizer)
@@ -77,11 +78,7 @@ class Gan:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of the discriminator, then one of the generator.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """One update of the discriminator, then one of the generator."""
         discriminator_key, generator_key = jax.random.split(jax.random.fold_in(rng, state.step))
         index, label = per_example.global_index(batch, axis_name), self._label(batch)
 
@@ -96,8 +93,9 @@ class Gan:
 
         def generator_loss(params: Tree) -> tuple[Array, tuple[dict[str, Array], Tree]]:
             variables = train_state.with_statistics(state, params)
-            loss = self._generator_loss(variables, generator_key, index, label)
-            return loss, ({"loss": loss, "adversarial": loss}, {})
+            adversarial = self._generator_loss(variables, generator_key, index, label)
+            loss, logged = train_state.total({"adversarial": adversarial})
+            return loss, (logged, {})
 
         state, generator_terms = train_state.update_player(
             state, "generator", ("decoder",), self.optimizer, generator_loss, axis_name
@@ -118,17 +116,16 @@ class Gan:
             per_example.uniform(fraction_key, index, ()),
             self.model.gradient_penalty,
         )
-        terms = {name: jnp.mean(term) for name, term in terms.items()}
-        loss = sum(terms.values())
-        return loss, ({"loss": loss, **terms}, {})
+        loss, logged = train_state.total(terms)
+        return loss, (logged, {})
 
     def _generator_loss(
         self, variables: Tree, key: Array, index: Array, label: Array | None
     ) -> Array:
-        """L_Q (Eq. 5), nats an image."""
+        """L_Q (Eq. 5), nats [B]."""
         fake = self.generate(variables, self._latents(key, index), label)
         logits = self.discriminator.apply(variables["discriminator"], fake, label)
-        return jnp.mean(generator_log_ratio(logits))
+        return generator_log_ratio(logits)
 
     def generate(
         self, variables: dict[str, Tree], latents: Array, labels: Array | None = None
@@ -160,19 +157,7 @@ class Gan:
         temperature: float = 1.0,
         index: Array | None = None,
     ) -> dict[str, Array]:
-        """Draws latents and maps them to images.
-
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: int32 [B] where the model is class-conditional, else None.
-          temperature: scales the standard deviation of the latents.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
-        Returns:
-          `image`, uint8 [B, H, W, C].
-        """
+        """Draws latents and maps them to `image`."""
         discriminators.check_labels(self.class_conditional, labels)
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
         x = self.generate(variables, temperature * self._latents(rng, index), labels)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
 from gm_jax.dequantization import dequantize, requantize
+from gm_jax.images import numbered
 from gm_jax.networks import discriminators, top_down_vae
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -99,24 +100,20 @@ class GanLikelihood:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of encoder and σ by the gradient of the bound.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """One update of encoder and σ by the gradient of the bound."""
         key = jax.random.fold_in(rng, state.step)
         index = per_example.global_index(batch, axis_name)
 
         def loss_fn(params: Tree) -> tuple[Array, tuple[dict[str, Array], Tree]]:
             variables = train_state.with_statistics(state, params)
             bound = self._bound(variables, batch, key, index)
-            costs = {"reconstruction": -bound["reconstruction"], "kl": bound["kl"],
-                     "log_det": -bound["log_det"]}  # fmt: skip
-            terms = {name: jnp.mean(cost) for name, cost in costs.items()}
-            loss = sum(terms.values())
+            loss, logged = train_state.total(
+                {"reconstruction": -bound["reconstruction"], "kl": bound["kl"],
+                 "log_det": -bound["log_det"]}
+            )  # fmt: skip
             bits = distributions.bits_per_dim(-loss, self.image_shape)
             log_std = params["noise"]["log_std"]
-            return loss, ({"loss": loss, **terms, "bits_per_dim": bits, "log_std": log_std}, {})
+            return loss, ({**logged, "bits_per_dim": bits, "log_std": log_std}, {})
 
         state, terms = train_state.update_player(
             state, "inference", NETWORKS, self.optimizer, loss_fn, axis_name
@@ -182,14 +179,6 @@ class GanLikelihood:
     ) -> dict[str, Array]:
         """Draws latents from the prior, and maps them to images.
 
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: int32 [B] where the generator is class-conditional, else None.
-          temperature: scales the standard deviations of the latents and of the noise.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
         Returns:
           `image`, the generator's own, and `with_noise`, a draw from the density; uint8
           [B, H, W, C].
@@ -203,18 +192,14 @@ class GanLikelihood:
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """What the generator makes of `num_draws` latents drawn from the posterior of each image.
-
-        Returns `image`, `image_2`, `image_3`, …, uint8 [B, H, W, C].
-        """
+        """What the generator makes of `num_draws` latents from the posterior of each image."""
         first_key, further_key = jax.random.split(rng)
         images = []
         for key in (first_key, *jax.random.split(further_key, num_draws - 1)):
             latents = self.encode(variables, batch, key)
             mean = self._generate(variables, latents, self._label(batch))
             images.append(requantize((mean + 1) / 2, self.levels))
-        further = {f"image_{draw + 1}": images[draw] for draw in range(1, num_draws)}
-        return {"image": images[0], **further}
+        return numbered(images)
 
     def encode(self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array) -> Array:
         """Draws latents from the posterior, float32 [B, Z]."""
@@ -228,6 +213,7 @@ class GanLikelihood:
         labels: Array | None = None,
     ) -> dict[str, Array]:  # fmt: skip
         """Images given latents of `encode`: `image` and `with_noise`, uint8 [B, H, W, C]."""
+        discriminators.check_labels(self.class_conditional, labels)
         return self._images(variables, latents, rng, index, labels, 1.0)
 
     def _images(

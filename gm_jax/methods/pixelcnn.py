@@ -60,11 +60,7 @@ class PixelCNNPlusPlus:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update by the gradient of −ln p(x), with dropout.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """One update by the gradient of −ln p(x), with dropout."""
 
         def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
             key = jax.random.fold_in(rng, state.step)
@@ -110,19 +106,7 @@ class PixelCNNPlusPlus:
         temperature: float = 1.0,
         index: Array | None = None,
     ) -> dict[str, Array]:
-        """Draws images pixel by pixel.
-
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: must be None; the network has no classes.
-          temperature: scales the logistics and divides the mixture logits.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
-        Returns:
-          `image`, uint8 [B, H, W, C].
-        """
+        """Draws `image` pixel by pixel."""
         if labels is not None:
             raise ValueError("this PixelCNN++ is trained without labels; sample with labels=None")
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index

@@ -48,13 +48,6 @@ class RealNvp:
                 f"{levels}): its images are all alike and have no density; give data.source images "
                 "of 2 to 256 levels"
             )
-        multiple = 2 ** (model.real_nvp.num_scales - 1)
-        if image_shape[0] % multiple or image_shape[1] % multiple:
-            raise ValueError(
-                f"model.real_nvp.num_scales = {model.real_nvp.num_scales} needs images of which "
-                f"height and width are multiples of {multiple}, not {image_shape[0]}×"
-                f"{image_shape[1]}; lower it, or set data.resize"
-            )
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
         self.network = RealNVP(dtype=jnp.dtype(model.matmul_dtype), **model.real_nvp)
         self.optimizer = optimizers.create(config.optimizer, config.optimizer.clip_norm)
@@ -75,11 +68,7 @@ class RealNvp:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update by the negative log-likelihood and the l₂ penalty, in nats an image.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """One update by the negative log-likelihood and the l₂ penalty, in nats an image."""
         x = self._dequantize(batch, jax.random.fold_in(rng, state.step), axis_name)
 
         def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
@@ -90,11 +79,11 @@ class RealNvp:
             parts = self._log_likelihood(features, log_det)
             terms = {name: -jnp.mean(part) for name, part in parts.items()}
             squares = sum(jnp.sum(jnp.square(leaf)) for leaf in magnitudes(params[NAME]))
+            bound = -terms["prior"] - terms["log_det"]
+            bits = distributions.bits_per_dim(bound, self.image_shape)
             terms["regularization"] = self.model.l2_penalty * squares
-            loss = sum(terms.values())
-            log_likelihood = -terms["prior"] - terms["log_det"]
-            bits = distributions.bits_per_dim(log_likelihood, self.image_shape)
-            return loss, ({"loss": loss, **terms, "bits_per_dim": bits}, {NAME: changed})
+            loss, logged = train_state.total(terms)
+            return loss, ({**logged, "bits_per_dim": bits}, {NAME: changed})
 
         state, terms = train_state.update_player(
             state, NAME, (NAME,), self.optimizer, loss_fn, axis_name
@@ -124,19 +113,7 @@ class RealNvp:
         temperature: float = 1.0,
         index: Array | None = None,
     ) -> dict[str, Array]:
-        """Draws features from the prior, and inverts them.
-
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: must be None; there are no classes.
-          temperature: scales the standard deviation of the prior.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
-        Returns:
-          `image`, uint8 [B, H, W, C].
-        """
+        """Draws features from the prior, and inverts them to `image`."""
         if labels is not None:
             raise ValueError("Real-NVP is trained without labels; sample with labels=None")
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
+from gm_jax.images import numbered
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.losses.importance_weighted import importance_weighted
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
@@ -81,11 +82,7 @@ class VaeIaf:
     def train_step(
         self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update by the gradient of the bound.
-
-        Args: as the contract says: `batch` is the device's share of the global batch, split over
-        `axis_name` if any; the step is folded into `rng` here.
-        """
+        """One update by the gradient of the bound."""
 
         def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
             key = jax.random.fold_in(rng, state.step)
@@ -118,11 +115,10 @@ class VaeIaf:
             terms = {"reconstruction": -log_prob[0], "regularization": floored}
         else:
             terms = {"importance_weighted": -bound}
-        terms = {name: jnp.mean(term) for name, term in terms.items()}
-        loss = sum(terms.values())
+        loss, logged = train_state.total(terms)
         kl = jnp.mean(jnp.sum(kl, (2, 3)))
         bits = distributions.bits_per_dim(jnp.mean(bound), self.image_shape)
-        return loss, ({"loss": loss, **terms, "kl": kl, "bits_per_dim": bits}, {})
+        return loss, ({**logged, "kl": kl, "bits_per_dim": bits}, {})
 
     def _log_prob(self, x: Array, reconstruction: Reconstruction) -> Array:
         """Σ_i ln p(x_i | z) in nats [B]."""
@@ -154,19 +150,7 @@ class VaeIaf:
         temperature: float = 1.0,
         index: Array | None = None,
     ) -> dict[str, Array]:
-        """Draws z, and images given z.
-
-        Args:
-          variables: of `state.evaluation_variables`.
-          rng: a key.
-          num_images: B, where no `index` is given.
-          labels: must be None; the VAE has no classes.
-          temperature: scales the standard deviations of the prior and of the logistics.
-          index: int32 [B]; image i of a larger set of samples is the same in any batch.
-
-        Returns:
-          `image`, and `f_z`, the means it was drawn around; uint8 [B, H, W, C].
-        """
+        """Draws z, and `image` given z, around the means `f_z`."""
         if labels is not None:
             raise ValueError("the VAE is trained without labels; sample with labels=None")
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
@@ -180,10 +164,7 @@ class VaeIaf:
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """Encodes images and draws them anew, `num_draws` times from the means `f_z` of one z.
-
-        Returns `f_z`, `image`, and further draws `image_2`, `image_3`, …, uint8 [B, H, W, C].
-        """
+        """Encodes images and draws them anew, `num_draws` times from the means `f_z` of one z."""
         latent_key, pixel_key = jax.random.split(rng)
         latents = self.encode(variables, batch, latent_key)
         index = per_example.global_index(batch)
@@ -191,8 +172,7 @@ class VaeIaf:
             self.decode(variables, latents, key, index)
             for key in jax.random.split(pixel_key, num_draws)
         ]
-        further = {f"image_{draw + 1}": drawn[draw]["image"] for draw in range(1, num_draws)}
-        return {**drawn[0], **further}
+        return {"f_z": drawn[0]["f_z"], **numbered([draw["image"] for draw in drawn])}
 
     def encode(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
-from gm_jax.dequantization import dequantize
+from gm_jax.dequantization import dequantize, requantize
 from gm_jax.networks.real_nvp import RealNVP, initialize
 from gm_jax.networks.top_down_vae import Decoder, Decoding, Encoder
 from gm_jax.nn import per_example
@@ -41,7 +41,8 @@ class FeatureSpaceVAE:
         self.dimensions = math.prod(image_shape)
         self.networks = (*(("real_nvp",) if model.invertible else ()), "encoder", "decoder")
         shared = {"num_classes": num_classes, "dtype": dtype, **model.vae}
-        self.real_nvp = RealNVP(dtype=dtype, **model.real_nvp)
+        if model.invertible:
+            self.real_nvp = RealNVP(dtype=dtype, **model.real_nvp)
         self.encoder = Encoder(**shared)
         self.decoder = Decoder(image_shape=self.image_shape, **shared, **model.decoder)
 
@@ -115,6 +116,17 @@ class FeatureSpaceVAE:
     def noise(self, decoding: Decoding, key: Array, index: Array) -> Array:
         """σ·ε of the decoder's Gaussian, [B, H, W, C]."""
         return jnp.exp(decoding.log_std) * per_example.normal(key, index, self.image_shape)
+
+    def images(
+        self, variables: Tree, decoding: Decoding, key: Array, index: Array, temperature: float
+    ) -> tuple[Array, Array]:
+        """f_ψ⁻¹ of the decoder's mean and of a draw around it, uint8 [B, H, W, C]."""
+        noisy = decoding.mean + temperature * self.noise(decoding, key, index)
+        of_mean, of_draw = (
+            requantize(self.to_image(variables, features), self.levels)
+            for features in (decoding.mean, noisy)
+        )
+        return of_mean, of_draw
 
     def bound(
         self, variables: Tree, image: Array, key: Array, index: Array, label: Array | None,

@@ -172,7 +172,8 @@ class PixelCNN(nn.Module):
     min_log_scale: float
     dtype: Any = jnp.float32
 
-    free_fields = ("dropout_rate", "dtype")  # what a trained network's weights do not depend on
+    # What a trained network's weights do not depend on.
+    free_fields = ("dropout_rate", "gate_init_scale", "kernel_std", "dtype")
 
     @nn.compact
     def __call__(

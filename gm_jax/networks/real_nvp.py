@@ -129,8 +129,8 @@ class RealNVP(nn.Module):
         if shape[1] % multiple or shape[2] % multiple:
             raise ValueError(
                 f"images of {shape[1]}×{shape[2]} pixels do not fit {self.num_scales} scales: "
-                f"height and width must be multiples of {multiple}; lower real_nvp.num_scales, or "
-                "resize the images"
+                f"height and width must be multiples of {multiple}; lower "
+                "model.real_nvp.num_scales, or set data.resize"
             )
 
 

@@ -2,6 +2,8 @@
 
 The generator of SNGAN, from a vector of latents to an image, in which feature maps on the way are
 latent variables too; the encoder mirrors it. Without them the decoder is the generator of a GAN.
+Where SNGAN has batch norm and ReLU, here are weight normalisation, initialised on data, which the
+class-conditional models need (Eq. 16), and ELU (appendix C).
 """
 
 from functools import partial
@@ -25,7 +27,7 @@ class Decoding(NamedTuple):
     """Output of the decoder on a batch."""
 
     mean: Array  # [B, H, W, C], of the decoder's Gaussian
-    log_std: Array  # [], isotropic
+    log_std: Array | None  # [], isotropic; None for the generator of a GAN
     kl: Array  # [B, layers of latents], nats, 0 without evidence
     latents: list[Array]  # the top [B, 1, 1, Z], then one [B, h, w, Z] a layer
 
@@ -152,7 +154,7 @@ class Decoder(nn.Module):
     Attributes:
       image_shape: (H, W, C); H and W divisible by 2^(len(widths) − 1).
       flow_layers, flow_scale: of `InverseAutoregressiveFlow`.
-      init_log_std: of the isotropic Gaussian.
+      init_log_std: of the isotropic Gaussian; None for the generator of a GAN, which has none.
       The others as the encoder's.
     """
 
@@ -165,7 +167,7 @@ class Decoder(nn.Module):
     flow_layers: int
     flow_scale: float
     head_init_scale: float
-    init_log_std: float
+    init_log_std: float | None
     num_classes: int | None
     dtype: Any = jnp.float32
 
@@ -229,8 +231,10 @@ class Decoder(nn.Module):
                 drawn.append(z)
                 kls.append(kl)
         mean = head(self.image_shape[-1], (3, 3))(nn.elu(h), label)
-        start = nn.initializers.constant(self.init_log_std)
-        return Decoding(mean, self.param("log_std", start, ()), jnp.stack(kls, 1), drawn)
+        log_std = None
+        if self.init_log_std is not None:
+            log_std = self.param("log_std", nn.initializers.constant(self.init_log_std), ())
+        return Decoding(mean, log_std, jnp.stack(kls, 1), drawn)
 
 
 def top_size(image_shape: tuple[int, int, int], widths: tuple[int, ...]) -> tuple[int, int]:

@@ -192,21 +192,13 @@ def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
     config = workdirs.read_config(folder)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-    facts = workdirs.read_data(folder) or data_facts(load_split(config.data, "train"))
-    method = create_method(config, folder, facts)
     parallel = Parallel("shard_map")
     config = config.copy_and_resolve_references()
     for section in ("evaluate", "sample"):
         if section in config:
             wanted = batch_size or config[section].batch_size
             config[section].batch_size = -(-wanted // parallel.num_devices) * parallel.num_devices
-    count = config.train.init_batch_size
-    images = np.broadcast_to(np.uint8(0), (count, *facts["image_shape"]))
-    labels = None if facts["num_classes"] is None else np.zeros(count, np.int32)
-    blanks = data.ImageDataset(
-        images, labels, facts["levels"], facts["num_classes"], config.data.source, "blanks"
-    )
-    return Run(config, folder, method, {"train": blanks}, parallel)
+    return _without_images(config, folder, parallel)
 
 
 def open_run(config: Any, workdir: epath.PathLike) -> Run:
@@ -231,16 +223,26 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
 
 
 def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
-    """Opens another run, of any method, to read its checkpoints; of its data, only `train`.
+    """Opens another run, of any method, to read its checkpoints.
 
     Raises:
       ValueError: there is none.
     """
     folder = workdirs.absolute(workdir)
-    config = workdirs.read_config(folder)
-    images = load_split(config.data, "train")
-    method = create_method(config, folder, data_facts(images))
-    return Run(config, folder, method, {"train": images}, parallel)
+    return _without_images(workdirs.read_config(folder), folder, parallel)
+
+
+def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
+    """The run of a work directory; in place of the images of `train`, blanks of their shape."""
+    facts = workdirs.read_data(folder) or data_facts(load_split(config.data, "train"))
+    method = create_method(config, folder, facts)
+    count = config.train.init_batch_size
+    images = np.broadcast_to(np.uint8(0), (count, *facts["image_shape"]))
+    labels = None if facts["num_classes"] is None else np.zeros(count, np.int32)
+    blanks = data.ImageDataset(
+        images, labels, facts["levels"], facts["num_classes"], config.data.source, "blanks"
+    )
+    return Run(config, folder, method, {"train": blanks}, parallel)
 
 
 def _check_numbers(config: Any) -> None:

@@ -42,7 +42,7 @@ def test_a_step_of_every_model_builds(variant):
 
 
 CHOICES = {"likelihood_unit": "dimension", "adversarial_sample": "noise", "encoder_input": "image",
-           "class_conditional": True, "ema_decay": 0.99, "matmul_dtype": "bfloat16"}  # fmt: skip
+           "class_conditional": True, "matmul_dtype": "bfloat16"}  # fmt: skip
 
 
 def test_a_step_of_every_choice_builds():
@@ -51,7 +51,17 @@ def test_a_step_of_every_choice_builds():
     before, after, _ = build(config.lock(), "smoke")
     chex.assert_trees_all_equal_shapes_and_dtypes(after, before)
     assert before.params["encoder"]["WeightNormConv_0"]["g"].shape == (10, 8)
+
+
+def test_parameters_are_averaged_where_no_running_statistics_belong_to_them():
+    config = adaptive_density.get_config("av_gde,smoke")
+    config.model.ema_decay = 0.99
+    before, _, _ = build(config, "smoke")
     assert before.ema_params.keys() == before.params.keys()
+    config = adaptive_density.get_config("av_ade,smoke")
+    config.model.ema_decay = 0.99
+    with pytest.raises(ValueError, match=r"model.ema_decay is 0.99: the running statistics"):
+        build(config, "smoke")
 
 
 @pytest.mark.parametrize("data", adaptive_density.SETTINGS)
@@ -103,6 +113,7 @@ def test_the_published_constants_are_those_of_the_appendix():
         ("vae+s2", r"refinement 's2': the model 'vae' has no f_ψ"),
         ("av_gde+s2", r"refinement 's2': the model 'av_gde' has no f_ψ"),
         ("v_ade+rd", r"refinement 'rd': the model 'v_ade' has no discriminator"),
+        ("av_ade+wg+wg", r"a refinement stands twice in variant 'av_ade\+wg\+wg'"),
         ("gan+iaf", r"refinement 'iaf': the model 'gan' has no posterior"),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_gan_is_as_large_as_the_papers_networks():
     state, _ = step_shapes(*create("cifar10"))
     layers = [(128, 16 * 512, 1), (512, 256, 16), (256, 128, 16), (128, 64, 16), (64, 3, 9)]
     expected = sum(inputs * outputs * area + 2 * outputs for inputs, outputs, area in layers)
-    assert num_parameters(state.params["decoder"]) == expected + 1  # and the unused σ
+    assert num_parameters(state.params["decoder"]) == expected
 
 
 def test_an_unknown_variant_is_refused():

@@ -52,19 +52,19 @@ def largest(tree):
 
 @functools.cache
 def adversarial_gradient():
-    """(the adversarial term, its gradient by network), given whether it is warmed up."""
+    """(the adversarial term, its gradient by network), at a step; the warm-up is one long."""
     params, start = {name: variables()[name]["params"] for name in GENERATOR}, state()
 
-    def term(params, warm):
+    def term(params, step):
         whole = train_state.with_statistics(start, params)
-        return method_of()._generator_loss(whole, BATCH, KEY, None, warm)[1][0]["adversarial"]
+        return method_of()._generator_loss(whole, BATCH, KEY, None, step)[1][0]["adversarial"]
 
-    return jax.jit(lambda warm: jax.value_and_grad(term)(params, warm))
+    return jax.jit(lambda step: jax.value_and_grad(term)(params, step))
 
 
 def test_the_adversarial_term_does_not_move_the_invertible_network():
     """5.1: f_ψ learns from the likelihood alone; of the encoder the samples know nothing."""
-    term, gradient = adversarial_gradient()(True)
+    term, gradient = adversarial_gradient()(1)
     assert term != 0 and largest(gradient["decoder"]) > 0.01
     assert largest(gradient["real_nvp"]) == largest(gradient["encoder"]) == 0
     heads = gradient["decoder"]["LatentLayer_0"]
@@ -73,16 +73,22 @@ def test_the_adversarial_term_does_not_move_the_invertible_network():
 
 
 def test_while_it_warms_up_the_adversarial_term_is_nothing():
-    term, gradient = adversarial_gradient()(False)
+    term, gradient = adversarial_gradient()(0)
     assert term == 0 and largest(gradient) == 0
 
 
-@pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_a_players_update_leaves_the_other_bit_identical(player):
-    """Parameters, optimizer and statistics; and its own move."""
+@pytest.mark.parametrize(
+    ("player", "broken"),
+    [
+        ("generator", {"gradient_penalty": np.nan}),
+        ("discriminator", {"adversarial_weight": np.inf}),
+    ],
+)
+def test_a_players_update_leaves_the_other_bit_identical(player, broken):
+    """Parameters, optimizer and statistics; its own move. The other's, not finite, is skipped."""
     warm = state().replace(step=jnp.ones((), jnp.int32))
-    update = jax.jit(getattr(method_of(), f"_update_{player}"), static_argnums=3)
-    after, _ = update(warm, BATCH, KEY, None)
+    after, _ = jax.jit(method_of(**broken).train_step)(warm, BATCH, KEY)
+    assert {name for name in after.failures if after.failures[name][0] < 0} == {player}
     own = GENERATOR if player == "generator" else ("discriminator",)
     for name in state().params:
         difference = jax.tree.map(np.subtract, after.params[name], state().params[name])

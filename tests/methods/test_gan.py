@@ -125,10 +125,3 @@ def test_classes_condition_the_samples():
     assert (fours[2:] != mixed[2:]).any((1, 2, 3)).all()
     with pytest.raises(ValueError, match="class_conditional is True: give labels"):
         conditional.sample(variables, KEY, 4)
-
-
-def test_latents_below_the_top_are_refused():
-    config = config_of().copy_and_resolve_references().unlock()
-    config.model.vae.num_latents = 2
-    with pytest.raises(ValueError, match=r"num_latents is 2.*set it to 0"):
-        methods.create(config, SHAPE, LEVELS, None)
