@@ -165,9 +165,7 @@ def test_a_run_scores_and_draws_and_two_more_steps_are_those_of_four(tmp_path):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="invertible network asked for a data set with a single"):
         methods.create(config_of(), SHAPE, 1, None)
-    with pytest.raises(
-        ValueError, match=r"6×8 pixels do not fit 3 scales.*multiples of 4"
-    ):
+    with pytest.raises(ValueError, match=r"6×8 pixels do not fit 3 scales.*multiples of 4"):
         small = methods.create(config_of(num_scales=3), (6, 8, 1), LEVELS, None)
         jax.eval_shape(small.init, KEY, {"image": np.zeros((2, 6, 8, 1), np.uint8)})
     with pytest.raises(ValueError, match="labels"):
