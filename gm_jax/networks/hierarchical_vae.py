@@ -36,6 +36,25 @@ class Reconstruction(NamedTuple):
     latents: list[Array]  # one [B, h, w, latents] a block
 
 
+def draw_posterior(
+    noise: Array, prior: tuple[Array, Array], posterior: tuple[Array, Array], flow: Any
+) -> tuple[Array, Array]:
+    """z ~ q(z | x) and log q(z) − log p(z) of every latent, nats [B, h, w, Z] (Eq. 9 of IAF).
+
+    Args:
+      noise: standard normal [B, h, w, Z].
+      prior, posterior: (mean, log_std), broadcastable to it.
+      flow: maps z to (z', log|dz/dz'|), or None.
+    """
+    mean, log_std = posterior
+    z = mean + jnp.exp(log_std) * noise
+    log_q = gaussian_log_prob(z, mean, log_std)
+    if flow is not None:
+        z, log_scale = flow(z)
+        log_q += log_scale
+    return z, log_q - gaussian_log_prob(z, *prior)
+
+
 class Block(nn.Module):
     """One layer of latents: `up` gathers evidence, `down` draws the latents and uses them.
 
@@ -100,25 +119,16 @@ class Block(nn.Module):
             if is_data_dependent_init(self) and self.flow:
                 latents, _ = self.posterior_flow(latents, context + evidence.context)
             else:
-                latents, kl = self._posterior(
-                    noise,
-                    (mean + evidence.mean, log_std + evidence.log_std),
-                    (prior_mean, prior_log_std),
-                    context + evidence.context,
-                )
+                posterior = (mean + evidence.mean, log_std + evidence.log_std)
+                context, flow = context + evidence.context, None
+                if self.flow:
+                    flow = partial(self.posterior_flow, context=context)
+                prior = (prior_mean, prior_log_std)
+                latents, log_ratio = draw_posterior(noise, prior, posterior, flow)
+                kl = jnp.sum(log_ratio, (1, 2))
         update = self.down_out(nn.elu(jnp.concatenate([latents, hidden], -1)))
         skip = jnp.repeat(jnp.repeat(h, 2, 1), 2, 2) if self.downsample else h
         return skip + self.residual_scale * update, latents, kl
-
-    def _posterior(self, noise, posterior, prior, context) -> tuple[Array, Array]:
-        """z ~ q(z | x, z_above) and log q(z) − log p(z), summed over space (Eq. 9 of IAF)."""
-        mean, log_std = posterior
-        z = mean + jnp.exp(log_std) * noise
-        log_q = gaussian_log_prob(z, mean, log_std)
-        if self.flow:
-            z, log_scale = self.posterior_flow(z, context)
-            log_q += log_scale
-        return z, jnp.sum(log_q - gaussian_log_prob(z, *prior), axis=(1, 2))
 
 
 class HierarchicalVAE(nn.Module):

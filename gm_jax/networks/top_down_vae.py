@@ -13,8 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gm_jax.distributions import gaussian_log_prob
-from gm_jax.networks.hierarchical_vae import Evidence
+from gm_jax.networks.hierarchical_vae import Evidence, draw_posterior
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import WeightNormConv
@@ -87,19 +86,13 @@ def draw(
     """z and its one-sample divergence log q(z) − log p(z), nats [B]; from the prior: 0.
 
     Args:
-      noise: standard normal [B, h, w, Z].
-      prior, posterior: (mean, log_std), broadcastable to it; posterior None draws from the prior.
-      flow: maps z to (z', log|dz/dz'|), or None.
+      noise, prior, posterior, flow: as of `draw_posterior`; posterior None draws from the prior.
     """
-    mean, log_std = prior if posterior is None else posterior
-    z = mean + jnp.exp(log_std) * noise
     if posterior is None:
-        return z, jnp.zeros(noise.shape[0])
-    log_q = gaussian_log_prob(z, mean, log_std)
-    if flow is not None:
-        z, log_scale = flow(z)
-        log_q += log_scale
-    return z, jnp.sum(log_q - gaussian_log_prob(z, *prior), (1, 2, 3))
+        mean, log_std = prior
+        return mean + jnp.exp(log_std) * noise, jnp.zeros(noise.shape[0])
+    z, log_ratio = draw_posterior(noise, prior, posterior, flow)
+    return z, jnp.sum(log_ratio, (1, 2, 3))
 
 
 class LatentLayer(nn.Module):
