@@ -96,13 +96,13 @@ def get_config(variant: str = "av_ade,digits") -> ConfigDict:
         config.model.update({
             "invertible": invertible,
             "adversarial_weight": 100.0 if adversarial else 0.0,
-            "encoder_input": "features",  # Algorithm 1; or image (Eq. 3)
             "likelihood_unit": "image",  # nats an image beside the weight; or dimension
             "vae": {**generator, "num_latents": 32, "flow": False},  # a layer below the top
             "decoder": {"flow_layers": 2, "flow_scale": 0.1,
                         "init_log_std": 0.0 if invertible else -1.5},
         })  # fmt: skip
     if invertible:
+        config.model.encoder_input = "features"  # Algorithm 1; or image (Eq. 3)
         config.model.real_nvp = {
             "num_scales": 1,
             "num_blocks": 2,
@@ -189,7 +189,10 @@ def digits(config: ConfigDict) -> None:
 
 
 def short_run(config: ConfigDict) -> None:
-    """In a thousand steps the published penalty and momentum leave the discriminator at chance."""
+    """In a thousand steps the published penalty and momentum leave the discriminator at chance.
+
+    All models have the same optimizer, so that they compare.
+    """
     config.optimizer.beta1 = 0.5
     if "discriminator" in config.model:
         config.model.gradient_penalty = 10.0

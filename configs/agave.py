@@ -19,7 +19,7 @@ not for how long. Its run is three commands, each half with its own published op
         --config.pretrained.vae=runs/vae_iaf-cifar10
         --config.pretrained.pixelcnn=runs/pixelcnn-cifar10
 
-The same goes for the other variants. Without the two fields everything trains together from the
+The same goes for `digits` and `photos`. Without the two fields everything trains together from the
 start, the PixelCNN's condition growing from zero: a deviation. For auxiliary images of half or
 quarter size or in grey, only the PixelCNN can be given: the VAE then decodes another image.
 """

@@ -12,8 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gm_jax.sweep import CONFIGS, known_overrides
+
 HERE = Path(__file__).resolve().parent
-CONFIG = HERE.parent / "configs" / "adaptive_density.py"
 NO_PENALTY = "--config.model.gradient_penalty=0.0"
 NUMBERS = ("step_milliseconds", "gflop_per_step", "step_memory_megabytes")
 # A part, the model with it and the one without.
@@ -29,10 +30,11 @@ PARTS = {
 def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[str, float]:
     """NUMBERS of a model's train step."""
     name, *changes = model
+    page = f"adaptive_density.py:{name},{data}"
+    changes = known_overrides(page, ["--config.model.warmup_steps=0", *changes, *overrides])
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [sys.executable, HERE / "benchmark.py", f"--config={CONFIG}:{name},{data}",
-                   "--config.model.warmup_steps=0", "--nostart", f"--output={file.name}",
-                   *changes, *overrides]  # fmt: skip
+        command = [sys.executable, HERE / "benchmark.py", f"--config={CONFIGS / page}",
+                   "--nostart", f"--output={file.name}", *changes]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         result = json.loads(Path(file.name).read_text())
     return {number: result[number] for number in NUMBERS}

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import runpy
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 from etils import epath
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from gm_jax import command_line, load, session
@@ -44,6 +46,25 @@ def load_config(method: str, variant: str, steps: int | None) -> ConfigDict:
         raise ValueError(f"--steps={steps}: give at least 1")
     config = page["get_config"](variant)
     return config if steps is None else with_fields(config, {"train.steps": steps})
+
+
+def page_fields(page: str) -> set[str]:
+    """The fields of a config FILE:VARIANT of `configs/`, such as `train.steps`."""
+    file, _, variant = page.partition(":")
+    config = runpy.run_path(str(CONFIGS / file))["get_config"](variant)
+    return set(flatten_dict(config.to_dict(), sep="."))
+
+
+def known_overrides(page: str, overrides: Sequence[str]) -> list[str]:
+    """Those of the overrides --config.FIELD=VALUE whose field a config has; says what is left."""
+    fields, known = page_fields(page), []
+    for override in overrides:
+        name = override.partition("=")[0].removeprefix("--config.")
+        if name in fields:
+            known.append(override)
+        else:
+            print(f"{page} has no field {name}: it goes without {override}", file=sys.stderr)
+    return known
 
 
 def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
@@ -108,10 +129,9 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
                 f"{workdir} is trained for {latest} steps, more than the {steps} asked for: ask "
                 f"for {latest}, or give another --output"
             )
-        # A method that no validation chooses for (`contract.Method`) is judged at its end.
-        scored = latest == steps and (best is None or checkpoints.is_scored(steps))
-    test, judged = workdir / "test.json", latest if best is None else best
-    return scored and test.exists() and json.loads(test.read_text())["step"] == judged
+        scored = latest == steps and checkpoints.is_scored(steps)
+    test = workdir / "test.json"
+    return scored and test.exists() and json.loads(test.read_text())["step"] == best
 
 
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -37,16 +37,17 @@ _MOST_IN_GRID = 256
 Restored = tuple[dict[str, Any], int]
 
 
-def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float | None:
+def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
     """Scores validation, and draws samples and reconstructions into the work directory.
 
     Returns:
       Bits/dim on validation (or the method's `validation_score`), by which the best checkpoint is
-      chosen; None for a method that has neither.
+      chosen. For a method that has neither, minus the step: its best is its latest.
     """
     dataset = run.dataset("validation")
     _, scores, choice = score_split(run, variables, dataset)
-    writer.scalars(step, {f"validation/{name}": value for name, value in scores.items()})
+    if scores:
+        writer.scalars(step, {f"validation/{name}": value for name, value in scores.items()})
     pictures = {}
     if hasattr(run.method, "sample"):
         options = run.config.sample
@@ -58,7 +59,7 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
         if jax.process_index() == 0:
             save_png(run.workdir / name / f"step_{step:08d}.png", picture)
         writer.image(step, name, picture)
-    return scores[choice] if choice else None
+    return scores[choice] if choice else -float(step)
 
 
 def score_split(
@@ -78,7 +79,7 @@ def score_split(
     if hasattr(run.method, "score"):
         terms = score_images(run, "score", variables, dataset)
         means = {name: float(term.mean()) for name, term in terms.items()}
-        return terms, means, run.method.validation_score
+        return terms, means, getattr(run.method, "validation_score", None)
     return {}, {}, None
 
 

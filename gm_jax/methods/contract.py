@@ -4,6 +4,15 @@ A method is one file beside this one, a line in `methods.METHODS` and a page in 
 built from its config and from what it must know of the images, and its functions are pure: they run
 under `jit`, on one device or on many. A function that a method cannot offer it leaves out, and
 whoever needs it says so.
+
+So that many devices compute what one does, `train_step` moves its networks by
+`state.update_player`, one call a player, and draws all noise by `nn.per_example`; `state.total`
+makes a loss of its terms.
+
+Of the page the project reads `method`, `variant`, `seed`, `data` and `train` (all fields, as in
+`configs/pixelcnn.py`), `evaluate.batch_size`, with `reconstruct` also
+`evaluate.num_reconstructions` and `.reconstruction_draws`, with `sample` also `sample.num_images`,
+`.batch_size` and `.temperature`; and `model.matmul_dtype` to benchmark. The rest is the method's.
 """
 
 from typing import Any, Protocol
@@ -24,16 +33,25 @@ class Method(Protocol):
     `variables` are those of `state.evaluation_variables`: {network: {collection: tree}}, averaged
     parameters where an average is kept, and statistics.
 
-    Attributes:
+    Attributes, of those that have a use for them:
       likelihood_is_exact: of `log_likelihood`; False for a lower bound.
+      likelihood_is_bracketed: True for a density that a model was given afterwards.
       validation_score: the term of `score` (or `bits_per_dim`) whose lowest value on validation
-        chooses the best checkpoint; None judges a run at its end. Without it: bits/dim.
+        chooses the best checkpoint; None takes the latest. Without it: bits/dim where there is a
+        likelihood, else the latest.
+      class_conditional: True to be given labels, one of each class in turn where nobody chooses.
+      image_shape, levels, and each network's module under its name, with `free_fields`: to start
+        from other runs (`training.pretrained`).
+    A method that others take as `frozen.generator` has what `gan_likelihood.NEEDED` lists.
     """
 
     def __init__(
         self, config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
     ):
-        """Refuses, by a ValueError that names value and way out, what does not fit together."""
+        """Refuses, by a ValueError that names value and way out, what does not fit together.
+
+        A method with trained models within it also takes `frozen` (`training.frozen`).
+        """
 
     def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
         """The state at step 0, from the images of `batch`, the same in every process.

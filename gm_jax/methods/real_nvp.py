@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
 from gm_jax.dequantization import dequantize, requantize
+from gm_jax.images import numbered
 from gm_jax.networks.real_nvp import RealNVP, initialize, magnitudes
 from gm_jax.nn import per_example
 from gm_jax.state import TrainState
@@ -123,10 +124,10 @@ class RealNvp:
     def reconstruct(
         self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
     ) -> dict[str, Array]:
-        """Encodes images and decodes them: `image`, the same images, whatever `num_draws`."""
-        del num_draws
+        """Encodes images and decodes them: `num_draws` times the same images."""
         features = self.encode(variables, batch, rng)
-        return self.decode(variables, features, rng, per_example.global_index(batch))
+        decoded = self.decode(variables, features, rng, per_example.global_index(batch))
+        return numbered([decoded["image"]] * num_draws)
 
     def encode(self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array) -> Array:
         """Features float32 [B, H, W, C] of the dequantised images."""

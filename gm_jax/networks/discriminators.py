@@ -107,9 +107,14 @@ def label_of(class_conditional: bool, batch: dict[str, Array]) -> Array | None:
 
 
 def create(config: Any, num_classes: int | None, dtype: Any) -> nn.Module:
-    """Builds the discriminator of a config: fields `kind`, `widths`, `slope`."""
+    """Builds the discriminator of a config: `kind`, `widths` and, if convolutional, `slope`."""
     shared = {"widths": tuple(config.widths), "num_classes": num_classes, "dtype": dtype}
     if config.kind == "convolutional":
+        if "slope" not in config:
+            raise ValueError(
+                "model.discriminator.kind is 'convolutional', without a slope of its leaky ReLU; "
+                "leave out the refinement rd"
+            )
         return ConvolutionalDiscriminator(slope=config.slope, **shared)
     if config.kind == "residual":
         return ResidualDiscriminator(**shared)

@@ -90,7 +90,9 @@ class FeatureSpaceVAE:
         return self.real_nvp.apply(variables["real_nvp"], features, method="inverse_and_log_det")[0]
 
     def _seen(self, features: Array, x: Array) -> Array:
-        return features if self.model.encoder_input == "features" else 2 * x - 1
+        if not self.model.invertible or self.model.encoder_input == "features":
+            return features
+        return 2 * x - 1
 
     def posterior(
         self, variables: Tree, features: Array, x: Array, key: Array, index: Array,

@@ -237,6 +237,7 @@ def top_size(image_shape: tuple[int, int, int], widths: tuple[int, ...]) -> tupl
     if height % multiple or width % multiple:
         raise ValueError(
             f"images of {height}×{width} pixels do not fit {len(widths)} widths: height and width "
-            f"must be multiples of {multiple}; give fewer model.vae.widths, or resize the images"
+            f"must be multiples of {multiple}; give fewer widths of model.vae (or "
+            "model.generator), or set data.resize"
         )
     return height // multiple, width // multiple

@@ -60,9 +60,8 @@ class WeightNormConv(nn.Module):
     def __call__(self, x: Array, label: Array | None = None) -> Array:
         """Maps [B, H, W, in], and with classes the label int32 [B], to [B, H', W', features]."""
         if (label is None) != (self.num_classes is None):
-            raise ValueError(
-                f"num_classes is {self.num_classes}, but label is {label}: give both or neither"
-            )
+            given = "no label" if label is None else "a label"
+            raise TypeError(f"{given}, with num_classes {self.num_classes}: give both or neither")
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("v", nn.initializers.normal(self.kernel_std), shape)
         if self.mask is not None:

@@ -16,7 +16,7 @@ from gm_jax.training.preemption import Preemption
 from gm_jax.training.run import Run
 
 _log = logging.getLogger(__name__)
-Validate = Callable[[Run, dict[str, Any], int, MetricWriter], float | None]
+Validate = Callable[[Run, dict[str, Any], int, MetricWriter], float]
 
 
 def train(run: Run, validate: Validate) -> bool:
@@ -24,8 +24,8 @@ def train(run: Run, validate: Validate) -> bool:
 
     Args:
       run: of `open_run`; its work directory is held by the caller.
-      validate: (run, variables, step, writer) -> bits/dim on validation, by which the best
-        checkpoint is chosen, or None for a method without a likelihood. Also draws pictures.
+      validate: (run, variables, step, writer) -> bits/dim on validation, or another score whose
+        lowest value chooses the best checkpoint. Also draws pictures.
 
     Returns:
       Whether the run is finished (False: it was asked to end, and saved).

@@ -65,14 +65,14 @@ def test_parameters_are_averaged_where_no_running_statistics_belong_to_them():
 
 
 @pytest.mark.parametrize("data", adaptive_density.SETTINGS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", adaptive_density.MODELS)
 def test_every_variant_has_the_common_fields_and_is_locked(model, data):
     config = adaptive_density.get_config(f"{model},{data}")
     fields = (config.seed, config.data.batch_size, config.train.steps,
               config.train.checkpoint_every_steps, config.train.evaluate_every_steps)  # fmt: skip
     assert all(isinstance(field, int) for field in fields)
     assert isinstance(config.data.source, str) and config.is_locked
-    assert config.method == "adaptive_density"
+    assert config.method == ("gan" if model == "gan" else "adaptive_density")
     with pytest.raises(AttributeError, match="typo"):
         config.train.typo = 1
 

@@ -9,7 +9,7 @@ from configs import adaptive_density, gan_likelihood
 from gm_jax import methods
 from gm_jax.nn.weight_norm import num_parameters
 
-IMAGES = {"digits": ((8, 8, 1), 17), "smoke": ((8, 8, 1), 17)}
+IMAGES = {"digits": ((8, 8, 1), 17), "smoke": ((8, 8, 1), 17), "stl10": ((48, 48, 3), 256)}
 
 
 def create(data, model="gan"):
@@ -26,7 +26,10 @@ def step_shapes(method, config):
     return state, terms
 
 
-@pytest.mark.parametrize(("model", "data"), [("gan", "digits"), ("gan+rd", "cifar10")])
+GANS = [("gan", "digits"), ("gan+rd", "cifar10"), ("gan+wg", "stl10")]
+
+
+@pytest.mark.parametrize(("model", "data"), GANS)
 def test_a_step_of_a_gan_builds(model, data):
     method, config = create(data, model)
     state, terms = step_shapes(method, config)

@@ -196,7 +196,7 @@ def test_a_likelihood_a_dimension_is_that_of_an_image_divided():
 
     def terms(unit):
         method = method_of(likelihood_unit=unit)
-        return jax.jit(lambda: method._generator_loss(model, BATCH, KEY, None, True)[1][0])()
+        return jax.jit(lambda: method._generator_loss(model, BATCH, KEY, None, 1)[1][0])()
 
     image, dimension = terms("image"), terms("dimension")
     for name in ("reconstruction", "kl", "log_det"):

@@ -31,4 +31,4 @@ def test_a_likelihood_says_whether_it_is_exact_and_any_other_method_how_it_is_ju
     if hasattr(method, "log_likelihood"):
         assert isinstance(method.likelihood_is_exact, bool)
     else:
-        assert hasattr(method, "score") or name == "gan"
+        assert not hasattr(method, "score") or hasattr(method, "validation_score")
