@@ -80,7 +80,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
 
 
 def digits() -> dict:
-    """A few minutes on two cores. Heavy dropout: there are 1,437 images to learn from."""
+    """A few minutes on two cores."""
     return {
         "data": {
             "source": "digits",
@@ -103,9 +103,8 @@ def digits() -> dict:
             "pixelcnn": {
                 "num_scales": 1,
                 "num_blocks": 3,
-                "features": 32,
+                "features": 24,
                 "num_mixtures": 10,
-                "dropout_rate": 0.6,
             },
         },
     }
