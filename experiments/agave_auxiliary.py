@@ -1,7 +1,7 @@
 """AGAVE for several auxiliary images y: fewer levels, fewer pixels, no colour (thesis 3.4.5).
 
-    python experiments/agave_auxiliary.py [--kl_weight=8] [--variant=cifar10] [--steps=N]
-        [--output=DIR]
+    python experiments/agave_auxiliary.py [--setting=levels_17 --setting=half …] [--kl_weight=8]
+        [--variant=cifar10] [--steps=N] [--output=DIR]
 
 Images of L levels are sketched at L/8, L/4, L/2 and L levels (fig. 3.8), at half and a quarter of
 their side, and, if they have colour, in 16 levels of grey (fig. 3.9): the digits have none. λ is
@@ -16,7 +16,7 @@ the config's if none is given; figure 3.8 has λ = 8. Writes into the output fol
 A run lies in `DIR/<setting>`; a finished one is not trained again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -40,6 +40,14 @@ def settings(levels: int, channels: int) -> dict[str, dict[str, Any]]:
     if channels == 3:
         table[f"grey_{GREYS}"] = {**whole, "grayscale": True, "levels": GREYS}
     return table
+
+
+def chosen(table: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of these names, all of them where none is given; ValueError for any other."""
+    for name in names:
+        if name not in table:
+            raise ValueError(f"--setting={name}: choose among {', '.join(table)}")
+    return {name: table[name] for name in names} if names else table
 
 
 def compare(
@@ -83,9 +91,10 @@ def main(_: list[str]) -> None:
     with command_line.refusals():
         config = sweep.load_config("agave", options.variant, options.steps)
         images = load_split(config.data, "test")
+        table = chosen(settings(images.levels, images.image_shape[-1]), options.setting)
     if options.kl_weight is not None:
         config = sweep.with_fields(config, {"model.kl_weight": options.kl_weight})
-    compare(config, settings(images.levels, images.image_shape[-1]), options.output)
+    compare(config, table, options.output)
 
 
 if __name__ == "__main__":
@@ -93,4 +102,5 @@ if __name__ == "__main__":
     flags.DEFINE_float(
         "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
     )
+    flags.DEFINE_multi_string("setting", [], "Of the table; repeat it. All if not given.")
     app.run(main)

@@ -107,6 +107,14 @@ def test_auxiliary_images_are_those_of_the_thesis():
             assert y.channels == (1 if name == "grey_16" else channels)
 
 
+def test_settings_are_chosen_by_name():
+    table = agave_auxiliary.settings(17, 1)
+    assert list(agave_auxiliary.chosen(table, ["half", "levels_17"])) == ["half", "levels_17"]
+    assert agave_auxiliary.chosen(table, []) == table
+    with pytest.raises(ValueError, match=r"--setting=grey_16: choose among levels_2.*quarter"):
+        agave_auxiliary.chosen(table, ["grey_16"])
+
+
 def test_the_table_of_auxiliary_images_holds_the_runs(folder, tmp_path, monkeypatch):
     shutil.copytree(folder / "kl_weight_2", tmp_path / "levels_17")
     no_training(monkeypatch)
