@@ -136,15 +136,15 @@ def digits() -> dict:
             "batch_size": 24,
         },
         "train": {
-            "steps": 3_450,
+            "steps": 3_750,
             "log_every_steps": 20,
-            "evaluate_every_steps": 3_450,
+            "evaluate_every_steps": 3_750,
             "checkpoint_every_steps": 500,
             "init_batch_size": 64,
         },
         "evaluate": {"batch_size": 64},
         "sample": {"sampler": "fixed_point"},
-        "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9994},
+        "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9995},
         "model": {
             "kl_weight": 3.05,
             "free_bits": 0.01,
