@@ -83,8 +83,7 @@ class AdaptiveDensity:
         players = {"generator": (self.vae.networks, self.optimizer)}
         if self.adversarial:
             x = distributions.scale_to_unit(batch["image"], self.levels)
-            discriminator = self.discriminator.init(discriminator_key, x, label)
-            params["discriminator"] = discriminator["params"]
+            params["discriminator"] = self.discriminator.init(discriminator_key, x, label)["params"]
             players["discriminator"] = (("discriminator",), self.optimizer)
         return train_state.create(params, players, self.model.ema_decay > 0, statistics)
 

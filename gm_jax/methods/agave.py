@@ -214,8 +214,7 @@ class Agave:
     ) -> list[Array]:
         """Draws latents from the posterior: one [B, h, w, Z] a block, from the top."""
         x = distributions.scale_to_unit(batch["image"], self.levels)
-        index = per_example.global_index(batch)
-        return self.vae.apply(variables["vae"], x, rng, index).latents
+        return self.vae.apply(variables["vae"], x, rng, per_example.global_index(batch)).latents
 
     def decode(
         self, variables: dict[str, Tree], latents: list[Array], rng: Array, index: Array
