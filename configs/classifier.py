@@ -6,10 +6,10 @@ Its work directory is then given to an evaluation: `--features=classifier:WORKDI
 
 | variant | data | expected test error |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | see README |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | 0.000 of 180 images, in a minute |
 | cifar10 | CIFAR-10, table 5 with 4 of its 9 strides kept | ≤ 5.5 % published; not yet reproduced |
 | cifar10_printed | the same with table 5 as printed | not yet measured |
-| cifar10_small | CIFAR-10, six narrow layers, minutes on two cores | see README |
+| cifar10_small | CIFAR-10, six narrow layers, for machines without a GPU | not measured |
 | smoke | digits, two tiny steps, for tests | - |
 
 Table 5 prints stride 2 for 9 of 11 convolutions, which leaves one pixel after the seventh: taken
@@ -110,7 +110,7 @@ def cifar10_printed() -> dict:
 
 
 def cifar10_small() -> dict:
-    """Where there is no GPU: far from the published error, and good enough to rank samples."""
+    """Where there is no GPU: meant to rank samples, not to reach the published error."""
     return {
         "data": {"batch_size": 128},
         "train": {
