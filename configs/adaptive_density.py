@@ -12,9 +12,9 @@
 
 REFINEMENT (Table 2): rd, residual discriminator; wg, twice the channels; iaf, residual generator
 with inverse autoregressive flow; s2, two scales in f_ψ. `av_ade+wg+rd,cifar10`: 3.8, 8.2, 17.2.
-DATA: digits (default: av_ade ends at ≤ 2.146 bits/dim in 9 minutes on 1 CPU core; gan has a few modes
-then, [≤ 4.61]), photos, cifar10, stl10, imagenet64, lsun64, lsun128, smoke. The published numbers are
-not yet reproduced here.
+DATA: digits (default: av_ade ends at ≤ 2.146 bits/dim in 9 minutes on 1 CPU core; gan has few modes
+then, [≤ 4.61]), photos, cifar10, stl10, imagenet64, lsun64, lsun128, smoke. The published numbers
+are not yet reproduced here.
 `--config.model.class_conditional=True` conditions on labels. The bits/dim of a trained GAN are a
 run of their own: `configs/gan_likelihood.py`. The paper compares models of equal size: f_ψ is paid
 for in the generator's width (−1.4 %). Of 9,579,143 parameters of encoder and decoder (vae, av_gde;

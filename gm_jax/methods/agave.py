@@ -50,7 +50,7 @@ class Agave:
         if channels not in (1, 3):
             raise ValueError(f"images of {channels} channels: AGAVE models 1 (grey) or 3 (RGB)")
         if model.auxiliary_until_step < -1:
-            raise ValueError(f"{model.auxiliary_until_step=}: give a step, or −1 for never")
+            raise ValueError(f"{model.auxiliary_until_step = }: give a step, or −1 for never")
         dtype = jnp.dtype(model.matmul_dtype)
         self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
         self.auxiliary = AuxiliaryImage.create(model.auxiliary, self.image_shape, levels)

@@ -176,7 +176,7 @@ def test_an_auxiliary_image_changes_the_auxiliary_term_alone(auxiliary):
         state = method.init(KEY, batch)
         variables = {name: {"params": params} for name, params in state.params.items()}
         latents = method.encode(variables, batch, KEY)
-        f_z = method._sketch(variables, None, jnp.arange(4), latents, 1.0)
+        f_z = method._sketch(variables, None, jnp.arange(4), latents).mean
         drawn = method.decode(variables, latents, KEY, jnp.arange(4))
         return method.log_likelihood(variables, batch, KEY), f_z, drawn, state.params["vae"]
 
