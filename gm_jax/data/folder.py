@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from gm_jax.data.reader import Example, Reader, files_fingerprint
 from gm_jax.data.transforms import picture_to_array
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
+_SHUFFLE_SEED = 0
 
 
 class _File(NamedTuple):
@@ -37,7 +39,7 @@ def _list_images(folder: Path, class_name: str | None) -> list[_File]:
 
 
 def _list_split(folder: Path) -> list[_File]:
-    """Returns the image files of SPLIT/CLASS/files or SPLIT/files, sorted by class and name."""
+    """Returns the image files of SPLIT/files by name, those of SPLIT/CLASS/files in mixed order."""
     entries = _entries(folder)
     class_folders = [entry for entry in entries if entry.is_dir()]
     if not class_folders:
@@ -45,7 +47,9 @@ def _list_split(folder: Path) -> list[_File]:
     for entry in entries:
         if not entry.is_dir():
             raise ValueError(f"{entry}: a file among class folders; move it into one of them")
-    return [file for entry in class_folders for file in _list_images(entry, entry.name)]
+    files = [file for entry in class_folders for file in _list_images(entry, entry.name)]
+    # By class, train[:90%] would lack the last one. RandomState's streams are frozen.
+    return [files[row] for row in np.random.RandomState(_SHUFFLE_SEED).permutation(len(files))]
 
 
 def _decode(path: Path) -> Image.Image:
@@ -60,6 +64,8 @@ def _decode(path: Path) -> Image.Image:
 
 def open_folder(path: str) -> Reader:
     """Returns the reader of a folder of images; labels follow the sorted names of the classes.
+
+    Images with classes come in a fixed order that mixes them: every slice of a split has them all.
 
     Args:
       path: a folder that holds one folder for every split. The classes are those of all splits

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -204,8 +204,9 @@ def _precision_recall(context: Context) -> Outcome:
     sets = [context.sample_features["features"], context.reference_features["features"]]
     count, seed = min(map(len, sets)), context.request.seed
     # The curve is biased unless both sets are equally large.
-    sets = [features[subset(len(features), count, seed)] for features in sets]
-    precision, recall = precision_recall_distribution(*sets, seed=seed)
+    rows = [subset(len(features), count, seed) for features in sets]
+    batches = (_rows(features, chosen) for features, chosen in zip(sets, rows, strict=True))
+    precision, recall = precision_recall_distribution(*batches, seed=seed)
     values = {
         context.network.metric_name("prd"): area_under_curve(precision, recall),
         "f_8": f_beta(precision, recall, 8),
@@ -213,6 +214,12 @@ def _precision_recall(context: Context) -> Outcome:
         "num_images": count,
     }
     return Outcome(values, {"precision": precision, "recall": recall})
+
+
+def _rows(features: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields rows of memory-mapped features, some at a time."""
+    for start in range(0, len(rows), 4096):
+        yield features[rows[start : start + 4096]]
 
 
 def _diversity(context: Context) -> Outcome:

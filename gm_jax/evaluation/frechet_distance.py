@@ -1,12 +1,10 @@
 """Fréchet distance between Gaussians fitted to features (FID when they are Inception's)."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-# Rows whose outer products are accumulated at once: bounds the memory in the number of samples.
-_CHUNK_ROWS = 4096
+from gm_jax.evaluation.feature_batches import feature_batches
+
 # Relative size of a negative eigenvalue, or of an asymmetry, that rounding cannot explain.
 _TOLERANCE = 1e-6
 
@@ -71,15 +69,10 @@ def feature_statistics(features) -> tuple[np.ndarray, np.ndarray]:
       ValueError: fewer than two rows, batches of different widths, or values that are not finite.
     """
     count, mean, scatter = 0, None, None
-    for batch in _batches(features):
+    for batch in feature_batches(features):
         if mean is None:
             mean = np.zeros(batch.shape[1])
             scatter = np.zeros((batch.shape[1], batch.shape[1]))
-        if batch.shape[1] != mean.size:
-            raise ValueError(
-                f"a batch has {batch.shape[1]} features after batches of {mean.size}; "
-                "take all of them from one feature network"
-            )
         batch_mean = batch.mean(axis=0)
         centred = batch - batch_mean
         shift = batch_mean - mean
@@ -90,24 +83,6 @@ def feature_statistics(features) -> tuple[np.ndarray, np.ndarray]:
     if count < 2:
         raise ValueError(f"a covariance needs at least 2 samples, got {count}")
     return mean, scatter / (count - 1)
-
-
-def _batches(features) -> Iterable[np.ndarray]:
-    """Yields finite float64 batches [n, d] with n in 1.._CHUNK_ROWS."""
-    sources = [features] if hasattr(features, "ndim") else features
-    for source in sources:
-        source = np.asarray(source)
-        if source.ndim != 2:
-            raise ValueError(f"features are [n, d], got shape {source.shape}; flatten them first")
-        for start in range(0, len(source), _CHUNK_ROWS):
-            batch = source[start : start + _CHUNK_ROWS].astype(np.float64)
-            bad_rows = int((~np.isfinite(batch)).any(axis=1).sum())
-            if bad_rows:
-                raise ValueError(
-                    f"{bad_rows} of {len(batch)} feature rows hold NaN or infinity; look at the "
-                    "samples or the feature network, a distance would be meaningless"
-                )
-            yield batch
 
 
 def _check_gaussian(mean, covariance, name):

@@ -1,8 +1,13 @@
 """Precision and recall of distributions: quality and coverage judged apart."""
 
+import tempfile
 import warnings
+from collections.abc import Iterable
+from typing import IO
 
 import numpy as np
+
+from gm_jax.evaluation.feature_batches import feature_batches
 
 # Angles stop short of 0 and π/2, where the slope λ is 0 or infinite.
 _ANGLE_MARGIN = 1e-10
@@ -20,12 +25,13 @@ def precision_recall_distribution(
 
     Sajjadi et al. 2018, section 4: k-means on the union of both sets, the two histograms of
     cluster membership, their exact curve; averaged over runs of k-means. AdE paper E.2. The order
-    of the arguments matters: swapping them swaps precision and recall.
+    of the arguments matters: swapping them swaps precision and recall. Memory is flat in the number
+    of samples: k-means reads a few at a time from a temporary file of 8 n d bytes.
 
     Args:
-      eval_features: [n, d] features of the samples to judge.
+      eval_features: [n, d] features of the samples to judge, or an iterable of such batches.
       reference_features: [n, d] features of real images, as many as samples (a larger set fills
-        more clusters, which would count as recall).
+        more clusters, which would count as recall), or an iterable of such batches.
       num_clusters, num_angles, num_runs: 20, 1001 and 10 in the paper.
       seed: of k-means, each run has its own.
 
@@ -35,19 +41,17 @@ def precision_recall_distribution(
     Raises:
       ValueError: unequal numbers or dimensions, fewer samples than clusters, or non-finite values.
     """
-    eval_features = np.asarray(eval_features)
-    reference_features = np.asarray(reference_features)
-    _check_features(eval_features, reference_features, num_clusters)
     if num_runs < 1:
         raise ValueError(f"num_runs is at least 1, got {num_runs}")
-    union = np.concatenate([eval_features, reference_features]).astype(np.float64)
-    curves = []
-    for run_seed in np.random.SeedSequence(seed).generate_state(num_runs):
-        labels = _cluster(union, num_clusters, int(run_seed))
-        histograms = [
-            np.bincount(part, minlength=num_clusters) for part in np.split(labels, 2)
-        ]  # equal numbers: the first half is the samples'
-        curves.append(prd_from_histograms(*histograms, num_angles))
+    with tempfile.TemporaryFile() as file:
+        union = _write_union(file, eval_features, reference_features, num_clusters)
+        curves = []
+        for run_seed in np.random.SeedSequence(seed).generate_state(num_runs):
+            labels = _cluster(union, num_clusters, int(run_seed))
+            histograms = [
+                np.bincount(part, minlength=num_clusters) for part in np.split(labels, 2)
+            ]  # equal numbers: the first half is the samples'
+            curves.append(prd_from_histograms(*histograms, num_angles))
     precision, recall = np.mean(curves, axis=0)
     return precision, recall
 
@@ -145,29 +149,38 @@ def _check_curve(precision, recall):
     return precision, recall
 
 
-def _check_features(eval_features, reference_features, num_clusters):
-    shapes = eval_features.shape, reference_features.shape
-    if eval_features.ndim != 2 or reference_features.ndim != 2:
-        raise ValueError(f"features are [n, d], got shapes {shapes[0]} and {shapes[1]}")
-    if shapes[0][1] != shapes[1][1]:
+def _write_union(
+    file: IO[bytes],
+    eval_features: np.ndarray | Iterable[np.ndarray],
+    reference_features: np.ndarray | Iterable[np.ndarray],
+    num_clusters: int,
+) -> np.memmap:
+    """Writes both sets to a file, one behind the other; returns it as float32 [2 n, d]."""
+    shapes = []
+    for features in (eval_features, reference_features):
+        count, size = 0, 0
+        for batch in feature_batches(features):
+            file.write(batch.astype(np.float32))
+            count, size = count + len(batch), batch.shape[1]
+        shapes.append((count, size))
+    (num_samples, size), (num_reference, reference_size) = shapes
+    if size != reference_size:
         raise ValueError(
-            f"features have {shapes[0][1]} and {shapes[1][1]} dimensions; take both from the same "
+            f"features have {size} and {reference_size} dimensions; take both from the same "
             "feature network"
         )
-    if shapes[0][0] != shapes[1][0]:
+    if num_samples != num_reference:
         raise ValueError(
-            f"{shapes[0][0]} samples against {shapes[1][0]} reference images: the curve is biased "
+            f"{num_samples} samples against {num_reference} reference images: the curve is biased "
             "unless they are equally many; draw a random subset of the larger set"
         )
-    if not 1 <= num_clusters <= shapes[0][0]:
+    if not 1 <= num_clusters <= num_samples:
         raise ValueError(
-            f"{shapes[0][0]} samples cannot fill num_clusters = {num_clusters}; give more samples "
+            f"{num_samples} samples cannot fill num_clusters = {num_clusters}; give more samples "
             "or fewer clusters (at least 1)"
         )
-    for name, features in (("eval", eval_features), ("reference", reference_features)):
-        bad_rows = int((~np.isfinite(features)).any(axis=1).sum())
-        if bad_rows:
-            raise ValueError(f"{bad_rows} rows of {name}_features hold NaN or infinity")
+    file.flush()
+    return np.memmap(file, np.float32, "r", shape=(2 * num_samples, size))
 
 
 def _cluster(features, num_clusters, seed):
