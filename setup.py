@@ -24,6 +24,7 @@ setup(
         "pillow",
         "scikit-image",
         "scikit-learn",
+        "scipy",
         "tensorboardX>=2.6.5",
         "tensorflow-datasets>=4.9.10",
         "threadpoolctl",

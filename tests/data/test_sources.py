@@ -59,6 +59,29 @@ def test_digits_are_split_without_overlap_and_without_loss(cache):
     assert sorted(found) == expected
 
 
+def test_augmented_digits_are_training_digits_half_of_them_bent(cache):
+    train = data.load("digits", "train", cache_dir=cache)
+    augmented = data.load("digits", "train_augmented", cache_dir=cache)
+    assert (len(augmented), augmented.levels, augmented.images.max()) == (8 * len(train), 17, 16)
+    copies = np.asarray(augmented.images, np.int64).reshape(8, *train.images.shape)
+    np.testing.assert_array_equal(augmented.labels.reshape(8, -1), [train.labels] * 8)
+    np.testing.assert_array_equal(copies[:4], [train.images] * 4)
+    bent = copies[4:]
+    errors = [np.abs(bent - np.roll(train.images, shift, 0)).mean() for shift in (0, 1)]
+    assert 0.5 < errors[0] < errors[1] / 2  # nearer to their own digit than to the next
+    assert bent.mean() == pytest.approx(train.images.mean(), rel=0.03)
+    assert (bent[0] != bent[1]).any((1, 2, 3)).mean() > 0.99
+
+
+def test_a_warp_that_moves_nothing_gives_the_digit_back(cache, monkeypatch):
+    from gm_jax.data import digits
+
+    monkeypatch.setattr(digits, "_WARP_PIXELS", 0.0)
+    images = data.load("digits", "test", cache_dir=cache).images[..., 0]
+    bent = digits.warp(images, np.random.RandomState(0)).astype(np.float64)
+    assert np.abs(bent - images).mean() < 0.6  # of 16: the bitmap is guessed
+
+
 def test_photographs_of_one_split_are_in_no_other(cache):
     splits = [
         data.load("photos", name, cache_dir=cache) for name in ("train", "validation", "test")
