@@ -131,22 +131,22 @@ def digits() -> dict:
     return {
         "data": {
             "source": "digits",
-            "train_split": "train",
+            "train_split": "train_augmented",
             "validation_split": "validation",
             "batch_size": 24,
         },
         "train": {
-            "steps": 3_750,
+            "steps": 3_050,
             "log_every_steps": 20,
-            "evaluate_every_steps": 3_750,
+            "evaluate_every_steps": 3_050,
             "checkpoint_every_steps": 500,
             "init_batch_size": 64,
         },
         "evaluate": {"batch_size": 64},
         "sample": {"sampler": "fixed_point"},
-        "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9995},
+        "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9997},
         "model": {
-            "kl_weight": 3.05,
+            "kl_weight": 2.6,
             "free_bits": 0.01,
             "ema_decay": 0.998,
             "vae": {
@@ -163,6 +163,7 @@ def digits() -> dict:
                 "num_blocks": 3,
                 "features": 24,
                 "num_mixtures": 10,
+                "dropout_rate": 0.3,
             },
         },
     }

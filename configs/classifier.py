@@ -9,7 +9,7 @@ Its work directory is then given to an evaluation: `--features=classifier:WORKDI
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | 0.000 of 180 images, in a minute |
 | cifar10 | CIFAR-10, table 5 with 4 of its 9 strides kept | ≤ 5.5 % published; not yet reproduced |
 | cifar10_printed | the same with table 5 as printed | not yet measured |
-| cifar10_small | CIFAR-10, six narrow layers, without a GPU | 22.5 % in 10 minutes on one core |
+| cifar10_small | CIFAR-10, six narrow layers, no GPU | 22.5 % of JPEG copies, 10 minutes |
 | smoke | digits, two tiny steps, for tests | - |
 
 Table 5 prints stride 2 for 9 of 11 convolutions, which leaves one pixel after the seventh: taken

@@ -84,7 +84,7 @@ def digits() -> dict:
     return {
         "data": {
             "source": "digits",
-            "train_split": "train",
+            "train_split": "train_augmented",
             "validation_split": "validation",
             "batch_size": 24,
         },
@@ -105,6 +105,7 @@ def digits() -> dict:
                 "num_blocks": 3,
                 "features": 24,
                 "num_mixtures": 10,
+                "dropout_rate": 0.3,
             },
         },
     }

@@ -89,7 +89,7 @@ def digits() -> dict:
     return {
         "data": {
             "source": "digits",
-            "train_split": "train",
+            "train_split": "train_augmented",
             "validation_split": "validation",
             "batch_size": 24,
         },

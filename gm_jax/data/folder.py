@@ -65,7 +65,8 @@ def _decode(path: Path) -> Image.Image:
 def open_folder(path: str) -> Reader:
     """Returns the reader of a folder of images; labels follow the sorted names of the classes.
 
-    Images with classes come in a fixed order that mixes them: every slice of a split has them all.
+    Images with classes come in an order that mixes the classes, so that a large slice of a split
+    has them all; it depends on the number of files alone.
 
     Args:
       path: a folder that holds one folder for every split. The classes are those of all splits

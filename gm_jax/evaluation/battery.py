@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from absl import logging
 
 from gm_jax.command_line import closest
 from gm_jax.evaluation.context import Context, subset
+from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
 from gm_jax.evaluation.likelihood import (
@@ -204,8 +205,7 @@ def _precision_recall(context: Context) -> Outcome:
     sets = [context.sample_features["features"], context.reference_features["features"]]
     count, seed = min(map(len, sets)), context.request.seed
     # The curve is biased unless both sets are equally large.
-    rows = [subset(len(features), count, seed) for features in sets]
-    batches = (_rows(features, chosen) for features, chosen in zip(sets, rows, strict=True))
+    batches = (rows_in_batches(each, subset(len(each), count, seed)) for each in sets)
     precision, recall = precision_recall_distribution(*batches, seed=seed)
     values = {
         context.network.metric_name("prd"): area_under_curve(precision, recall),
@@ -214,12 +214,6 @@ def _precision_recall(context: Context) -> Outcome:
         "num_images": count,
     }
     return Outcome(values, {"precision": precision, "recall": recall})
-
-
-def _rows(features: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields rows of memory-mapped features, some at a time."""
-    for start in range(0, len(rows), 4096):
-        yield features[rows[start : start + 4096]]
 
 
 def _diversity(context: Context) -> Outcome:

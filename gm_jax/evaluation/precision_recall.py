@@ -2,20 +2,19 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
 
-from gm_jax.evaluation.feature_batches import feature_batches
+from gm_jax.evaluation.feature_batches import Features, feature_batches
 
 # Angles stop short of 0 and π/2, where the slope λ is 0 or infinite.
 _ANGLE_MARGIN = 1e-10
 
 
 def precision_recall_distribution(
-    eval_features,
-    reference_features,
+    eval_features: Features,
+    reference_features: Features,
     num_clusters: int = 20,
     num_angles: int = 1001,
     num_runs: int = 10,
@@ -26,7 +25,8 @@ def precision_recall_distribution(
     Sajjadi et al. 2018, section 4: k-means on the union of both sets, the two histograms of
     cluster membership, their exact curve; averaged over runs of k-means. AdE paper E.2. The order
     of the arguments matters: swapping them swaps precision and recall. Memory is flat in the number
-    of samples: k-means reads a few at a time from a temporary file of 8 n d bytes.
+    of samples, but for a few bytes each: k-means reads them, in float32, from a temporary file of
+    8 n d bytes (in the folder of TMPDIR).
 
     Args:
       eval_features: [n, d] features of the samples to judge, or an iterable of such batches.
@@ -39,12 +39,19 @@ def precision_recall_distribution(
       Precision and recall, [num_angles] each, in 0..1, from recall-heavy to precision-heavy λ.
 
     Raises:
-      ValueError: unequal numbers or dimensions, fewer samples than clusters, or non-finite values.
+      ValueError: no [n, d], unequal numbers or dimensions, fewer samples than clusters, or values
+        that are not finite.
     """
     if num_runs < 1:
         raise ValueError(f"num_runs is at least 1, got {num_runs}")
     with tempfile.TemporaryFile() as file:
-        union = _write_union(file, eval_features, reference_features, num_clusters)
+        shapes = (
+            _append(file, eval_features, "eval_features"),
+            _append(file, reference_features, "reference_features"),
+        )
+        _check_shapes(*shapes, num_clusters)
+        file.flush()
+        union = np.memmap(file, np.float32, "r", shape=(2 * shapes[0][0], shapes[0][1]))
         curves = []
         for run_seed in np.random.SeedSequence(seed).generate_state(num_runs):
             labels = _cluster(union, num_clusters, int(run_seed))
@@ -149,38 +156,34 @@ def _check_curve(precision, recall):
     return precision, recall
 
 
-def _write_union(
-    file: IO[bytes],
-    eval_features: np.ndarray | Iterable[np.ndarray],
-    reference_features: np.ndarray | Iterable[np.ndarray],
-    num_clusters: int,
-) -> np.memmap:
-    """Writes both sets to a file, one behind the other; returns it as float32 [2 n, d]."""
-    shapes = []
-    for features in (eval_features, reference_features):
-        count, size = 0, 0
-        for batch in feature_batches(features):
-            file.write(batch.astype(np.float32))
-            count, size = count + len(batch), batch.shape[1]
-        shapes.append((count, size))
-    (num_samples, size), (num_reference, reference_size) = shapes
-    if size != reference_size:
-        raise ValueError(
-            f"features have {size} and {reference_size} dimensions; take both from the same "
-            "feature network"
-        )
+def _append(file: IO[bytes], features: Features, name: str) -> tuple[int, int]:
+    """Writes features in float32 to the end of a file; returns their [n, d]."""
+    count = width = 0
+    for batch in feature_batches(features, name):
+        file.write(batch.astype(np.float32))
+        count, width = count + len(batch), batch.shape[1]
+    return count, width
+
+
+def _check_shapes(
+    eval_shape: tuple[int, int], reference_shape: tuple[int, int], num_clusters: int
+) -> None:
+    (num_samples, width), (num_reference, reference_width) = eval_shape, reference_shape
     if num_samples != num_reference:
         raise ValueError(
             f"{num_samples} samples against {num_reference} reference images: the curve is biased "
             "unless they are equally many; draw a random subset of the larger set"
+        )
+    if width != reference_width:
+        raise ValueError(
+            f"features have {width} and {reference_width} dimensions; take both from the same "
+            "feature network"
         )
     if not 1 <= num_clusters <= num_samples:
         raise ValueError(
             f"{num_samples} samples cannot fill num_clusters = {num_clusters}; give more samples "
             "or fewer clusters (at least 1)"
         )
-    file.flush()
-    return np.memmap(file, np.float32, "r", shape=(2 * num_samples, size))
 
 
 def _cluster(features, num_clusters, seed):

@@ -68,7 +68,7 @@ def test_augmented_digits_are_training_digits_half_of_them_bent(cache):
     np.testing.assert_array_equal(copies[:4], [train.images] * 4)
     bent = copies[4:]
     errors = [np.abs(bent - np.roll(train.images, shift, 0)).mean() for shift in (0, 1)]
-    assert 0.5 < errors[0] < errors[1] / 2  # nearer to their own digit than to the next
+    assert errors[0] < errors[1] / 2  # nearer to their own digit than to the next
     assert bent.mean() == pytest.approx(train.images.mean(), rel=0.03)
     assert (bent[0] != bent[1]).any((1, 2, 3)).mean() > 0.99
 
@@ -76,10 +76,30 @@ def test_augmented_digits_are_training_digits_half_of_them_bent(cache):
 def test_a_warp_that_moves_nothing_gives_the_digit_back(cache, monkeypatch):
     from gm_jax.data import digits
 
-    monkeypatch.setattr(digits, "_WARP_PIXELS", 0.0)
+    monkeypatch.setattr(digits, "_WARP_CELLS", 0.0)
     images = data.load("digits", "test", cache_dir=cache).images[..., 0]
     bent = digits.warp(images, np.random.RandomState(0)).astype(np.float64)
     assert np.abs(bent - images).mean() < 0.6  # of 16: the bitmap is guessed
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_constant_displacement_of_four_cells_moves_a_digit_by_a_pixel(axis):
+    from gm_jax.data import digits
+
+    class Amplitudes:
+        def __init__(self, cells):
+            self.cells = cells
+
+        def normal(self, mean, std, shape):
+            amplitudes = np.zeros(shape)
+            amplitudes[axis, :, 0, 0] = self.cells
+            return amplitudes
+
+    image = np.zeros((1, 8, 8), np.uint8)
+    image[0, 2:6, 3:5] = [[16, 9], [4, 16], [12, 2], [7, 16]]
+    still, moved = (digits.warp(image, Amplitudes(cells))[0] for cells in (0, 4))
+    assert still.any()
+    np.testing.assert_array_equal(moved, np.roll(still, -1, axis))
 
 
 def test_photographs_of_one_split_are_in_no_other(cache):
@@ -97,7 +117,8 @@ def test_photographs_of_one_split_are_in_no_other(cache):
 def test_a_folder_gives_every_file_once_with_sorted_classes_as_labels(pictures, cache):
     dataset = data.load(f"folder:{pictures}", "train", cache_dir=cache)
     numbers = [int(np.flatnonzero((image == PIXELS).all((1, 2, 3)))[0]) for image in dataset.images]
-    assert sorted(numbers) == list(range(8))
+    # Fixed for ever: every process of a pod, and every later run, sees this order.
+    assert numbers == [4, 5, 3, 6, 7, 1, 2, 0]
     np.testing.assert_array_equal(dataset.labels, [(number + 1) % 2 for number in numbers])
     assert (dataset.labels.dtype, dataset.num_classes, dataset.levels) == (np.int32, 2, 256)
     test = data.load(f"folder:{pictures}", "test", cache_dir=cache)
@@ -106,9 +127,8 @@ def test_a_folder_gives_every_file_once_with_sorted_classes_as_labels(pictures, 
 
 def test_slices_of_a_folder_have_all_its_classes(tmp_path, cache):
     for name in ("first", "second", "third"):
-        (tmp_path / "images" / "train" / name).mkdir(parents=True)
         for number, pixels in enumerate(PIXELS):
-            Image.fromarray(pixels).save(tmp_path / "images" / "train" / name / f"{number}.png")
+            save(tmp_path / "images" / "train" / name / f"{number}.png", pixels)
     for split in ("train[:75%]", "train[75%:]"):
         labels = data.load(f"folder:{tmp_path}/images", split, cache_dir=cache).labels
         assert set(labels) == {0, 1, 2}

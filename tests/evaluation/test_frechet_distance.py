@@ -109,7 +109,7 @@ def test_real_against_real_shrinks_with_the_number_of_images(real_data):
         (np.zeros((0, 3)), "at least 2 samples"),
         ([], "at least 2 samples"),
         (np.zeros((4, 2, 2)), r"\[n, d\]"),
-        (np.array([[0.0, np.nan], [1, 1]]), "1 of 2 feature rows"),
+        (np.array([[0.0, np.nan], [1, 1]]), "features: 1 of 2 rows"),
         ([np.zeros((2, 3)), np.zeros((2, 4))], "4 features after batches of 3"),
     ],
 )

@@ -123,7 +123,7 @@ def test_batches_give_the_curve_of_the_whole():
 
 
 def test_memory_is_flat_in_the_number_of_samples():
-    """Sixteen times the samples, of 5 and 82 MB, ask for no more than two megabytes more."""
+    """40,000 rows of 82 MB ask for two megabytes more than 2,500: 26 bytes a row of either set."""
 
     def peak(count):
         def batches(seed):
@@ -146,7 +146,10 @@ def test_memory_is_flat_in_the_number_of_samples():
         (np.zeros((30, 2)), np.zeros((40, 2)), "30 samples against 40"),
         (np.zeros((30, 2)), np.zeros((30, 3)), "2 and 3 dimensions"),
         (np.zeros((10, 2)), np.zeros((10, 2)), "num_clusters = 20"),
-        (np.full((30, 2), np.nan), np.zeros((30, 2)), "30 of 30 feature rows"),
+        (np.full((30, 2), np.nan), np.zeros((30, 2)), "eval_features: 30 of 30 rows"),
+        (np.zeros((30, 2)), np.full((30, 2), np.inf), "reference_features: 30 of 30 rows"),
+        (np.zeros((0, 2)), np.zeros((30, 2)), "0 samples against 30"),
+        (iter([]), iter([]), "0 samples cannot fill"),
         (np.zeros(30), np.zeros(30), r"\[n, d\]"),
     ],
 )
