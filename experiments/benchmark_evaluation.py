@@ -7,9 +7,9 @@ Timings of a shared machine are noisy: compare ratios within one run.
 """
 
 import argparse
-import resource
-import sys
+import functools
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,10 +55,13 @@ def batches(count: int, seed: int) -> Iterator[np.ndarray]:
         yield generator.standard_normal((500, NUM_FEATURES), np.float32)
 
 
-def peak_megabytes() -> float:
-    """Of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+def peak_megabytes(function: Any, *args: Any) -> float:
+    """The most that a call holds in memory beyond what there was; mapped files are not counted."""
+    tracemalloc.start()
+    function(*args)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak_bytes / 1e6
 
 
 def main() -> None:
@@ -67,13 +70,19 @@ def main() -> None:
     parser.add_argument("--num_images", type=int, default=64, help="for Inception to see")
     parser.add_argument("--num_features", type=int, default=20_000, help="rows, the larger count")
     options = parser.parse_args()
-    statistics = [feature_statistics(batches(2_500, seed)) for seed in range(2)]
-    few = peak_megabytes()
-    rows = {"statistics_seconds": seconds(feature_statistics, batches(options.num_features, 2))}
-    rows["statistics_added_megabytes"] = peak_megabytes() - few  # beyond those of 2,500
-    rows["frechet_distance_seconds"] = seconds(frechet_distance, *statistics[0], *statistics[1])
-    sets = [np.concatenate(list(batches(2_500, seed))) for seed in range(2)]
-    rows["prd_seconds"] = seconds(precision_recall_distribution, *sets)
+    few, many = 2_500, options.num_features
+    statistics = [feature_statistics(batches(few, seed)) for seed in range(2)]
+    rows = {"frechet_distance_seconds": seconds(frechet_distance, *statistics[0], *statistics[1])}
+    rows[f"statistics_{many}_seconds"] = seconds(feature_statistics, batches(many, 2))
+    rows[f"prd_{few}_seconds"] = seconds(
+        precision_recall_distribution, batches(few, 0), batches(few, 1)
+    )
+    curve = functools.partial(precision_recall_distribution, num_runs=1)
+    for count in (few, many):
+        rows[f"statistics_{count}_megabytes"] = peak_megabytes(
+            feature_statistics, batches(count, 0)
+        )
+        rows[f"prd_{count}_megabytes"] = peak_megabytes(curve, batches(count, 0), batches(count, 1))
     rows["inception_images_per_second"] = feature_rate(options.num_images)
     for name, value in rows.items():
         print(f"| {name} | {value:.4g} |")
