@@ -1,7 +1,7 @@
 """What a trained AGAVE does with its latents: draws given one f(z), and ways between images.
 
     python experiments/agave_pictures.py [--workdir=RUN] [--num_sketches=8] [--num_draws=10]
-        [--num_pairs=4] [--num_steps=8] [--output=DIR]
+        [--num_pairs=4] [--num_steps=8] [--classifier=RUN] [--output=DIR]
 
 Without `--workdir` it trains `--variant` (for `--steps`) in `DIR/run` first, unless that is done.
 Writes into the output folder
@@ -10,7 +10,9 @@ Writes into the output folder
 - `draws.csv`: how far, in root mean square over pixels of range 1, the draws lie from their own
   f(z), from the f(z) of the other columns, and from their own mean;
 - `interpolations.png`: ways between the latents of two test images, for each pair the f(z) on the
-  way and below them the finished images (fig. 3.6). The PixelCNN's noise is the same all the way.
+  way and below them the finished images (fig. 3.6). The PixelCNN's noise is the same all the way;
+- with a run of `configs/classifier.py`, `recognised.csv`: of how many test images, of how many of
+  their f(z), and of how many PixelCNN samples given these it names the class.
 """
 
 from typing import Any
@@ -19,7 +21,10 @@ import numpy as np
 from absl import app, flags
 
 from gm_jax import command_line, load, sweep
+from gm_jax.evaluation.batches import over_rows
+from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.evaluation.latent_information import draw_images, draw_latents
+from gm_jax.images import spread
 from gm_jax.training.run import load_split, open_trained
 
 
@@ -71,6 +76,36 @@ def picture_interpolations(workdir: str, output: str, num_pairs: int, num_steps:
     sweep.save_rows(f"{output}/interpolations.png", rows, model.levels)
 
 
+def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]]:
+    """Writes and returns the share of right classes among test images and what AGAVE makes of them.
+
+    Raises:
+      ValueError: the test images have no labels, or there is no such classifier of theirs.
+    """
+    model, run = load.load(workdir), open_trained(workdir)
+    test = load_split(model.config.data, "test")
+    if test.labels is None:
+        raise ValueError(f"--classifier={classifier}: the images of {test.name} have no labels")
+    network = open_network(f"classifier:{classifier}", run, None, "tf1")
+    rebuilt = model.reconstruct(test.images)
+
+    def share_of_right(images: np.ndarray) -> float:
+        logits = over_rows(
+            spread(np.asarray(images), model.levels),
+            lambda batch: network.extract(batch["rows"])["logits"],
+            model.config.evaluate.batch_size,
+            np.arange(len(test)),
+        )
+        return float(np.mean(logits.argmax(axis=1) == test.labels))
+
+    shown = {"test images": test.images, "f(z)": rebuilt["f_z"], "draws": rebuilt["image"]}
+    table = [
+        {"images": name, "recognised": share_of_right(images)} for name, images in shown.items()
+    ]
+    sweep.write_csv(f"{output}/recognised.csv", table)
+    return table
+
+
 def main(_: list[str]) -> None:
     """Reads the flags."""
     options = flags.FLAGS
@@ -83,11 +118,14 @@ def main(_: list[str]) -> None:
     with command_line.refusals():
         picture_draws(workdir, options.output, options.num_sketches, options.num_draws)
         picture_interpolations(workdir, options.output, options.num_pairs, options.num_steps)
+        if options.classifier:
+            recognise(workdir, options.classifier, options.output)
 
 
 if __name__ == "__main__":
     sweep.define_flags("runs/agave_pictures")
     flags.DEFINE_string("workdir", None, "Of a trained AGAVE.")
+    flags.DEFINE_string("classifier", None, "Run of configs/classifier.py on the same images.")
     flags.DEFINE_integer("num_sketches", 8, "f(z) of the prior.", 2)
     flags.DEFINE_integer("num_draws", 10, "PixelCNN samples of each.", 1)
     flags.DEFINE_integer("num_pairs", 4, "Pairs of test images.", 1)

@@ -139,6 +139,16 @@ def test_draws_lie_nearest_to_their_own_mean(folder, tmp_path):
     assert (first["to_own_f_z"], first["to_other_f_z"], first["to_own_mean"]) == (0, 0.5, 0)
 
 
+def test_a_classifier_names_what_the_sketches_show(folder, tmp_path):
+    workdir, classifier = str(folder / "kl_weight_2"), tmp_path / "classifier"
+    scores = sweep.train(sweep.load_config("classifier", "smoke", None), classifier)
+    rows = agave_pictures.recognise(workdir, str(classifier), str(tmp_path))
+    assert [row["images"] for row in rows] == ["test images", "f(z)", "draws"]
+    # Both runs have the same test images, so the first row is the classifier's own score.
+    assert rows[0]["recognised"] == pytest.approx(1 - scores["error"])
+    assert all(0 <= row["recognised"] <= 1 for row in rows)
+
+
 def test_more_pairs_than_test_images_are_refused(folder, tmp_path):
     with pytest.raises(SystemExit, match="--num_pairs=13: there are 24 test images"):
         agave_pictures.picture_interpolations(folder / "kl_weight_2", str(tmp_path), 13, 2)
