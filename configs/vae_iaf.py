@@ -89,7 +89,7 @@ def digits() -> dict:
     return {
         "data": {
             "source": "digits",
-            "train_split": "train_augmented",
+            "train_split": "train",
             "validation_split": "validation",
             "batch_size": 24,
         },
