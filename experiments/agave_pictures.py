@@ -24,6 +24,7 @@ from gm_jax import command_line, load, sweep
 from gm_jax.evaluation.batches import over_rows
 from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.evaluation.latent_information import draw_images, draw_latents
+from gm_jax.evaluation.pictures import draw_reconstructions
 from gm_jax.images import spread
 from gm_jax.training.run import load_split, open_trained
 
@@ -82,18 +83,19 @@ def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]
     Raises:
       ValueError: the test images have no labels, or there is no such classifier of theirs.
     """
-    model, run = load.load(workdir), open_trained(workdir)
-    test = load_split(model.config.data, "test")
+    run = open_trained(workdir)
+    variables, _ = run.restore("best")
+    test = load_split(run.config.data, "test")
     if test.labels is None:
         raise ValueError(f"--classifier={classifier}: the images of {test.name} have no labels")
     network = open_network(f"classifier:{classifier}", run, None, "tf1")
-    rebuilt = model.reconstruct(test.images)
+    rebuilt = draw_reconstructions(run, variables, test, 1, 0)
 
     def share_of_right(images: np.ndarray) -> float:
         logits = over_rows(
-            spread(np.asarray(images), model.levels),
+            spread(np.asarray(images), test.levels),
             lambda batch: network.extract(batch["rows"])["logits"],
-            model.config.evaluate.batch_size,
+            run.config.evaluate.batch_size,
             np.arange(len(test)),
         )
         return float(np.mean(logits.argmax(axis=1) == test.labels))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_CHUNK_ROWS = 4096
+from gm_jax.evaluation.feature_batches import rows_in_batches
 
 
 def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float, float]:
@@ -42,8 +42,8 @@ def _score(logits, rows):
     The mean of KL(p(y|x) ‖ p(y)) is that of Σ p(y|x) log p(y|x), less Σ p(y) log p(y).
     """
     marginal, negative_entropy = np.zeros(logits.shape[1]), 0.0
-    for start in range(0, len(rows), _CHUNK_ROWS):
-        log_probs = _log_probs(logits[np.sort(rows[start : start + _CHUNK_ROWS])])
+    for batch in rows_in_batches(logits, np.sort(rows)):
+        log_probs = _log_probs(batch)
         probs = np.exp(log_probs)
         marginal += probs.sum(axis=0) / len(rows)
         # 0 log 0 = 0: an impossible class adds nothing.
