@@ -1,5 +1,7 @@
 """From discrete images to continuous ones and back (thesis, 2.12.1)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -25,7 +27,8 @@ def dequantize(image: Array, levels: int, key: Array, index: Array) -> Array:
     """
 
     def draw(example_key: Array) -> Array:
-        return jax.random.bits(example_key, image.shape[1:], jnp.uint16)
+        words = functools.partial(jax.random.bits, dtype=jnp.uint16)
+        return per_example.draw_flat(words, example_key, image.shape[1:])
 
     bits = jax.vmap(draw)(per_example.keys(key, index))
     # The middles of 2^15 steps: float32 holds v + u exactly for v ≤ 255, and so never v + 1.

@@ -4,10 +4,13 @@ Discrete images have `levels` values: level v stands at x = 2v / (levels − 1) 
 owns the interval of half-width 1 / (levels − 1) around it. Everything is computed in float32.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
+
+from gm_jax.nn import per_example
 
 # PixelCNN++ as published keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
@@ -201,7 +204,8 @@ def discretized_logistic_mixture_sample(
 
 def standard_logistic(key, shape):
     """Float32 standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published."""
-    uniform = jax.random.uniform(key, shape, minval=1e-5, maxval=1.0 - 1e-5)
+    within = functools.partial(jax.random.uniform, minval=1e-5, maxval=1.0 - 1e-5)
+    uniform = per_example.draw_flat(within, key, shape)
     return jnp.log(uniform) - jnp.log1p(-uniform)
 
 

@@ -42,10 +42,7 @@ OPTIMIZERS = ("adamax", "adam", "sgd")
 
 
 def create(config: Any, clip_norm: float | None = None) -> optax.GradientTransformation:
-    """Builds the optimizer of a config; its state is a flat vector a moment.
-
-    One operation on one vector, where a tree would take one a leaf: a quarter of the fusions that
-    the compiler has to make for a train step.
+    """Builds the optimizer of a config.
 
     Args:
       config: fields `name` (one of OPTIMIZERS), `learning_rate`, `learning_rate_decay` (a factor a
@@ -57,7 +54,7 @@ def create(config: Any, clip_norm: float | None = None) -> optax.GradientTransfo
         if clip_norm <= 0:
             raise ValueError(f"optimizer.clip_norm is {clip_norm}; give a length above 0")
         optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
-    return optax.flatten(optimizer)
+    return optimizer
 
 
 def _named(config: Any) -> optax.GradientTransformation:

@@ -55,7 +55,7 @@ def create(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state={
-            player: optimizer.init({name: params[name] for name in networks})
+            player: optimizer.init(ravel_pytree({name: params[name] for name in networks})[0])
             for player, (networks, optimizer) in optimizers.items()
         },
         ema_params=jax.tree.map(jnp.copy, params) if ema else {},
@@ -77,11 +77,14 @@ def update_player(
     Gradient and terms are reduced over `axis_name` together. An update in which any of them is
     not finite is skipped, and the first one is recorded in `state.failures`.
 
+    All that happens between gradient and parameters happens to one vector: one operation, where a
+    tree would take one a leaf, each of which the compiler has to make.
+
     Args:
       state: before the update.
       player: its name.
       networks: whose parameters the player moves.
-      optimizer: of the player.
+      optimizer: of the player; it sees the parameters as one vector.
       loss_fn: {network: params} of these networks -> (loss, (terms, new variables)), with scalars
         that are means over the local batch, and {network: collections} for what else changed.
       axis_name: the mapped axis over which the global batch is split, if any.
@@ -92,14 +95,15 @@ def update_player(
     """
     params = {name: state.params[name] for name in networks}
     gradients, (terms, variables) = jax.grad(loss_fn, has_aux=True)(params)
+    gradient, unravel = ravel_pytree(gradients)
     if axis_name is not None:
-        gradients, terms = mean_over_devices((gradients, terms), axis_name)
-    updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
-    norms = {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
+        gradient, terms = mean_over_devices((gradient, terms), axis_name)
+    update, opt_state = optimizer.update(gradient, state.opt_state[player], ravel_pytree(params)[0])
+    norms = {"gradient_norm": jnp.linalg.norm(gradient), "update_norm": jnp.linalg.norm(update)}
     prefix = f"{player}/" if len(state.failures) > 1 else ""
     terms = {prefix + name: term for name, term in {**norms, **terms}.items()}
     good = jnp.stack([jnp.isfinite(term) for term in terms.values()])
-    updates = jax.tree.map(lambda update: jnp.where(jnp.all(good), update, 0), updates)
+    updates = unravel(jnp.where(jnp.all(good), update, 0))
 
     def keep(new: Tree, old: Tree) -> Tree:
         return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)

@@ -53,7 +53,7 @@ class Classifier:
         rate = optax.piecewise_constant_schedule(
             options.learning_rate, dict.fromkeys(options.decay_steps, options.decay_factor)
         )
-        self.optimizer = optax.flatten(optax.sgd(rate, options.momentum))
+        self.optimizer = optax.sgd(rate, options.momentum)
 
     def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
         """Initialises the network; its running statistics are those of no image yet."""
