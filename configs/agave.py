@@ -136,9 +136,9 @@ def digits() -> dict:
             "batch_size": 24,
         },
         "train": {
-            "steps": 3_350,
+            "steps": 3_400,
             "log_every_steps": 20,
-            "evaluate_every_steps": 3_350,
+            "evaluate_every_steps": 3_400,
             "checkpoint_every_steps": 500,
             "init_batch_size": 64,
         },
@@ -146,7 +146,7 @@ def digits() -> dict:
         "sample": {"sampler": "fixed_point"},
         "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9997},
         "model": {
-            "kl_weight": 2.55,
+            "kl_weight": 2.65,
             "free_bits": 0.01,
             "ema_decay": 0.998,
             "vae": {

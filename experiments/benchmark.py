@@ -160,8 +160,10 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
     import jax
 
     from gm_jax import data
+    from gm_jax.training.parallel import keep_buffers
     from gm_jax.training.run import open_run
 
+    keep_buffers()
     with tempfile.TemporaryDirectory() as workdir:
         run = open_run(config, workdir)
         state, init_seconds = timed(run.initial_state)

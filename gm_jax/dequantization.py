@@ -1,10 +1,9 @@
 """From discrete images to continuous ones and back (thesis, 2.12.1)."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
+from gm_jax.distributions import draw_flat
 from gm_jax.nn import per_example
 
 Array = jax.Array
@@ -27,8 +26,7 @@ def dequantize(image: Array, levels: int, key: Array, index: Array) -> Array:
     """
 
     def draw(example_key: Array) -> Array:
-        words = functools.partial(jax.random.bits, dtype=jnp.uint16)
-        return per_example.draw_flat(words, example_key, image.shape[1:])
+        return draw_flat(jax.random.bits, example_key, image.shape[1:], dtype=jnp.uint16)
 
     bits = jax.vmap(draw)(per_example.keys(key, index))
     # The middles of 2^15 steps: float32 holds v + u exactly for v ≤ 255, and so never v + 1.

@@ -22,7 +22,7 @@ class TrainState:
     Attributes:
       step: updates done so far, int32 scalar.
       params: {network: tree}, float32.
-      opt_state: {player: tree}.
+      opt_state: {player: tree}, over its parameters as one vector in `ravel_pytree`'s order.
       ema_params: {network: tree}, or {} where the method keeps no average.
       variables: {network: {collection: tree}}: batch statistics, power-iteration vectors.
       failures: {player: int32 [1 + 16]}: the step whose update was first skipped as non-finite
@@ -47,7 +47,7 @@ def create(
 
     Args:
       params: {network: tree}.
-      optimizers: {player: (its networks, its optimizer)}.
+      optimizers: {player: (its networks, its optimizer)}, as `update_player` takes them.
       ema: whether to keep an average of the parameters; it starts as a copy of them.
       variables: {network: {collection: tree}}.
     """
@@ -77,14 +77,15 @@ def update_player(
     Gradient and terms are reduced over `axis_name` together. An update in which any of them is
     not finite is skipped, and the first one is recorded in `state.failures`.
 
-    All that happens between gradient and parameters happens to one vector: one operation, where a
-    tree would take one a leaf, each of which the compiler has to make.
+    The reduction, the norms and the optimizer work on one vector: a tree would cost the compiler
+    a fusion a leaf.
 
     Args:
       state: before the update.
       player: its name.
       networks: whose parameters the player moves.
-      optimizer: of the player; it sees the parameters as one vector.
+      optimizer: of the player. It sees all parameters as one vector: a rule for each layer, or a
+        mask of some, would take them for one layer.
       loss_fn: {network: params} of these networks -> (loss, (terms, new variables)), with scalars
         that are means over the local batch, and {network: collections} for what else changed.
       axis_name: the mapped axis over which the global batch is split, if any.

@@ -76,7 +76,7 @@ def pixel_noise(
     def draw(example_key: Array) -> tuple[Array, Array]:
         mixture_key, pixel_key = jax.random.split(example_key)
         return (
-            per_example.draw_flat(jax.random.gumbel, mixture_key, (height, width, num_mixtures)),
+            distributions.draw_flat(jax.random.gumbel, mixture_key, (height, width, num_mixtures)),
             distributions.standard_logistic(pixel_key, (height, width, channels)),
         )
 

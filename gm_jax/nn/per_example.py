@@ -4,13 +4,14 @@ A draw is keyed by the example's global index, so that the same global batch see
 however it is split over devices, processes and evaluation batches.
 """
 
-import math
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from gm_jax.distributions import draw_flat
 
 Array = jax.Array
 
@@ -34,23 +35,16 @@ def keys(key: Array, index: Array) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
 
 
-def draw_flat(sampler: Callable[..., Array], key: Array, shape: tuple[int, ...]) -> Array:
-    """Returns `sampler(key, shape)` of `jax.random`, drawn as a vector.
-
-    The bits are the same, but counters in several dimensions take the CPU's compiler ten times as
-    long, and are slower.
-    """
-    return sampler(key, (math.prod(shape),)).reshape(shape)
-
-
 def normal(key: Array, index: Array, shape: tuple[int, ...]) -> Array:
     """Standard normal noise float32 [B, *shape], keyed by `index` [B]."""
-    return jax.vmap(lambda one: draw_flat(jax.random.normal, one, shape))(keys(key, index))
+    draw = functools.partial(draw_flat, jax.random.normal, shape=shape)
+    return jax.vmap(draw)(keys(key, index))
 
 
 def uniform(key: Array, index: Array, shape: tuple[int, ...]) -> Array:
     """Uniform noise in [0, 1), float32 [B, *shape], keyed by `index` [B]."""
-    return jax.vmap(lambda one: draw_flat(jax.random.uniform, one, shape))(keys(key, index))
+    draw = functools.partial(draw_flat, jax.random.uniform, shape=shape)
+    return jax.vmap(draw)(keys(key, index))
 
 
 class Dropout(nn.Module):

@@ -88,11 +88,7 @@ class Run:
 
     def initial_state(self) -> train_state.TrainState:
         """Initialises the train state on every device, from other runs where the config says so."""
-        # It runs once: optimising it takes the CPU's compiler ten times as long as not to.
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        init = jax.jit(
-            self.method.init, out_shardings=self.parallel.replicated, compiler_options=options
-        )
+        init = self.parallel.init(self.method.init)
         arguments = (self.keys["init"], self.init_batch())
         return init(*arguments, self.pretrained) if self.pretrained else init(*arguments)
 
