@@ -23,6 +23,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from gm_jax import command_line, sweep
+from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split
 
 COLUMNS = 10  # of the pictures
@@ -103,4 +104,5 @@ if __name__ == "__main__":
         "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
     )
     flags.DEFINE_multi_string("setting", [], "Of the table; repeat it. All if not given.")
+    keep_buffers()
     app.run(main)

@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from gm_jax import command_line, load, sweep
 from gm_jax.evaluation.latent_information import draw_images, draw_latents, latent_information
 from gm_jax.evaluation.likelihood import evaluate_likelihood, summarize
+from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split, open_trained
 
 COLUMNS, DRAWS = 10, 4  # of the pictures
@@ -138,4 +139,5 @@ if __name__ == "__main__":
         "drop_steps", None, "Without auxiliary loss; as many as before if None.", 1
     )
     flags.DEFINE_integer("num_samples", 64, "Of the model, to measure their dependence.", 2)
+    keep_buffers()
     app.run(main)

@@ -22,6 +22,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from gm_jax import command_line, sweep
+from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split
 
 KL_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 12.0)
@@ -75,4 +76,5 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     sweep.define_flags("runs/agave_lambda")
     flags.DEFINE_multi_float("kl_weight", KL_WEIGHTS, "λ of Eq. 3.13; repeat it.", lower_bound=0)
+    keep_buffers()
     app.run(main)

@@ -44,6 +44,7 @@ def main(_: list[str]) -> None:
                 _PROCESS_ID.value,
                 deterministic=config.train.deterministic,
             )
+        parallel.keep_buffers()
         workdir = _WORKDIR.value or command_line.default_workdir(config_file, config)
         battery = {flag.name: flag.value for flag in _BATTERY if flag.value is not None}
         session.run(config, workdir, _MODE.value, battery, _TEMPERATURE.value)

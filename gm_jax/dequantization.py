@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from gm_jax.distributions import draw_flat
 from gm_jax.nn import per_example
+from gm_jax.noise import draw_flat
 
 Array = jax.Array
 

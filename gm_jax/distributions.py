@@ -9,6 +9,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gm_jax.noise import draw_flat
+
 # PixelCNN++ as published keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 
@@ -203,24 +205,6 @@ def standard_logistic(key, shape):
     """Float32 standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published."""
     uniform = draw_flat(jax.random.uniform, key, shape, minval=1e-5, maxval=1.0 - 1e-5)
     return jnp.log(uniform) - jnp.log1p(-uniform)
-
-
-def draw_flat(sampler, key, shape, **options):
-    """Draws noise as a vector: the bits that it has in its shape.
-
-    XLA's compiler for CPUs takes ten times as long over a draw in several dimensions (jaxlib
-    0.10.2), and the program is slower.
-
-    Args:
-      sampler: of `jax.random`.
-      key: one key.
-      shape: of the noise.
-      **options: of the sampler.
-
-    Returns:
-      `sampler(key, shape, **options)`.
-    """
-    return sampler(key, (math.prod(shape),), **options).reshape(shape)
 
 
 def gaussian_log_prob(x, mean, log_std):

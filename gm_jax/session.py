@@ -16,7 +16,6 @@ from gm_jax.evaluation.request import Request
 from gm_jax.training import loop
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
-from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import Run, data_facts, open_run
 
 MODES = {
@@ -47,7 +46,6 @@ def run(
       temperature: of samples drawn; None takes the config's.
     """
     use_compilation_cache()
-    keep_buffers()
     fields = battery or {}
     with contextlib.ExitStack() as held:
         with command_line.refusals():

@@ -77,8 +77,8 @@ def update_player(
     Gradient and terms are reduced over `axis_name` together. An update in which any of them is
     not finite is skipped, and the first one is recorded in `state.failures`.
 
-    The reduction, the norms and the optimizer work on one vector: a tree would cost the compiler
-    a fusion a leaf.
+    The reduction, the norms and the optimizer work on one vector: on a tree, each of their
+    operations would cost the compiler a fusion a leaf.
 
     Args:
       state: before the update.

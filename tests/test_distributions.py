@@ -298,18 +298,3 @@ def test_misuse_is_refused_with_the_bad_value():
         distributions.discretized_logistic_mixture_sample(parameters, x, x)
     with pytest.raises(ValueError, match="height, width, channels"):
         distributions.bits_per_dim(-1.0, (8, 32, 32, 3))
-
-
-@pytest.mark.parametrize(
-    ("sampler", "options"),
-    [
-        (jax.random.normal, {}),
-        (jax.random.gumbel, {}),
-        (jax.random.uniform, {"minval": 0.25, "maxval": 0.5}),
-        (jax.random.bits, {"dtype": jnp.uint16}),
-    ],
-)
-def test_flat_noise_has_the_bits_of_noise_in_its_shape(sampler, options):
-    key = jax.random.key(3)
-    drawn = distributions.draw_flat(sampler, key, (2, 3, 5), **options)
-    np.testing.assert_array_equal(drawn, sampler(key, (2, 3, 5), **options))

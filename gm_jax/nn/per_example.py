@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gm_jax.distributions import draw_flat
+from gm_jax.noise import draw_flat
 
 Array = jax.Array
 

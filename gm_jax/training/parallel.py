@@ -26,9 +26,8 @@ from jax.sharding import PartitionSpec as P
 Tree = Any
 AXIS = "batch"
 MODES = ("jit", "pmap", "shard_map")
-_HEAP_BYTES = 2**32
 # Besides compiling faster, it makes the train steps of `agave` and `adaptive_density` 5 to 10 %
-# faster (jaxlib 0.10.2). pmap does not take it.
+# faster. An option of jaxlib 0.10.2, which another may refuse; pmap does not take it.
 _CPU_OPTIONS = {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 
 
@@ -66,22 +65,33 @@ def initialize(
 
 @functools.cache
 def keep_buffers() -> None:
-    """Lets programs on CPU reuse the memory of their buffers; call it before JAX has devices.
+    """Lets programs on one CPU device reuse the memory of their buffers.
 
-    Where each run maps its buffers anew, the kernel has to clear their pages: a quarter of the time
-    of a step of `configs/agave.py` on two cores. With glibc, up to _HEAP_BYTES are kept instead.
+    Where each execution maps its buffers anew, the kernel has to clear their pages: a quarter of
+    the time of a step of `configs/agave.py` on two cores. With glibc they are taken from a heap
+    instead, up to 4 GiB, which is not given back before the process ends.
+
+    Call it before JAX has devices; after that it has little effect.
     """
-    # Programs run, and allocate, on the main thread: others have small heaps.
+    # Programs then run, and allocate, on the main thread: the heaps of others are small.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-        library.free.argtypes = [ctypes.c_void_p]
-        trim_threshold, mmap_max = -1, -4  # parameters of mallopt, as in malloc.h
-        library.mallopt(trim_threshold, -1)
-        library.mallopt(mmap_max, 0)
-        library.free(library.malloc(_HEAP_BYTES))  # grows the heap; pages come as they are used
-        library.mallopt(mmap_max, 65_536)  # its default: what the heap has no room for is mapped
+        _reserve_heap(2**32)
+
+
+def _reserve_heap(num_bytes: int) -> None:
+    """Grows the main heap for good; its pages are taken as they are used."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # as in malloc.h
+    never = -1
+    library.mallopt(M_TRIM_THRESHOLD, never)
+    library.mallopt(M_MMAP_MAX, 0)
+    library.free(library.malloc(num_bytes))  # where it is refused, nothing is freed
+    library.mallopt(M_MMAP_MAX, 65_536)  # its default
+    # The largest that glibc itself adapts it to, which it no longer does after the calls above.
+    library.mallopt(M_MMAP_THRESHOLD, 2**25)
 
 
 @contextlib.contextmanager
@@ -187,10 +197,10 @@ class Parallel:
         )
         return jax.jit(mapped, donate_argnums=0, compiler_options=self._compiler_options)
 
-    def init(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
-        """Compiles a function that runs once; its result is replicated.
+    def compile_once(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        """Compiles a function that is called once; its result is replicated.
 
-        On CPU it is not optimized, which would take ten times as long.
+        On CPU it is compiled without optimization: to optimize takes ten times as long.
         """
         options = {"xla_backend_optimization_level": 0} if self._on_cpu else None
         return jax.jit(function, out_shardings=self.replicated, compiler_options=options)

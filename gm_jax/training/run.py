@@ -88,7 +88,7 @@ class Run:
 
     def initial_state(self) -> train_state.TrainState:
         """Initialises the train state on every device, from other runs where the config says so."""
-        init = self.parallel.init(self.method.init)
+        init = self.parallel.compile_once(self.method.init)
         arguments = (self.keys["init"], self.init_batch())
         return init(*arguments, self.pretrained) if self.pretrained else init(*arguments)
 
