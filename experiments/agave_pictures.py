@@ -26,6 +26,7 @@ from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.evaluation.latent_information import draw_images, draw_latents
 from gm_jax.evaluation.pictures import draw_reconstructions
 from gm_jax.images import spread
+from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split, open_trained
 
 
@@ -132,4 +133,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer("num_draws", 10, "PixelCNN samples of each.", 1)
     flags.DEFINE_integer("num_pairs", 4, "Pairs of test images.", 1)
     flags.DEFINE_integer("num_steps", 8, "Images on a way, both ends among them.", 2)
+    keep_buffers()
     app.run(main)

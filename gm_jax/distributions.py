@@ -9,8 +9,6 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gm_jax.noise import draw_flat
-
 # PixelCNN++ as published keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 
@@ -96,7 +94,7 @@ def discretized_logistic_sample(mean, log_scale, logistic_noise, levels=256, tem
     Args:
       mean: float [..., C], in the units of x.
       log_scale: float, broadcastable to the mean.
-      logistic_noise: float [..., C], from `standard_logistic`.
+      logistic_noise: float [..., C], from `noise.standard_logistic`.
       levels: number of values, 2..256.
       temperature: factor of the scale; 0 gives the rounded mean.
 
@@ -165,7 +163,7 @@ def discretized_logistic_mixture_sample(
     Args:
       parameters: float [B, H, W, K(1 + 2C + C(C−1)/2)], as for the log-probability.
       gumbel_noise: float [B, H, W, K], standard Gumbel.
-      logistic_noise: float [B, H, W, C], from `standard_logistic`.
+      logistic_noise: float [B, H, W, C], from `noise.standard_logistic`.
       levels: number of values, 2..256.
       temperature: divides the logits, multiplies the scales; 0 gives the rounded means of the
         likeliest component.
@@ -199,12 +197,6 @@ def discretized_logistic_mixture_sample(
         noise = logistic_noise[..., channel]
         pixel.append(discretized_logistic_sample(mean, log_scale, noise, levels, temperature))
     return jnp.stack(pixel, axis=-1)
-
-
-def standard_logistic(key, shape):
-    """Float32 standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published."""
-    uniform = draw_flat(jax.random.uniform, key, shape, minval=1e-5, maxval=1.0 - 1e-5)
-    return jnp.log(uniform) - jnp.log1p(-uniform)
 
 
 def gaussian_log_prob(x, mean, log_std):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 
@@ -27,3 +28,9 @@ def draw_flat(
       `sampler(key, shape, **options)`, bit for bit.
     """
     return sampler(key, (math.prod(shape),), **options).reshape(shape)
+
+
+def standard_logistic(key: Array, shape: tuple[int, ...]) -> Array:
+    """Float32 standard logistic noise ln u − ln(1 − u), u in [1e-5, 1 − 1e-5] as published."""
+    uniform = draw_flat(jax.random.uniform, key, shape, minval=1e-5, maxval=1.0 - 1e-5)
+    return jnp.log(uniform) - jnp.log1p(-uniform)

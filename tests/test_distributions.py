@@ -10,6 +10,7 @@ import pytest
 from scipy.special import expit, log_expit, logsumexp
 
 from gm_jax import distributions
+from gm_jax.noise import standard_logistic
 
 logistic_log_prob = jax.jit(distributions.discretized_logistic_log_prob, static_argnums=3)
 mixture_log_prob = jax.jit(distributions.discretized_logistic_mixture_log_prob, static_argnums=2)
@@ -202,7 +203,7 @@ def draw_pixels(parameters, channels, levels, count, temperature=1.0):
     return distributions.discretized_logistic_mixture_sample(
         jnp.broadcast_to(parameters, (count, 1, 1, parameters.shape[-1])),
         jax.random.gumbel(gumbel_key, (count, 1, 1, mixtures)),
-        distributions.standard_logistic(logistic_key, (count, 1, 1, channels)),
+        standard_logistic(logistic_key, (count, 1, 1, channels)),
         levels,
         temperature,
     )
@@ -251,7 +252,7 @@ def test_a_cold_mixture_gives_the_rounded_means_of_its_likeliest_component(tempe
 
 def test_discretized_logistic_samples_have_the_frequencies_of_their_density():
     levels, mean, log_scale = 17, 0.6, -1.2
-    noise = distributions.standard_logistic(jax.random.key(1), (100_000,))
+    noise = standard_logistic(jax.random.key(1), (100_000,))
     assert np.abs(noise).max() <= math.log(1e5)
     x = distributions.discretized_logistic_sample(mean, log_scale, noise, levels)
     observed = np.bincount(distributions.quantize(x, levels), minlength=levels) / len(noise)

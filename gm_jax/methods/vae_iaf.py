@@ -18,6 +18,7 @@ from gm_jax.losses.importance_weighted import importance_weighted
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.nn import per_example
 from gm_jax.nn.weight_norm import data_dependent_init
+from gm_jax.noise import standard_logistic
 from gm_jax.state import TrainState
 
 Array = jax.Array
@@ -195,7 +196,7 @@ class VaeIaf:
         self, decoded: Reconstruction, key: Array, index: Array, temperature: float
     ) -> dict[str, Array]:
         def noise(example_key: Array) -> Array:
-            return distributions.standard_logistic(example_key, self.image_shape)
+            return standard_logistic(example_key, self.image_shape)
 
         image = distributions.discretized_logistic_sample(
             decoded.mean,

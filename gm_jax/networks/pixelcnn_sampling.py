@@ -11,7 +11,7 @@ from gm_jax import distributions
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.nn import per_example
-from gm_jax.noise import draw_flat
+from gm_jax.noise import draw_flat, standard_logistic
 
 Array = jax.Array
 SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise
@@ -78,7 +78,7 @@ def pixel_noise(
         mixture_key, pixel_key = jax.random.split(example_key)
         return (
             draw_flat(jax.random.gumbel, mixture_key, (height, width, num_mixtures)),
-            distributions.standard_logistic(pixel_key, (height, width, channels)),
+            standard_logistic(pixel_key, (height, width, channels)),
         )
 
     return jax.vmap(draw)(per_example.keys(key, index))
