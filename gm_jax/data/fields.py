@@ -1,0 +1,59 @@
+"""What an example of a data set is made of: named fields, and what their values mean."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Field(NamedTuple):
+    """One named part of every example.
+
+    Attributes:
+      shape: of one example: (H, W, C) of an image, () of a label, (D,) of a point.
+      dtype: NumPy's name: uint8 for images, int32 for labels and tokens, float32 for points.
+      levels: the values of an image's pixels are 0..levels−1; None for all else.
+      num_classes: the values of a label are 0..num_classes−1; None for all else.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    levels: int | None = None
+    num_classes: int | None = None
+
+
+# {name: Field}: `image`, `label`, `image_b` and `label_b` of a second domain, `point`, `tokens`.
+DataSpec = Mapping[str, Field]
+
+
+def image_spec(
+    image_shape: tuple[int, int, int], levels: int, num_classes: int | None = None
+) -> dict[str, Field]:
+    """The fields of images, and of their labels where there are classes."""
+    spec = {"image": Field(tuple(image_shape), "uint8", levels)}
+    if num_classes is not None:
+        spec["label"] = Field((), "int32", num_classes=num_classes)
+    return spec
+
+
+def to_json(spec: DataSpec) -> dict[str, dict[str, Any]]:
+    """The fields as JSON holds them; what is None is left out."""
+    return {
+        name: {key: value for key, value in field._asdict().items() if value is not None}
+        for name, field in spec.items()
+    }
+
+
+def from_json(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Field]:
+    """The fields of `to_json`."""
+    return {
+        name: Field(**{**field, "shape": tuple(field["shape"])}) for name, field in saved.items()
+    }
+
+
+def blanks(spec: DataSpec, count: int) -> dict[str, np.ndarray]:
+    """Arrays [count, ...] of zeros in the shapes and dtypes of the fields, without their memory."""
+    return {
+        name: np.broadcast_to(np.zeros((), field.dtype), (count, *field.shape))
+        for name, field in spec.items()
+    }
