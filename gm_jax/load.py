@@ -3,7 +3,6 @@
 import functools
 import sys
 import types
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,8 +15,10 @@ from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation.batches import over_images, over_rows
 from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
 from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples
+from gm_jax.methods.method import Method
+from gm_jax.nn.noise import Noise, keyed
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.run import Run, data_facts, open_trained
+from gm_jax.training.run import Run, open_trained
 
 Tree = Any
 _FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode")
@@ -116,7 +117,7 @@ class TrainedModel:
     def encode(self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> Tree:
         """Draws latents from the posterior: a tree of float32 [N, ...], as the method has it."""
         self._require("encode")
-        encode = self._run.program("encode", self._run.method.encode)
+        encode = self._run.program("encode", keyed(self._run.method.encode))
         key = self._key(seed, 0)
         return over_images(
             self._run,
@@ -152,13 +153,13 @@ class TrainedModel:
         index = np.arange(count) if index is None else np.asarray(index)
         rows = {"latents": latents}
         if labels is not None:
-            if not getattr(self._run.method, "class_conditional", False):
+            if not self._run.method.class_conditional:
                 raise ValueError("the model is not conditioned on classes: give labels=None")
             rows["labels"] = checked_labels(labels, count, self.num_classes)
         name = "decode" if labels is None else "decode with labels"
-        program = self._run.program(name, functools.partial(_decode, self._run.method.decode))
+        program = self._run.program(name, keyed(functools.partial(_decode, self._run.method)))
         key, size = self._key(seed, 1), self._run.config.sample.batch_size
-        decode = functools.partial(program, self._variables, rng=key)
+        decode = functools.partial(program, self._variables, key=key)
         return over_rows(rows, decode, size, index.astype(np.int32))
 
     def interpolate(
@@ -171,9 +172,8 @@ class TrainedModel:
     ) -> dict[str, np.ndarray]:
         """Decodes latents on the way from one image's to another's.
 
-        The way is the method's own `interpolate(start, end, weights)` where it has one, of latents
-        [1, ...] and weights [n] to latents [n, ...]; otherwise straight lines, as suits Gaussian
-        latents. Every step has the same noise, so that what changes is the latents alone.
+        The way is the method's `interpolate`. Every step has the same noise, so that what changes
+        is the latents alone.
 
         Args:
           image_a, image_b: uint8 [H, W, C].
@@ -195,8 +195,7 @@ class TrainedModel:
         latents = self.encode(np.stack(pair), None if labels is None else labels[:2], seed)
         start, end = (jax.tree.map(lambda z, i=i: z[i : i + 1], latents) for i in range(2))
         weights = np.linspace(0, 1, num_steps, dtype=np.float32)
-        between = getattr(self._run.method, "interpolate", _straight_lines)
-        way = between(start, end, weights)
+        way = self._run.method.interpolate(start, end, weights)
         return self.decode(way, seed, np.zeros(num_steps), labels)
 
     def log_likelihood(
@@ -241,33 +240,21 @@ class TrainedModel:
         return jax.random.split(key)[use]
 
     def _require(self, *functions: str) -> None:
-        method = self._run.method
-        missing = [name for name in functions if not hasattr(method, name)]
+        offers = self._run.method.capabilities
+        missing = [name for name in functions if name not in offers]
         if missing:
-            offered = [name for name in _FUNCTIONS if hasattr(method, name)]
+            offered = [name for name in _FUNCTIONS if name in offers]
             raise ValueError(
                 f"the method '{self.config.method}' has no {' and no '.join(missing)}; it offers "
                 f"{', '.join(offered) or 'none of ' + ', '.join(_FUNCTIONS)}"
             )
 
-    def _dataset(self, images: np.ndarray, labels: np.ndarray | None) -> data.ImageDataset:
-        return checked_dataset(images, labels, data_facts(self._run.train_data))
+    def _dataset(self, images: np.ndarray, labels: np.ndarray | None) -> data.Dataset:
+        return checked_dataset(images, labels, self._run.train_data.fields)
 
 
-def _decode(
-    method_decode: Callable[..., dict[str, jax.Array]], variables: Tree, batch: Tree, rng: jax.Array
-) -> dict[str, jax.Array]:
-    return method_decode(variables, index=batch["index"], rng=rng, **batch["rows"])
-
-
-def _straight_lines(start: Tree, end: Tree, weights: np.ndarray) -> Tree:
-    """(1 − t)·start + t·end of every leaf [1, ...], for t in weights [n]: [n, ...]."""
-
-    def line(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        t = weights.reshape(-1, *(1 for _ in a.shape[1:]))
-        return (1 - t) * a + t * b
-
-    return jax.tree.map(line, start, end)
+def _decode(method: Method, variables: Tree, batch: Tree, noise: Noise) -> dict[str, jax.Array]:
+    return method.decode(variables, noise=noise, **batch["rows"])
 
 
 class _CallableModule(types.ModuleType):

@@ -41,19 +41,19 @@ def adamax(
 OPTIMIZERS = ("adamax", "adam", "sgd")
 
 
-def create(config: Any, clip_norm: float | None = None) -> optax.GradientTransformation:
+def create(config: Any) -> optax.GradientTransformation:
     """Builds the optimizer of a config.
 
     Args:
       config: fields `name` (one of OPTIMIZERS), `learning_rate`, `learning_rate_decay` (a factor a
-        step: 1 keeps the rate), `beta1`, `beta2`, `epsilon`, `epsilon_root` (inside Adam's root).
-      clip_norm: gradients longer than this are shortened to it first; None never does.
+        step: 1 keeps the rate), `beta1`, `beta2`, `epsilon`, `epsilon_root` (inside Adam's root),
+        `clip_norm` (gradients longer than this are shortened to it first; 0 never does).
     """
+    if config.clip_norm < 0:
+        raise ValueError(f"optimizer.clip_norm is {config.clip_norm}; give a length, or 0 for none")
     optimizer = _named(config)
-    if clip_norm is not None:
-        if clip_norm <= 0:
-            raise ValueError(f"optimizer.clip_norm is {clip_norm}; give a length above 0")
-        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    if config.clip_norm:
+        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
     return optimizer
 
 

@@ -16,7 +16,7 @@ from gm_jax.evaluation.request import Request
 from gm_jax.training import loop
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
-from gm_jax.training.run import Run, data_facts, open_run
+from gm_jax.training.run import Run, open_run
 
 MODES = {
     "evaluate": report.evaluate,
@@ -87,7 +87,7 @@ def _open(
         if not found:
             held.enter_context(workdirs.hold(folder))
         workdirs.check_config(folder, config)
-        workdirs.record_data(folder, data_facts(opened.train_data))
+        workdirs.record_data(folder, opened.train_data.fields)
         workdirs.record_frozen(folder, recipes(config, folder))
     return opened
 

@@ -2,13 +2,15 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+
+from gm_jax import devices
 
 Array = jax.Array
 Tree = Any
@@ -24,7 +26,7 @@ class TrainState:
       params: {network: tree}, float32.
       opt_state: {player: tree}, over its parameters as one vector in `ravel_pytree`'s order.
       ema_params: {network: tree}, or {} where the method keeps no average.
-      variables: {network: {collection: tree}}: batch statistics, power-iteration vectors.
+      statistics: {network: {collection: tree}}: batch statistics, power-iteration vectors.
       failures: {player: int32 [1 + 16]}: the step whose update was first skipped as non-finite
         (−1: none), and for its first 16 terms a code of the name if it was not finite, else 0.
     """
@@ -33,15 +35,30 @@ class TrainState:
     params: dict[str, Tree]
     opt_state: dict[str, Tree]
     ema_params: dict[str, Tree]
-    variables: dict[str, Tree]
+    statistics: dict[str, Tree]
     failures: dict[str, Array]
+
+
+class Loss(NamedTuple):
+    """What a player wants of a batch.
+
+    Attributes:
+      terms: {name: float [B], or scalar}, nats an example; their means sum to the loss.
+      curves: {name: float [B], or scalar}, which are logged alone.
+      statistics: {network: {collection: tree}}, the new running values of networks that this
+        player moves.
+    """
+
+    terms: Mapping[str, Array]
+    curves: Mapping[str, Array] | None = None
+    statistics: Mapping[str, Tree] | None = None
 
 
 def create(
     params: dict[str, Tree],
     optimizers: Mapping[str, tuple[tuple[str, ...], optax.GradientTransformation]],
     ema: bool,
-    variables: dict[str, Tree] | None = None,
+    statistics: dict[str, Tree] | None = None,
 ) -> TrainState:
     """Builds the state at step 0.
 
@@ -49,7 +66,7 @@ def create(
       params: {network: tree}.
       optimizers: {player: (its networks, its optimizer)}, as `update_player` takes them.
       ema: whether to keep an average of the parameters; it starts as a copy of them.
-      variables: {network: {collection: tree}}.
+      statistics: {network: {collection: tree}}.
     """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -59,7 +76,7 @@ def create(
             for player, (networks, optimizer) in optimizers.items()
         },
         ema_params=jax.tree.map(jnp.copy, params) if ema else {},
-        variables=variables or {},
+        statistics=statistics or {},
         failures={player: _no_failure() for player in optimizers},
     )
 
@@ -69,12 +86,11 @@ def update_player(
     player: str,
     networks: tuple[str, ...],
     optimizer: optax.GradientTransformation,
-    loss_fn: Callable[[dict[str, Tree]], tuple[Array, tuple[dict[str, Array], dict[str, Tree]]]],
-    axis_name: str | None = None,
+    loss_fn: Callable[[dict[str, Tree]], Loss],
 ) -> tuple[TrainState, dict[str, Array]]:
     """Moves one player's networks down its loss; every other network stays as it is.
 
-    Gradient and terms are reduced over `axis_name` together. An update in which any of them is
+    Gradient and terms are averaged over the devices together. An update in which any of them is
     not finite is skipped, and the first one is recorded in `state.failures`.
 
     The reduction, the norms and the optimizer work on one vector: on a tree, each of their
@@ -86,19 +102,26 @@ def update_player(
       networks: whose parameters the player moves.
       optimizer: of the player. It sees all parameters as one vector: a rule for each layer, or a
         mask of some, would take them for one layer.
-      loss_fn: {network: params} of these networks -> (loss, (terms, new variables)), with scalars
-        that are means over the local batch, and {network: collections} for what else changed.
-      axis_name: the mapped axis over which the global batch is split, if any.
+      loss_fn: {network: params} of these networks -> what the player wants of the local batch.
 
     Returns:
-      The new state (same step), and the terms with `gradient_norm` and `update_norm`, each as
-      "player/term" where the method has several players.
+      The new state (same step), and the means of the terms and curves with `loss`, `gradient_norm`
+      and `update_norm`, each as "player/term" where the method has several players.
     """
     params = {name: state.params[name] for name in networks}
-    gradients, (terms, variables) = jax.grad(loss_fn, has_aux=True)(params)
+
+    def total(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict[str, Tree]]]:
+        wanted = loss_fn(params)
+        terms = {name: jnp.mean(term) for name, term in wanted.terms.items()}
+        curves = {name: jnp.mean(curve) for name, curve in (wanted.curves or {}).items()}
+        loss = sum(terms.values())
+        return loss, ({"loss": loss, **terms, **curves}, dict(wanted.statistics or {}))
+
+    gradients, (terms, statistics) = jax.grad(total, has_aux=True)(params)
+    if not statistics.keys() <= set(networks):
+        raise ValueError(f"player '{player}' moves {networks}, not all of {sorted(statistics)}")
     gradient, unravel = ravel_pytree(gradients)
-    if axis_name is not None:
-        gradient, terms = mean_over_devices((gradient, terms), axis_name)
+    gradient, terms = devices.mean((gradient, terms))
     update, opt_state = optimizer.update(gradient, state.opt_state[player], ravel_pytree(params)[0])
     norms = {"gradient_norm": jnp.linalg.norm(gradient), "update_norm": jnp.linalg.norm(update)}
     prefix = f"{player}/" if len(state.failures) > 1 else ""
@@ -109,39 +132,19 @@ def update_player(
     def keep(new: Tree, old: Tree) -> Tree:
         return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)
 
-    changed = {name: state.variables[name] for name in variables}
+    changed = {name: state.statistics[name] for name in statistics}
     codes = jnp.where(good, 0, jnp.array([_code(name) for name in terms], jnp.int32))
     failure = jnp.append(state.step, jnp.pad(codes, (0, _MAX_CODES))[:_MAX_CODES])
     first = (state.failures[player][0] < 0) & ~jnp.all(good)
     return state.replace(
         params={**state.params, **optax.apply_updates(params, updates)},
         opt_state={**state.opt_state, player: keep(opt_state, state.opt_state[player])},
-        variables={**state.variables, **keep(variables, changed)},
+        statistics={**state.statistics, **keep(statistics, changed)},
         failures={
             **state.failures,
             player: jnp.where(first, failure, state.failures[player]),
         },
     ), terms
-
-
-def total(terms: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-    """The loss of a player, the sum of its terms, and what to log.
-
-    Args:
-      terms: {name: float [B], or scalar}.
-
-    Returns:
-      The sum of the terms' means over the batch, and {`loss` and every term: its mean}.
-    """
-    means = {name: jnp.mean(term) for name, term in terms.items()}
-    loss = sum(means.values())
-    return loss, {"loss": loss, **means}
-
-
-def mean_over_devices(tree: Tree, axis_name: str) -> Tree:
-    """Returns the mean of every float32 leaf over the mapped axis, in one all-reduce."""
-    flat, unravel = ravel_pytree(tree)
-    return unravel(jax.lax.pmean(flat, axis_name))
 
 
 def advance(state: TrainState, ema_decay: float) -> TrainState:
@@ -173,10 +176,18 @@ def describe_failure(state: TrainState, metrics: Iterable[str]) -> str | None:
     return None
 
 
-def with_statistics(state: TrainState, params: dict[str, Tree]) -> dict[str, Tree]:
+def training_variables(state: TrainState, params: dict[str, Tree]) -> dict[str, Tree]:
     """Returns {network: variables} for `apply` while training: `params` in place of the state's."""
-    params = {**state.params, **params}
-    return {name: {"params": params[name], **state.variables.get(name, {})} for name in params}
+    return _with_statistics(state, {**state.params, **params})
+
+
+def evaluation_variables(state: TrainState) -> dict[str, Tree]:
+    """Returns {network: variables} for `apply`: averaged parameters where kept, and statistics."""
+    return _with_statistics(state, state.ema_params or state.params)
+
+
+def _with_statistics(state: TrainState, params: dict[str, Tree]) -> dict[str, Tree]:
+    return {name: {"params": params[name], **state.statistics.get(name, {})} for name in params}
 
 
 def _no_failure() -> Array:
@@ -186,9 +197,3 @@ def _no_failure() -> Array:
 def _code(name: str) -> int:
     """31 bits, never 0: by its code a term is known, whatever else a method returns beside it."""
     return zlib.crc32(name.encode()) >> 1 or 1
-
-
-def evaluation_variables(state: TrainState) -> dict[str, Tree]:
-    """Returns {network: variables} for `apply`: averaged parameters where kept, and statistics."""
-    params = state.ema_params or state.params
-    return {name: {"params": params[name], **state.variables.get(name, {})} for name in params}

@@ -18,13 +18,11 @@ class Chain(nn.Module):
 
     bijectors: Sequence[nn.Module]
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and ln|det ∂y/∂x| in nats [B]."""
         log_det = jnp.zeros(x.shape[0])
         for bijector in self.bijectors:
-            x, change = bijector.forward_and_log_det(x, train, axis_name)
+            x, change = bijector.forward_and_log_det(x, train)
             log_det += change
         return x, log_det
 

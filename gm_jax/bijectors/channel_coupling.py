@@ -29,26 +29,22 @@ class ChannelCoupling(nn.Module):
     batch_norm_epsilon: float
     dtype: Any = jnp.float32
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and ln|det ∂y/∂x| in nats [B]."""
         kept, changed = self._split(x)
-        shift, log_scale = self._shift_and_log_scale(kept, train, axis_name)
+        shift, log_scale = self._shift_and_log_scale(kept, train)
         changed = (changed + shift) * jnp.exp(log_scale)
         return self._join(kept, changed), jnp.sum(log_scale, (1, 2, 3))
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         """Maps y [B, H, W, C] to x and ln|det ∂x/∂y| in nats [B]."""
         kept, changed = self._split(y)
-        shift, log_scale = self._shift_and_log_scale(kept, False, None)
+        shift, log_scale = self._shift_and_log_scale(kept, False)
         changed = changed * jnp.exp(-log_scale) - shift
         return self._join(kept, changed), -jnp.sum(log_scale, (1, 2, 3))
 
     @nn.compact
-    def _shift_and_log_scale(
-        self, kept: Array, train: bool, axis_name: str | None
-    ) -> tuple[Array, Array]:
+    def _shift_and_log_scale(self, kept: Array, train: bool) -> tuple[Array, Array]:
         """t and s [B, H, W, C/2] of the kept half."""
         network = CouplingNetwork(
             self.features,
@@ -58,7 +54,7 @@ class ChannelCoupling(nn.Module):
             self.batch_norm_epsilon,
             self.dtype,
         )
-        shift, log_scale = jnp.split(network(kept, None, train, axis_name), 2, -1)
+        shift, log_scale = jnp.split(network(kept, None, train), 2, -1)
         return shift, self.param("scale", nn.initializers.ones, ()) * jnp.tanh(log_scale)
 
     def _split(self, x: Array) -> tuple[Array, Array]:

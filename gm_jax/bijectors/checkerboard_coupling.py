@@ -30,22 +30,18 @@ class CheckerboardCoupling(nn.Module):
     batch_norm_epsilon: float
     dtype: Any = jnp.float32
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and ln|det ∂y/∂x| in nats [B]."""
-        shift, log_scale = self._shift_and_log_scale(x, train, axis_name)
+        shift, log_scale = self._shift_and_log_scale(x, train)
         return (x + shift) * jnp.exp(log_scale), jnp.sum(log_scale, (1, 2, 3))
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         """Maps y [B, H, W, C] to x and ln|det ∂x/∂y| in nats [B]."""
-        shift, log_scale = self._shift_and_log_scale(y, False, None)
+        shift, log_scale = self._shift_and_log_scale(y, False)
         return y * jnp.exp(-log_scale) - shift, -jnp.sum(log_scale, (1, 2, 3))
 
     @nn.compact
-    def _shift_and_log_scale(
-        self, x: Array, train: bool, axis_name: str | None
-    ) -> tuple[Array, Array]:
+    def _shift_and_log_scale(self, x: Array, train: bool) -> tuple[Array, Array]:
         """t and s, 0 at the kept pixels, of which alone they are functions."""
         changed = checkerboard(x.shape, self.parity)
         network = CouplingNetwork(
@@ -56,6 +52,6 @@ class CheckerboardCoupling(nn.Module):
             self.batch_norm_epsilon,
             self.dtype,
         )
-        outputs = network(x * (1 - changed), 1 - changed, train, axis_name)
+        outputs = network(x * (1 - changed), 1 - changed, train)
         shift, log_scale = jnp.split(outputs * changed, 2, -1)
         return shift, self.param("scale", nn.initializers.zeros, ()) * jnp.tanh(log_scale)

@@ -38,19 +38,17 @@ class CouplingNetwork(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Array, kept: np.ndarray | None, train: bool, axis_name: str | None = None
-    ) -> Array:
+    def __call__(self, x: Array, kept: np.ndarray | None, train: bool) -> Array:
         """Maps x [B, H, W, C] to float32 [B, H, W, outputs].
 
         Args:
           x: the dimensions that the coupling keeps, 0 at the others.
           kept: [H, W, 1], 1 at the kept pixels; None where every pixel of x is kept.
-          train, axis_name: of `BatchNorm`.
+          train: of `BatchNorm`.
         """
 
         def norm(h: Array) -> Array:
-            return BatchNorm(self.batch_norm_decay, self.batch_norm_epsilon)(h, train, axis_name)
+            return BatchNorm(self.batch_norm_decay, self.batch_norm_epsilon)(h, train)
 
         h = norm(x)
         signed = [h, -h]

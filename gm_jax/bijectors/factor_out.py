@@ -21,12 +21,10 @@ class FactorOut(nn.Module):
 
     rest: nn.Module
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and ln|det ∂y/∂x| in nats [B]."""
         going_on, done = _split(x)
-        going_on, log_det = self.rest.forward_and_log_det(going_on, train, axis_name)
+        going_on, log_det = self.rest.forward_and_log_det(going_on, train)
         return _join(going_on, done), log_det
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:

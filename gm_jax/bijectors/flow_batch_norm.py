@@ -31,15 +31,13 @@ class FlowBatchNorm(nn.Module):
     def setup(self) -> None:
         self.statistics = BatchStatistics(self.decay)
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and ln|det ∂y/∂x| = −½ Σ ln(σ² + ε) in nats [B].
 
         The determinant takes the moments of a training batch for constants, as does the paper.
         """
         mask = self.mask(x.shape)
-        mean, variance = self.statistics(x * mask, train, axis_name)
+        mean, variance = self.statistics(x * mask, train)
         log_scale = -0.5 * jnp.log(variance + self.epsilon) * mask
         return (x - mean * mask) * jnp.exp(log_scale), _sum(log_scale, x)
 

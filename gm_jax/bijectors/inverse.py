@@ -15,11 +15,9 @@ class Inverse(nn.Module):
 
     bijector: nn.Module
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """The bijector's inverse: x to y and ln|det ∂y/∂x| in nats [B]."""
-        del train, axis_name
+        del train
         return self.bijector.inverse_and_log_det(x)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:

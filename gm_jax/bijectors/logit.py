@@ -18,11 +18,9 @@ class Logit(nn.Module):
 
     margin: float
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] in [0, 1] to y and ln|det ∂y/∂x| in nats [B]."""
-        del train, axis_name
+        del train
         p = self.margin + (1 - 2 * self.margin) * x
         y = jnp.log(p) - jnp.log1p(-p)
         return y, self._log_det(y)

@@ -17,11 +17,9 @@ class OrderedSqueeze(nn.Module):
     (0, 0) and (1, 1): every part of the image, in all its channels, at half its density.
     """
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and its log-determinant, 0 [B]."""
-        del train, axis_name
+        del train
         check_even(*x.shape[1:3])
         y = jnp.concatenate([x[:, row::2, column::2] for row, column in ORDER], -1)
         return y, jnp.zeros(x.shape[0])

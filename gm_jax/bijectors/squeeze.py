@@ -13,11 +13,9 @@ class Squeeze(nn.Module):
     The first half of the channels is that of the image's channels (of a grey image, the rows).
     """
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps x [B, H, W, C] to y and its log-determinant, 0 [B]."""
-        del train, axis_name
+        del train
         batch, height, width, channels = x.shape
         check_even(height, width)
         squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)

@@ -16,7 +16,7 @@ Batch = dict[str, Any]
 
 def over_images(
     run: Run,
-    dataset: data.ImageDataset,
+    dataset: data.Dataset,
     function: Callable[[Batch], Tree],
     batch_size: int,
     label: str,

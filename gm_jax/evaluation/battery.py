@@ -144,7 +144,7 @@ def _bits_per_dim(context: Context) -> Outcome:
 
 def _importance_weighted_bits(context: Context) -> Outcome:
     method, dataset = _with_likelihood(context), context.test
-    if method.likelihood_is_exact:
+    if method.likelihood == "exact":
         raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
     number = context.request.num_importance_samples
     terms = importance_weighted_likelihood(context.run, context.model[0], dataset, number)
@@ -162,7 +162,7 @@ def _importance_weighted_bits(context: Context) -> Outcome:
 
 def _with_likelihood(context: Context) -> Any:
     method = context.run.method
-    if not hasattr(method, "log_likelihood"):
+    if method.likelihood is None:
         raise ValueError(f"the method '{context.run.config.method}' has no likelihood")
     return method
 

@@ -60,7 +60,7 @@ class Context:
         return variables, {**identity, "sha256": hash_of_variables(variables)}
 
     @functools.cached_property
-    def reference(self) -> data.ImageDataset:
+    def reference(self) -> data.Dataset:
         """The real images."""
         config, request = self.run.config.data, self.request
         dataset = data.load(
@@ -73,17 +73,17 @@ class Context:
         return self._check_shape(dataset, "reference")
 
     @functools.cached_property
-    def test(self) -> data.ImageDataset:
+    def test(self) -> data.Dataset:
         """The test split of the config: what likelihoods are of, whatever the reference."""
         return self.run.dataset("test")
 
     @functools.cached_property
-    def validation(self) -> data.ImageDataset:
+    def validation(self) -> data.Dataset:
         """The validation split of the config."""
         return self.run.dataset("validation")
 
     @property
-    def train(self) -> data.ImageDataset:
+    def train(self) -> data.Dataset:
         """The training split of the config."""
         return self.run.train_data
 
@@ -96,14 +96,14 @@ class Context:
         return open_network(request.features, self.run, request.features_weights, request.resize)
 
     @functools.cached_property
-    def samples(self) -> data.ImageDataset:
+    def samples(self) -> data.Dataset:
         """The images to judge: the run's, or those given."""
         if self.request.samples is not None:
             return self._given_samples
         folder = self._cached(self.identity("samples"), "samples", self._draw)
         images, labels = cache.open_images(folder)
         source = self.run.train_data
-        return data.ImageDataset(
+        return data.Dataset.of_images(
             images, labels, source.levels, source.num_classes, "samples", "samples"
         )
 
@@ -160,7 +160,7 @@ class Context:
         }
 
     @functools.cached_property
-    def _given_samples(self) -> data.ImageDataset:
+    def _given_samples(self) -> data.Dataset:
         name, config = self.request.samples, self.run.config.data
         splits = data.split_names(name)
         if len(splits) > 1:
@@ -178,7 +178,7 @@ class Context:
         rows = subset(count, wanted, self.request.seed)
         labels = None if dataset.labels is None else dataset.labels[rows]
         images = np.asarray(dataset.images)[rows]
-        return data.ImageDataset(
+        return data.Dataset.of_images(
             images, labels, dataset.levels, dataset.num_classes, name, dataset.split
         )
 
@@ -200,7 +200,7 @@ class Context:
     def _draw(self, folder: Path) -> None:
         """Writes images.npy and, where the method takes labels, labels.npy."""
         method, request = self.run.method, self.request
-        if not hasattr(method, "sample"):
+        if "sample" not in method.capabilities:
             raise ValueError(f"the method '{self.run.config.method}' draws no samples")
         num_images = self.identity("samples")["num_images"]
         labels = class_labels(self.run, num_images)
@@ -242,7 +242,7 @@ class Context:
 
             return cache.find_or_write(cache_dir, recipe, {}, move)
 
-    def _check_shape(self, dataset: data.ImageDataset, what: str) -> data.ImageDataset:
+    def _check_shape(self, dataset: data.Dataset, what: str) -> data.Dataset:
         expected = self.run.train_data.image_shape
         if dataset.image_shape != expected:
             raise ValueError(
@@ -257,7 +257,7 @@ def subset(count: int, wanted: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
 
 
-def _name_of(dataset: data.ImageDataset) -> dict[str, Any]:
+def _name_of(dataset: data.Dataset) -> dict[str, Any]:
     """Source, split, number and hash of images (the hash also sees the labels)."""
     digest = hashlib.sha256(str((dataset.levels, dataset.images.shape)).encode())
     for start in range(0, len(dataset), 4096):

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gm_jax.evaluation.batches import over_rows
+from gm_jax.nn.noise import Noise, keyed
 from gm_jax.training.run import Run
 
 Tree = Any
@@ -66,9 +67,9 @@ def draw_latents(run: Run, variables: dict[str, Tree], count: int, seed: int = 0
     """
     program = run.program(
         "sample latents",
-        lambda variables, batch, rng: run.method.sample_latents(variables, rng, batch["index"]),
+        keyed(lambda variables, batch, noise: run.method.sample_latents(variables, noise)),
     )
-    draw = functools.partial(program, variables, rng=_key(run, seed, 0))
+    draw = functools.partial(program, variables, key=_key(run, seed, 0))
     index = np.arange(count, dtype=np.int32)
     return over_rows({}, draw, run.config.sample.batch_size, index)
 
@@ -79,12 +80,10 @@ def draw_images(
     """Draws an image given each row of latents, other ones for other seeds: as `decode`."""
     program = run.program(
         "draw given latents",
-        lambda variables, batch, rng: run.method.decode(
-            variables, batch["rows"], rng, batch["index"]
-        ),
+        keyed(lambda variables, batch, noise: run.method.decode(variables, batch["rows"], noise)),
     )
     index = np.arange(len(jax.tree.leaves(latents)[0]), dtype=np.int32)
-    draw = functools.partial(program, variables, rng=_key(run, seed, 1))
+    draw = functools.partial(program, variables, key=_key(run, seed, 1))
     return over_rows(latents, draw, run.config.sample.batch_size, index)
 
 
@@ -93,13 +92,12 @@ def pairwise_log_probs(
 ) -> np.ndarray:
     """ln p(x_i | z_j) of every image under every row of latents, in nats, float64 [K, K]."""
 
-    def log_prob(variables: Tree, batch: Tree, rng: jax.Array) -> jax.Array:
-        del rng
+    def log_prob(variables: Tree, batch: Tree, noise: Noise) -> jax.Array:
         rows = {"image": batch["rows"]["image"], "index": batch["index"]}
-        return run.method.conditional_log_prob(variables, rows, batch["rows"]["latents"])
+        return run.method.conditional_log_prob(variables, rows, batch["rows"]["latents"], noise)
 
-    program = run.program("log prob given latents", log_prob)
-    score = functools.partial(program, variables, rng=_key(run, 0, 1))
+    program = run.program("log prob given latents", keyed(log_prob))
+    score = functools.partial(program, variables, key=_key(run, 0, 1))
     index = np.arange(len(images), dtype=np.int32)
     matrix = np.empty((len(images), len(images)))
     for shift in range(len(images)):

@@ -10,13 +10,15 @@ import numpy as np
 
 from gm_jax import data, distributions
 from gm_jax.evaluation.batches import over_images
+from gm_jax.methods.method import Method
+from gm_jax.nn.noise import Noise, keyed
 from gm_jax.training.run import Run
 
 Array = jax.Array
 Terms = dict[str, np.ndarray]
 
 
-def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.ImageDataset) -> Terms:
+def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.Dataset) -> Terms:
     """Scores every image of a data set once, on all devices.
 
     The noise of an image is keyed by its place in the split, so batch size and devices change
@@ -30,16 +32,22 @@ def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.Image
     Returns:
       {term: float64 [N]} in nats: `log_likelihood`, and the parts that the method names.
     """
-    return score_images(run, "log_likelihood", variables, dataset)
+    return score_images(run, "log_likelihood", run.method.log_likelihood, variables, dataset)
 
 
 def score_images(
-    run: Run, name: str, variables: dict[str, Any], dataset: data.ImageDataset
+    run: Run,
+    name: str,
+    score: Callable[..., dict[str, Array]],
+    variables: dict[str, Any],
+    dataset: data.Dataset,
 ) -> Terms:
-    """Calls a method's `name`(variables, batch, rng) -> {term: [B]} on every image: float64 [N]."""
-    score = run.program(name, getattr(run.method, name))
-    rng = draw_key(run.keys["evaluate"], 0)
-    return _score(run, dataset, functools.partial(score, variables, rng=rng))
+    """Calls score(variables, batch, noise) -> {term: [B]} on every image: float64 [N].
+
+    The program is compiled once a run for a name.
+    """
+    program, key = run.program(name, keyed(score)), draw_key(run.keys["evaluate"], 0)
+    return _score(run, dataset, functools.partial(program, variables, key=key))
 
 
 def draw_key(key: Array, draw: int | Array) -> Array:
@@ -48,7 +56,7 @@ def draw_key(key: Array, draw: int | Array) -> Array:
 
 
 def importance_weighted_likelihood(
-    run: Run, variables: dict[str, Any], dataset: data.ImageDataset, num_samples: int
+    run: Run, variables: dict[str, Any], dataset: data.Dataset, num_samples: int
 ) -> Terms:
     """The k-sample bound on every image: ln (1/k) Σ_k p(x, z_k) / q(z_k | x), z_k ~ q.
 
@@ -74,8 +82,8 @@ def importance_weighted_likelihood(
         "importance weights",
         functools.partial(stream_importance_weights, run.method.log_likelihood),
     )
-    rng = (run.keys["evaluate"], np.int32(num_samples))
-    sums = _score(run, dataset, functools.partial(program, variables, rng=rng))
+    draws = (run.keys["evaluate"], np.int32(num_samples))
+    sums = _score(run, dataset, functools.partial(program, variables, key=draws))
     # Added in float64: in float32 the bound of a large image would be rounded to 0.0005 nats.
     return {
         "log_likelihood": sums["largest"] + sums["log_mean"],
@@ -83,35 +91,35 @@ def importance_weighted_likelihood(
     }
 
 
-def check_num_samples(method: Any, num_samples: int) -> None:
+def check_num_samples(method: Method, num_samples: int) -> None:
     """Refuses numbers of importance samples that mean nothing with a ValueError."""
     if num_samples < 1:
         raise ValueError(
             f"num_importance_samples is {num_samples}: the bound is a mean over 1 or more draws"
         )
-    if not hasattr(method, "log_likelihood"):
+    if method.likelihood is None:
         raise ValueError(f"num_importance_samples is {num_samples}: this method has no likelihood")
-    if num_samples > 1 and method.likelihood_is_exact:
+    if num_samples > 1 and method.likelihood == "exact":
         raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
 
 
-def kind_of_likelihood(method: Any, num_samples: int = 1) -> str:
-    """What a method's bits/dim are: "exact", or "lower bound, one sample" (or so many).
+def kind_of_likelihood(method: Method, num_samples: int = 1) -> str:
+    """What a method's bits/dim are: "exact", "estimate", or "lower bound, one sample" (or so many).
 
-    In brackets, as its numbers are printed, where they are of a density that was added to a model
-    without one: such a method says `likelihood_is_bracketed = True`.
+    It stands in brackets, as its numbers are printed, where they are of a density that was added to
+    a model without one.
     """
-    if method.likelihood_is_exact:
-        return "exact"
+    if method.likelihood in ("exact", "estimate"):
+        return method.likelihood
     kind = f"lower bound, {'one sample' if num_samples == 1 else f'{num_samples} samples'}"
-    return f"[{kind}]" if getattr(method, "likelihood_is_bracketed", False) else kind
+    return f"[{kind}]" if method.likelihood == "bracketed" else kind
 
 
 def stream_importance_weights(
     log_likelihood: Callable[..., dict[str, Array]],
     variables: dict[str, Any],
     batch: dict[str, Array],
-    rng: tuple[Array, Array],
+    draws: tuple[Array, Array],
 ) -> dict[str, Array]:
     """Sums k importance weights w_j of every image, one draw for the whole batch at a time.
 
@@ -119,27 +127,28 @@ def stream_importance_weights(
     is compiled once for every k, in the memory of one draw.
 
     Args:
-      log_likelihood: (variables, batch, key) -> `log_likelihood` [B], ln w of one draw.
+      log_likelihood: (variables, batch, noise) -> `log_likelihood` [B], ln w of one draw.
       variables: of `state.evaluation_variables`.
       batch: images and their `index`.
-      rng: the key that `draw_key` takes, and k, int32.
+      draws: the key that `draw_key` takes, and k, int32.
 
     Returns:
       {name: float32 [B]} in nats: `largest`, max_j ln w_j; `log_mean`, ln (1/k) Σ_j w_j − largest;
       `first`, ln w_0; and `mean_above_first`, the mean of ln w_j − ln w_0.
     """
-    key, num_samples = rng
+    key, num_samples = draws
 
     def add(draw: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
         largest, relative_sum, first, above_first = sums
-        log_weight = log_likelihood(variables, batch, draw_key(key, draw))["log_likelihood"]
+        noise = Noise(draw_key(key, draw), batch["index"])
+        log_weight = log_likelihood(variables, batch, noise)["log_likelihood"]
         first = jnp.where(draw == 0, log_weight, first)
         new = jnp.maximum(largest, log_weight)
         relative_sum = relative_sum * jnp.exp(largest - new) + jnp.exp(log_weight - new)
         return new, relative_sum, first, above_first + (log_weight - first)
 
     # The least finite number, not −∞: −∞ − (−∞), of a weight of zero, would not be a number.
-    zeros = jnp.zeros(batch["image"].shape[0], jnp.float32)
+    zeros = jnp.zeros(len(batch["index"]), jnp.float32)
     start = (zeros + jnp.finfo(jnp.float32).min, zeros, zeros, zeros)
     largest, relative_sum, first, above_first = jax.lax.fori_loop(0, num_samples, add, start)
     count = num_samples.astype(jnp.float32)
@@ -152,7 +161,7 @@ def stream_importance_weights(
 
 
 def _score(
-    run: Run, dataset: data.ImageDataset, score: Callable[[dict[str, np.ndarray]], Terms]
+    run: Run, dataset: data.Dataset, score: Callable[[dict[str, np.ndarray]], Terms]
 ) -> Terms:
     terms = over_images(run, dataset, score, run.config.evaluate.batch_size, "likelihood")
     return {name: term.astype(np.float64) for name, term in terms.items()}

@@ -1,6 +1,5 @@
 """Pictures of a run: what it samples, and how it reconstructs test images."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import numpy as np
 from gm_jax import data
 from gm_jax.evaluation.batches import over_images, put_together
 from gm_jax.images import grid, spread
+from gm_jax.nn.noise import keyed
 from gm_jax.training.logging import progress
 from gm_jax.training.run import Run
 
@@ -83,7 +83,7 @@ def sample_batches(
 def class_labels(run: Run, num_images: int) -> np.ndarray | None:
     """Every class in turn, int32 [num_images]; None where the method is not `class_conditional`."""
     num_classes = run.train_data.num_classes
-    if num_classes is None or not getattr(run.method, "class_conditional", False):
+    if num_classes is None or not run.method.class_conditional:
         return None
     return np.arange(num_images, dtype=np.int32) % num_classes
 
@@ -98,7 +98,7 @@ def _sample(method: Any, temperature: float, variables: Any, batch: Any, key: An
 def draw_reconstructions(
     run: Run,
     variables: dict[str, Any],
-    dataset: data.ImageDataset,
+    dataset: data.Dataset,
     num_draws: int,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -109,7 +109,7 @@ def draw_reconstructions(
     """
     reconstruct = run.program(
         f"reconstruct {num_draws} times",
-        functools.partial(run.method.reconstruct, num_draws=num_draws),
+        keyed(functools.partial(run.method.reconstruct, num_draws=num_draws)),
     )
     key = jax.random.fold_in(run.keys["reconstruct"], seed)
     return over_images(
@@ -119,12 +119,6 @@ def draw_reconstructions(
         run.config.sample.batch_size,
         "reconstructions",
     )
-
-
-def first_images(dataset: data.ImageDataset, num_images: int) -> data.ImageDataset:
-    """The first images of a data set, or all where there are fewer."""
-    labels = None if dataset.labels is None else dataset.labels[:num_images]
-    return dataclasses.replace(dataset, images=dataset.images[:num_images], labels=labels)
 
 
 def side_by_side(rows: dict[str, np.ndarray], levels: int, columns: int = 16) -> np.ndarray:

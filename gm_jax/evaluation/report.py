@@ -1,8 +1,7 @@
 """What a run is judged by: on validation while it trains, on test at its end, and on request.
 
-A method offers what it can. One without `log_likelihood` may have a `score` (variables, batch, rng)
--> {term: [B]} and name the term, lower being better, by which its best checkpoint is chosen
-(`validation_score`); one without `sample` or `reconstruct` has no such pictures.
+What a method is judged by is what it offers (`capabilities`): its likelihood, or its `score`; its
+samples and reconstructions are pictured.
 """
 
 import json
@@ -24,7 +23,6 @@ from gm_jax.evaluation.likelihood import (
 from gm_jax.evaluation.pictures import (
     draw_reconstructions,
     draw_samples,
-    first_images,
     side_by_side,
 )
 from gm_jax.images import save_png, spread
@@ -49,10 +47,10 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
     if scores:
         writer.scalars(step, {f"validation/{name}": value for name, value in scores.items()})
     pictures = {}
-    if hasattr(run.method, "sample"):
+    if "sample" in run.method.capabilities:
         options = run.config.sample
         pictures["samples"] = draw_samples(run, variables, options.num_images, options.temperature)
-    if hasattr(run.method, "reconstruct"):
+    if "reconstruct" in run.method.capabilities:
         pictures["reconstructions"] = _reconstructions(run, variables, dataset)
     for name, rows in pictures.items():
         picture = side_by_side(rows, dataset.levels)
@@ -63,23 +61,22 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
 
 
 def score_split(
-    run: Run, variables: dict[str, Any], dataset: data.ImageDataset
+    run: Run, variables: dict[str, Any], dataset: data.Dataset
 ) -> tuple[dict[str, np.ndarray], dict[str, float], str | None]:
     """Scores every image of a split by what the method offers.
 
     Returns:
       {term: [N]} by image; {name: value} of the split; and the name among them that chooses the
-      best checkpoint: the method's `validation_score`, bits/dim where it has none; None judges the
-      latest.
+      best checkpoint, the method's `validation_score`; None judges the latest.
     """
-    if hasattr(run.method, "log_likelihood"):
+    method = run.method
+    if "log_likelihood" in method.capabilities:
         terms = evaluate_likelihood(run, variables, dataset)
-        choice = getattr(run.method, "validation_score", "bits_per_dim")
-        return terms, summarize(terms, dataset.image_shape), choice
-    if hasattr(run.method, "score"):
-        terms = score_images(run, "score", variables, dataset)
+        return terms, summarize(terms, dataset.image_shape), method.validation_score
+    if "score" in method.capabilities:
+        terms = score_images(run, "score", method.score, variables, dataset)
         means = {name: float(term.mean()) for name, term in terms.items()}
-        return terms, means, getattr(run.method, "validation_score", None)
+        return terms, means, method.validation_score
     return {}, {}, None
 
 
@@ -191,11 +188,11 @@ def reconstruct(run: Run, restored: Restored | None = None) -> None:
 
 
 def _reconstructions(
-    run: Run, variables: dict[str, Any], dataset: data.ImageDataset
+    run: Run, variables: dict[str, Any], dataset: data.Dataset
 ) -> dict[str, np.ndarray]:
     """The first images of a split as `original`, and below each what the model makes of it."""
     options = run.config.evaluate
-    first = first_images(dataset, options.num_reconstructions)
+    first = dataset.first(options.num_reconstructions)
     drawn = draw_reconstructions(run, variables, first, options.reconstruction_draws)
     return {"original": np.asarray(first.images), **drawn}
 
@@ -205,7 +202,7 @@ def finish(run: Run) -> None:
     step = run.best_step()
     restored = None
     for name, make in (("reconstruct", reconstruct), ("sample", sample)):
-        if hasattr(run.method, name) and not _picture(run, name, step).exists():
+        if name in run.method.capabilities and not _picture(run, name, step).exists():
             restored = restored or run.restore("best")
             make(run, restored)
     path = run.workdir / "test.json"
@@ -228,7 +225,7 @@ def _picture(run: Run, mode: str, step: int) -> epath.Path:
 
 
 def _refuse_without(run: Run, function: str) -> None:
-    if not hasattr(run.method, function):
+    if function not in run.method.capabilities:
         raise ValueError(
             f"--mode={function}: the method '{run.config.method}' has no such function; it can be "
             "trained and evaluated"

@@ -11,150 +11,85 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
-from gm_jax import state as train_state
+from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import dequantize, requantize
-from gm_jax.images import numbered
+from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.real_nvp import RealNVP, initialize, magnitudes
-from gm_jax.nn import per_example
-from gm_jax.state import TrainState
 
 Array = jax.Array
-Tree = Any
 NAME = "real_nvp"
 
 
-class RealNvp:
-    """The method: network, loss and update, as pure functions of their arguments.
+class RealNvp(Method):
+    """One player, whose loss is −ln p(x) and an l₂ penalty.
 
     The density of the dequantised images is exact, and it is what the likelihood reports; of the
     discrete images it is a lower bound, so that is what the report calls it.
-
-    Args:
-      config: `model` and `optimizer` of `configs/real_nvp.py`.
-      image_shape: (H, W, C).
-      levels: of a pixel, at least 2.
-      num_classes: unused; it is trained without labels.
     """
 
-    likelihood_is_exact = False
+    likelihood = "bound"
 
-    def __init__(
-        self, config: Any, image_shape: tuple[int, int, int], levels: int, num_classes: int | None
-    ):
-        del num_classes
-        model = config.model
-        if levels < 2:
+    def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
+        super().__init__(config, data, frozen)
+        if self.levels < 2:
             raise ValueError(
                 f"an invertible network asked for a data set with a single level (levels = "
-                f"{levels}): its images are all alike and have no density; give data.source images "
-                "of 2 to 256 levels"
+                f"{self.levels}): its images are all alike and have no density; give data.source "
+                "images of 2 to 256 levels"
             )
-        self.model, self.image_shape, self.levels = model, tuple(image_shape), levels
-        self.network = RealNVP(dtype=jnp.dtype(model.matmul_dtype), **model.real_nvp)
-        self.optimizer = optimizers.create(config.optimizer, config.optimizer.clip_norm)
+        self.network = RealNVP(dtype=self.dtype, **config.model.real_nvp)
+        self.players = (Player(NAME, (NAME,), optimizers.create(config.optimizer), self.loss),)
 
-    def init(self, rng: Array, batch: dict[str, Array]) -> TrainState:
+    def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the network; its running statistics are those of the images of `batch`."""
-        init_key, noise_key = jax.random.split(rng)
-        x = self._dequantize(batch, noise_key)
-        variables = initialize(self.network, init_key, x)
-        # No average of the parameters: the running statistics would be those of others.
-        return train_state.create(
-            {NAME: variables["params"]},
-            {NAME: ((NAME,), self.optimizer)},
-            ema=False,
-            variables={NAME: {"batch_stats": variables["batch_stats"]}},
+        return {NAME: initialize(self.network, key, dequantize(batch["image"], self.levels, noise))}
+
+    def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
+        """−ln p(x) and the l₂ penalty, in nats an image."""
+        x = dequantize(batch["image"], self.levels, noise)
+        (features, log_det), statistics = self.network.apply(
+            variables[NAME], x, True, method="forward_and_log_det", mutable=["batch_stats"]
         )
+        parts = self._parts(features, log_det)
+        squares = sum(jnp.sum(leaf**2) for leaf in magnitudes(variables[NAME]["params"]))
+        terms = {name: -part for name, part in parts.items()}
+        terms["regularization"] = self.model.l2_penalty * squares
+        bits = self.bits(parts["prior"] + parts["log_det"])
+        return Loss(terms, {"bits_per_dim": bits}, {NAME: statistics})
 
-    def train_step(
-        self, state: TrainState, batch: dict[str, Array], rng: Array, axis_name: str | None = None
-    ) -> tuple[TrainState, dict[str, Array]]:
-        """One update by the negative log-likelihood and the l₂ penalty, in nats an image."""
-        x = self._dequantize(batch, jax.random.fold_in(rng, state.step), axis_name)
+    def _parts(self, features: Array, log_det: Array) -> dict[str, Array]:
+        """ln p of images in units of their levels, its two parts in nats [B]."""
+        prior = jnp.sum(distributions.gaussian_log_prob(features, 0.0, 0.0), (1, 2, 3))
+        scaling = features[0].size * jnp.log(float(self.levels))
+        return {"prior": prior, "log_det": log_det - scaling}
 
-        def loss_fn(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict]]:
-            variables = {"params": params[NAME], **state.variables[NAME]}
-            (features, log_det), changed = self.network.apply(
-                variables, x, True, axis_name, method="forward_and_log_det", mutable=["batch_stats"]
-            )
-            parts = self._log_likelihood(features, log_det)
-            terms = {name: -jnp.mean(part) for name, part in parts.items()}
-            squares = sum(jnp.sum(jnp.square(leaf)) for leaf in magnitudes(params[NAME]))
-            bound = -terms["prior"] - terms["log_det"]
-            bits = distributions.bits_per_dim(bound, self.image_shape)
-            terms["regularization"] = self.model.l2_penalty * squares
-            loss, logged = train_state.total(terms)
-            return loss, ({**logged, "bits_per_dim": bits}, {NAME: changed})
-
-        state, terms = train_state.update_player(
-            state, NAME, (NAME,), self.optimizer, loss_fn, axis_name
-        )
-        return train_state.advance(state, 0.0), terms
-
-    def log_likelihood(
-        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
-    ) -> dict[str, Array]:
-        """One-sample lower bound on log p of the discrete images, in nats [B].
-
-        The sample is the noise of the dequantisation, given which the density is exact.
+    def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
+        """One-sample bound; the sample is the noise of the dequantisation.
 
         Returns:
           `log_likelihood` = `prior`, ln N(f(x); 0, I), + `log_det`, ln|det| of the map from levels
           to features: of f, and −ln levels a dimension for the scaling to [0, 1].
         """
-        parts = self._log_likelihood(*self._forward(variables, batch, rng))
+        parts = self._parts(*self._forward(variables, batch, noise))
         return {"log_likelihood": parts["prior"] + parts["log_det"], **parts}
 
-    def sample(
-        self,
-        variables: dict[str, Tree],
-        rng: Array,
-        num_images: int,
-        labels: Array | None = None,
-        temperature: float = 1.0,
-        index: Array | None = None,
+    def draw(
+        self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
         """Draws features from the prior, and inverts them to `image`."""
-        if labels is not None:
-            raise ValueError("Real-NVP is trained without labels; sample with labels=None")
-        index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
-        features = temperature * per_example.normal(rng, index, self.image_shape)
-        return self.decode(variables, features, rng, index)
+        return self.decode(variables, temperature * noise.normal(*self.image_shape), noise)
 
-    def reconstruct(
-        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array, num_draws: int = 1
-    ) -> dict[str, Array]:
-        """Encodes images and decodes them: `num_draws` times the same images."""
-        features = self.encode(variables, batch, rng)
-        decoded = self.decode(variables, features, rng, per_example.global_index(batch))
-        return numbered([decoded["image"]] * num_draws)
-
-    def encode(self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array) -> Array:
+    def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:
         """Features float32 [B, H, W, C] of the dequantised images."""
-        return self._forward(variables, batch, rng)[0]
+        return self._forward(variables, batch, noise)[0]
 
     def decode(
-        self, variables: dict[str, Tree], latents: Array, rng: Array, index: Array
+        self, variables: Variables, latents: Array, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """The images of features [B, H, W, C]: `image`, uint8 [B, H, W, C]; there is no noise."""
-        del rng, index
+        """The images of features [B, H, W, C]; nothing is random."""
         x, _ = self.network.apply(variables[NAME], latents, method="inverse_and_log_det")
         return {"image": requantize(x, self.levels)}
 
-    def _forward(
-        self, variables: dict[str, Tree], batch: dict[str, Array], rng: Array
-    ) -> tuple[Array, Array]:
-        x = self._dequantize(batch, rng)
+    def _forward(self, variables: Variables, batch: Batch, noise: Noise) -> tuple[Array, Array]:
+        x = dequantize(batch["image"], self.levels, noise)
         return self.network.apply(variables[NAME], x, False, method="forward_and_log_det")
-
-    def _dequantize(
-        self, batch: dict[str, Array], key: Array, axis_name: str | None = None
-    ) -> Array:
-        index = per_example.global_index(batch, axis_name)
-        return dequantize(batch["image"], self.levels, key, index)
-
-    def _log_likelihood(self, features: Array, log_det: Array) -> dict[str, Array]:
-        """ln p of images in units of their levels, its two parts in nats [B]."""
-        prior = jnp.sum(distributions.gaussian_log_prob(features, 0.0, 0.0), (1, 2, 3))
-        scaling = features[0].size * jnp.log(float(self.levels))
-        return {"prior": prior, "log_det": log_det - scaling}

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gm_jax import devices
+
 Array = jax.Array
 
 
@@ -24,22 +26,19 @@ class ConvolutionalClassifier(nn.Module):
       num_classes: logits.
       layers: (feature maps, stride) of each convolution.
       batch_norm_decay: of the running averages that evaluation uses.
-      axis_name: the mapped axis over which the global batch is split, if any: the statistics of
-        training are those of the global batch.
       dtype: of the convolutions; statistics and the linear layer are float32.
     """
 
     num_classes: int
     layers: Sequence[tuple[int, int]]
     batch_norm_decay: float
-    axis_name: str | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> ClassifierOutputs:
         """Maps x float [B, H, W, C] in [−1, 1] to features and logits.
 
-        While training the batch's own statistics normalise, and `batch_stats` must be mutable.
+        While training the global batch normalises, and `batch_stats` must be mutable.
         """
         for features, stride in self.layers:
             x = nn.Conv(
@@ -53,7 +52,7 @@ class ConvolutionalClassifier(nn.Module):
             x = nn.BatchNorm(
                 use_running_average=not train,
                 momentum=self.batch_norm_decay,
-                axis_name=self.axis_name if train else None,
+                axis_name=devices.bound_axis() if train else None,
             )(x.astype(jnp.float32))
             x = nn.relu(x)
         features = jnp.mean(x, (1, 2))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
-from gm_jax.nn import per_example
+from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import WeightNormConv, is_data_dependent_init
 
 Array = jax.Array
@@ -221,9 +221,9 @@ class HierarchicalVAE(nn.Module):
         else:  # below the finest latents
             self.head = conv(self.channels, size, (self.downsampling // self.stem_stride,) * 2)
 
-    def __call__(self, x: Array, key: Array, index: Array) -> Reconstruction:
-        """Encodes and decodes images x [B, H, W, C] in [−1, 1] with noise keyed by index [B]."""
-        return self.decode(self.encode(x), x.shape[1:3], key, index)
+    def __call__(self, x: Array, noise: Noise) -> Reconstruction:
+        """Encodes and decodes images x [B, H, W, C] in [−1, 1]."""
+        return self.decode(self.encode(x), x.shape[1:3], noise)
 
     def encode(self, x: Array) -> list[Evidence]:
         """Bottom-up pass: images [B, H, W, C] in [−1, 1] to one evidence a block."""
@@ -239,8 +239,7 @@ class HierarchicalVAE(nn.Module):
         self,
         evidences: list[Evidence] | None,
         size: tuple[int, int],
-        key: Array | None,
-        index: Array,
+        noise: Noise | None,
         latents: list[Array] | None = None,
         temperature: float = 1.0,
     ) -> Reconstruction:
@@ -249,25 +248,23 @@ class HierarchicalVAE(nn.Module):
         Args:
           evidences: of `encode`, or None.
           size: height and width of the encoded image.
-          key: of the latents' noise; None with `latents`.
-          index: int32 [B], keys the noise with `key`.
+          noise: of the latents; None with `latents`.
           latents: one [B, h, w, Z] a block, from the top, or None.
           temperature: scales the standard deviation of the noise.
         """
         top = self.stem_stride * 2 ** (self.num_scales - 1)
         height, width = size[0] // top, size[1] // top
-        h = jnp.broadcast_to(self.top, (index.shape[0], height, width, self.features))
+        batch = len(noise.index if latents is None else latents[0])
+        h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
         drawn, kls = [], []
         for position, block in enumerate(reversed(self.blocks)):
-            noise = None
+            drawn_noise = None
             if latents is None:
                 shape = (*h.shape[1:3], self.num_latents)
-                noise = temperature * per_example.normal(
-                    jax.random.fold_in(key, position), index, shape
-                )
+                drawn_noise = temperature * noise.layer(position).normal(*shape)
             h, z, kl = block.down(
                 h,
-                noise,
+                drawn_noise,
                 None if evidences is None else evidences[-1 - position],
                 None if latents is None else latents[position],
             )

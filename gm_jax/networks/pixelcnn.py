@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from gm_jax.distributions import num_mixture_parameters
 from gm_jax.nn.activations import concat_elu
-from gm_jax.nn.per_example import Dropout
+from gm_jax.nn.noise import Dropout
 from gm_jax.nn.weight_norm import WeightNormConv
 
 Array = jax.Array

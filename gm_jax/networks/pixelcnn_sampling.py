@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from gm_jax import distributions
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
-from gm_jax.nn import per_example
-from gm_jax.noise import draw_flat, standard_logistic
+from gm_jax.nn.noise import Noise, draw_flat, standard_logistic
 
 Array = jax.Array
 SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise
@@ -41,35 +40,41 @@ class Sampler:
         self,
         variables: dict[str, Any],
         conditions: list[tuple[Array, Array]] | None,
-        key: Array,
-        index: Array,
+        noise: Noise,
         temperature: float,
     ) -> Array:
-        """Returns images uint8 [B, H, W, C] whose noise is keyed by `index` [B].
+        """Returns images uint8 [B, H, W, C].
 
         Args:
           variables: of the network.
           conditions: what the network is given, or None.
-          key: of the noise.
-          index: int32 [B].
+          noise: of the pixels.
           temperature: scales the logistics and divides the mixture logits.
         """
-        noise = pixel_noise(key, index, self.image_shape, self.network.num_mixtures)
+        drawn = pixel_noise(noise, self.image_shape, self.network.num_mixtures)
         if self.name == "cached":
             image = sample_with_cache(
-                self.network, variables, conditions, noise, self.image_shape, self.levels,
+                self.network,
+                variables,
+                conditions,
+                drawn,
+                self.image_shape,
+                self.levels,
                 temperature,
-            )  # fmt: skip
+            )
         else:
             image = sample_by_fixed_point(
-                lambda x: self.network.apply(variables, x, index, conditions),
-                noise, self.levels, temperature, self.network.min_log_scale,
-            )  # fmt: skip
+                lambda x: self.network.apply(variables, x, noise.index, conditions),
+                drawn,
+                self.levels,
+                temperature,
+                self.network.min_log_scale,
+            )
         return distributions.quantize(image, self.levels)
 
 
 def pixel_noise(
-    key: Array, index: Array, image_shape: tuple[int, int, int], num_mixtures: int
+    noise: Noise, image_shape: tuple[int, int, int], num_mixtures: int
 ) -> tuple[Array, Array]:
     """Draws all the noise of a sample: Gumbel [B, H, W, K] and standard logistic [B, H, W, C]."""
     height, width, channels = image_shape
@@ -81,7 +86,7 @@ def pixel_noise(
             standard_logistic(pixel_key, (height, width, channels)),
         )
 
-    return jax.vmap(draw)(per_example.keys(key, index))
+    return jax.vmap(draw)(noise.keys())
 
 
 def sample_by_fixed_point(

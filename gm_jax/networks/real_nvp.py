@@ -53,22 +53,19 @@ class RealNVP(nn.Module):
     def setup(self) -> None:
         self.flow = Chain((Logit(self.logit_margin), *self._scale(0)))
 
-    def forward_and_log_det(
-        self, x: Array, train: bool, axis_name: str | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Maps images to features.
 
         Args:
           x: float [B, H, W, C] in [0, 1], dequantised.
           train: normalise by the statistics of the global batch, and update the running ones
             (`batch_stats` must be mutable), instead of using these.
-          axis_name: the mapped axis over which the global batch is split, if any.
 
         Returns:
           Features float32 [B, H, W, C], and ln|det ∂f/∂x| in nats [B].
         """
         self._check(x.shape)
-        return self.flow.forward_and_log_det(x, train, axis_name)
+        return self.flow.forward_and_log_det(x, train)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         """Maps features to images by the running statistics.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from gm_jax.networks.hierarchical_vae import Evidence, draw_posterior
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
-from gm_jax.nn import per_example
+from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import WeightNormConv
 
 Array = jax.Array
@@ -168,8 +168,7 @@ class Decoder(nn.Module):
     def __call__(
         self,
         evidences: list[Evidence] | None,
-        key: Array | None,
-        index: Array,
+        noise: Noise | None,
         label: Array | None = None,
         latents: list[Array] | None = None,
         temperature: float = 1.0,
@@ -178,8 +177,7 @@ class Decoder(nn.Module):
 
         Args:
           evidences: of the encoder, or None.
-          key: of the latents' noise; None with `latents`.
-          index: int32 [B], keys the noise with `key`.
+          noise: of the latents; None with `latents`.
           label: int32 [B], or None without classes.
           latents: as a `Decoding` holds them, or None.
           temperature: scales the standard deviation of the noise.
@@ -194,14 +192,14 @@ class Decoder(nn.Module):
         def layer_noise(layer: int, *shape: int) -> Array | None:
             if latents is not None:
                 return None
-            layer_key = jax.random.fold_in(key, layer)
-            return temperature * per_example.normal(layer_key, index, shape)
+            return temperature * noise.layer(layer).normal(*shape)
 
-        z, kl = given[0], jnp.zeros(index.shape[0])
         if latents is None:
             standard, top = (jnp.zeros(()), jnp.zeros(())), evidences[0]
             posterior = None if top is None else (top.mean, top.log_std)
             z, kl = draw(layer_noise(0, 1, 1, self.top_latents), standard, posterior, None)
+        else:
+            z, kl = latents[0], jnp.zeros(len(latents[0]))
         drawn, kls = [z], [kl]
         h = conv(height * width * self.widths[-1], (1, 1))(z, label)
         h = h.reshape(-1, height, width, self.widths[-1])
@@ -219,8 +217,8 @@ class Decoder(nn.Module):
                     self.num_classes,
                     self.dtype,
                 )
-                noise = layer_noise(layer, *h.shape[1:3], self.num_latents)
-                h, z, kl = latent_layer(h, noise, evidences[layer], given[layer], label)
+                layer_draw = layer_noise(layer, *h.shape[1:3], self.num_latents)
+                h, z, kl = latent_layer(h, layer_draw, evidences[layer], given[layer], label)
                 drawn.append(z)
                 kls.append(kl)
         mean = head(self.image_shape[-1], (3, 3))(nn.elu(h), label)

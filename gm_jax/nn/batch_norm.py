@@ -4,24 +4,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gm_jax import devices
+
 Array = jax.Array
 
 
-def global_moments(x: Array, axis_name: str | None) -> tuple[Array, Array]:
+def global_moments(x: Array) -> tuple[Array, Array]:
     """Mean and variance of every channel of x [..., C] over the global batch, float32 [C].
 
     Both come of one all-reduce, of the mean and the mean of squares.
 
     Args:
       x: float, the device's share of the batch.
-      axis_name: the mapped axis over which the global batch is split, if any.
     """
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     moments = jnp.stack([jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)])
-    if axis_name is not None:
-        moments = jax.lax.pmean(moments, axis_name)
-    mean, mean_of_squares = moments
+    mean, mean_of_squares = devices.mean(moments)
     return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can pass below 0
 
 
@@ -38,10 +37,10 @@ class BatchStatistics(nn.Module):
     decay: float
 
     @nn.compact
-    def __call__(self, x: Array, train: bool, axis_name: str | None = None) -> tuple[Array, Array]:
+    def __call__(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Returns mean and variance, float32 [C]; while training `batch_stats` is mutable."""
         first = not self.has_variable("batch_stats", "mean")
-        moments = global_moments(x, axis_name) if train or first else None
+        moments = global_moments(x) if train or first else None
         mean = self.variable("batch_stats", "mean", lambda: moments[0])
         variance = self.variable("batch_stats", "variance", lambda: moments[1])
         if not train:
@@ -64,8 +63,8 @@ class BatchNorm(nn.Module):
     epsilon: float
 
     @nn.compact
-    def __call__(self, x: Array, train: bool, axis_name: str | None = None) -> Array:
+    def __call__(self, x: Array, train: bool) -> Array:
         """Maps x [..., C] to float32 [..., C], by the global batch's moments while training."""
-        mean, variance = BatchStatistics(self.decay)(x, train, axis_name)
+        mean, variance = BatchStatistics(self.decay)(x, train)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         return (x.astype(jnp.float32) - mean) * jax.lax.rsqrt(variance + self.epsilon) + bias

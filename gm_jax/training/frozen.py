@@ -12,25 +12,29 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gm_jax import methods
+from gm_jax.data import fields
+from gm_jax.data.fields import DataSpec
+from gm_jax.methods.method import Method
 from gm_jax.training import workdir as workdirs
 
 
-def create_method(config: Any, workdir: epath.PathLike, facts: dict[str, Any]) -> Any:
+def create_method(config: Any, workdir: epath.PathLike, spec: DataSpec) -> Method:
     """Builds the method of a run, with the models that its config names as `frozen` within it.
 
     Args:
       config: of the run.
       workdir: of the run; it need not be there yet.
-      facts: `image_shape`, `levels`, `num_classes` of its images.
+      spec: the fields of its examples.
 
     Raises:
-      ValueError: a run that is named is not there, or is of other images.
+      ValueError: a run that is named is not there, or is of other data.
     """
     built = {}
     for name, recipe in recipes(config, workdir).items():
-        _check_images(f"frozen.{name}={config.frozen[name]}", recipe["data"], facts)
-        built[name] = methods.create(ConfigDict(recipe["config"]).lock(), **recipe["data"])
-    return methods.create(config, **facts, frozen=built)
+        theirs = fields.from_json(recipe["data"])
+        _check_fields(f"frozen.{name}={config.frozen[name]}", theirs, spec)
+        built[name] = methods.create(ConfigDict(recipe["config"]).lock(), theirs)
+    return methods.create(config, spec, built)
 
 
 def recipes(config: Any, workdir: epath.PathLike) -> dict[str, Any]:
@@ -54,18 +58,15 @@ def _recipe(source: str, workdir: str) -> dict[str, Any]:
         raise ValueError(
             f"{source}: there is no data.json; the command that trained it, given again, writes it"
         )
-    return {"config": json.loads(workdirs.to_json(config)), "data": data}
+    return {"config": json.loads(workdirs.to_json(config)), "data": fields.to_json(data)}
 
 
-def _check_images(source: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Refuses a model of other images; without labels, a model may stand within one with."""
-    fields = ["image_shape", "levels"]
-    if theirs["num_classes"] is not None and ours["num_classes"] is not None:
-        fields.append("num_classes")
+def _check_fields(source: str, theirs: DataSpec, ours: DataSpec) -> None:
+    """Refuses a model of other data; without labels, a model may stand within one with."""
     different = [
-        f"{field} is {theirs[field]} in that run, {ours[field]} in this one"
-        for field in fields
-        if theirs[field] != ours[field]
+        f"{name} is {theirs[name]} in that run, {ours.get(name, 'absent')} in this one"
+        for name in theirs
+        if theirs[name] != ours.get(name) and (name in ours or not name.startswith("label"))
     ]
     if different:
-        raise ValueError(f"{source}: {'; '.join(different)}. Give a run of the same images")
+        raise ValueError(f"{source}: {'; '.join(different)}. Give a run of the same data")

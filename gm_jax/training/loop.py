@@ -42,6 +42,7 @@ def train(run: Run, validate: Validate) -> bool:
         flip=config.data.flip,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        batches_per_step=run.method.batches_per_step,
         put=run.parallel.put_training_batch,
     )
     writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)

@@ -1,8 +1,9 @@
 """How a step runs on devices: the one file that knows.
 
-A train step is written once, for a device's share of the batch and the name of a mapped axis.
-`jit` runs it on one device; `pmap` on all, the way it was long done; `shard_map` on all under `jit`
-over a mesh, which scales to pods. All three give the same update.
+A train step is written once, for a device's share of the batch; what it needs of the others comes
+through `gm_jax.devices`, whose axis is bound here. `jit` runs a step on one device; `pmap` on all,
+the way it was long done; `shard_map` on all under `jit` over a mesh, which scales to pods. All
+three give the same update.
 """
 
 import contextlib
@@ -23,8 +24,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from gm_jax.devices import AXIS
+
 Tree = Any
-AXIS = "batch"
 MODES = ("jit", "pmap", "shard_map")
 # Besides compiling faster, it makes the train steps of `agave` and `adaptive_density` 5 to 10 %
 # faster. An option of jaxlib 0.10.2, which another may refuse; pmap does not take it.
@@ -174,10 +176,9 @@ class Parallel:
         )
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Compiles `step(state, batch, rng, axis_name)`; the state given to it is donated."""
+        """Compiles `step(state, batch, key)`; the state given to it is donated."""
         if self.mode == "jit":
             return jax.jit(step, donate_argnums=0, compiler_options=self._compiler_options)
-        step = functools.partial(step, axis_name=AXIS)
         if self.mode == "pmap":
             return jax.pmap(
                 step,
@@ -206,7 +207,7 @@ class Parallel:
         return jax.jit(function, out_shardings=self.replicated, compiler_options=options)
 
     def per_example(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
-        """Compiles `function(variables, batch, rng)` -> arrays [B, ...], each device on its share.
+        """Compiles `function(variables, batch, key)` -> arrays [B, ...], each device on its share.
 
         The result is on the host, for the whole global batch, in every process.
         """
@@ -219,8 +220,8 @@ class Parallel:
         )
         compiled = jax.jit(mapped, compiler_options=self._compiler_options)
 
-        def call(variables: Tree, batch: dict[str, np.ndarray], rng: jax.Array) -> Tree:
-            return self.to_host(compiled(variables, self.put(batch), rng))
+        def call(variables: Tree, batch: dict[str, np.ndarray], key: jax.Array) -> Tree:
+            return self.to_host(compiled(variables, self.put(batch), key))
 
         return call
 

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gm_jax.methods.method import Method
+
 Tree = Any
 
 
@@ -13,7 +15,7 @@ def fit_params(
 ) -> Tree:
     """Returns the parameters of a network of another run, fitted to ours.
 
-    The network must be the same function of the same kind of images: a method keeps the module of
+    The network must be the same function of the same kind of data: a method keeps the module of
     a network under its name, and the module names the fields that do not matter (`free_fields`). A
     parameter that is shared there over all channels, of shape [1], becomes that of each of ours.
 
@@ -52,16 +54,17 @@ def fit_params(
     )
 
 
-def _fields(method: Any, name: str) -> dict[str, Any]:
-    """What a network's weights mean something for: its fields, and the images."""
-    network = getattr(method, name)
+def _fields(method: Method, name: str) -> dict[str, Any]:
+    """What a network's weights mean something for: its fields, and those of the data."""
+    network = method.modules[name]
     free = {"parent", "name", *network.free_fields}
     fields = {
         f"{name}.{field}": getattr(network, field)
         for field in network.__dataclass_fields__
         if field not in free
     }
-    return {"image_shape": tuple(method.image_shape), "levels": method.levels, **fields}
+    data = {field: what for field, what in method.data.items() if field != "label"}
+    return {**data, **fields}
 
 
 def _different(ours: Tree, theirs: Tree) -> list[str]:

@@ -11,6 +11,7 @@ from etils import epath
 
 from gm_jax import data
 from gm_jax import state as train_state
+from gm_jax.data import fields
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
@@ -37,15 +38,15 @@ class Run:
     config: Any
     workdir: epath.Path
     method: Any
-    datasets: dict[str, data.ImageDataset]
+    datasets: dict[str, data.Dataset]
     parallel: Parallel
 
-    def dataset(self, split: str) -> data.ImageDataset:
+    def dataset(self, split: str) -> data.Dataset:
         """The images of `train`, `validation` or `test`, as the config names them."""
         return self.datasets[split]
 
     @property
-    def train_data(self) -> data.ImageDataset:
+    def train_data(self) -> data.Dataset:
         """The images to train on."""
         return self.datasets["train"]
 
@@ -66,14 +67,11 @@ class Run:
         return self._programs[name]
 
     def init_batch(self) -> dict[str, np.ndarray]:
-        """The training images that networks initialise on: by the seed, alike in every process."""
+        """The examples that networks initialise on: by the seed, alike in every process."""
         size = min(self.config.train.init_batch_size, len(self.train_data))
         chosen = np.random.default_rng(self.config.seed).permutation(len(self.train_data))[:size]
         chosen = np.sort(chosen)  # neighbours in the file are read together
-        batch = {"image": np.asarray(self.train_data.images[chosen])}
-        if self.train_data.labels is not None:
-            batch["label"] = np.asarray(self.train_data.labels[chosen])
-        return batch
+        return self.train_data.gather(chosen)
 
     @functools.cached_property
     def state_template(self) -> train_state.TrainState:
@@ -147,7 +145,7 @@ class Run:
         return train_state.evaluation_variables(state), step
 
 
-def load_split(config: Any, split: str) -> data.ImageDataset:
+def load_split(config: Any, split: str) -> data.Dataset:
     """Loads a split of `config.data`."""
     return data.load(
         config.source,
@@ -158,19 +156,10 @@ def load_split(config: Any, split: str) -> data.ImageDataset:
     )
 
 
-def data_facts(dataset: data.ImageDataset) -> dict[str, Any]:
-    """What a method must know of the images that it models, as `workdir.record_data` keeps it."""
-    return {
-        "image_shape": dataset.image_shape,
-        "levels": dataset.levels,
-        "num_classes": dataset.num_classes,
-    }
-
-
 def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
-    """Builds the run of a work directory to use its model, without opening its images.
+    """Builds the run of a work directory to use its model, without opening its data.
 
-    All devices of the machine are used, whatever it was trained on. The images of `train` are
+    All devices of the machine are used, whatever it was trained on. The examples of `train` are
     blanks of the right shape: enough to restore a checkpoint, which they do not depend on.
 
     Args:
@@ -212,7 +201,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     datasets = {split: load_split(config.data, split) for split in SPLITS}
     _check_images(config, datasets)
     folder = workdirs.absolute(workdir)
-    method = create_method(config, folder, data_facts(datasets["train"]))
+    method = create_method(config, folder, datasets["train"].fields)
     run = Run(config, folder, method, datasets, parallel)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
@@ -229,15 +218,11 @@ def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
 
 
 def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
-    """The run of a work directory; in place of the images of `train`, blanks of their shape."""
-    facts = workdirs.read_data(folder) or data_facts(load_split(config.data, "train"))
-    method = create_method(config, folder, facts)
-    count = config.train.init_batch_size
-    images = np.broadcast_to(np.uint8(0), (count, *facts["image_shape"]))
-    labels = None if facts["num_classes"] is None else np.zeros(count, np.int32)
-    blanks = data.ImageDataset(
-        images, labels, facts["levels"], facts["num_classes"], config.data.source, "blanks"
-    )
+    """The run of a work directory; in place of the examples of `train`, blanks of their fields."""
+    spec = workdirs.read_data(folder) or load_split(config.data, "train").fields
+    method = create_method(config, folder, spec)
+    arrays = fields.blanks(spec, config.train.init_batch_size)
+    blanks = data.Dataset(arrays, spec, config.data.source, "blanks")
     return Run(config, folder, method, {"train": blanks}, parallel)
 
 
@@ -258,16 +243,18 @@ def _check_numbers(config: Any) -> None:
         raise ValueError(f"seed is {config.seed}; give 0 or more")
 
 
-def _check_images(config: Any, datasets: dict[str, data.ImageDataset]) -> None:
+def _check_images(config: Any, datasets: dict[str, data.Dataset]) -> None:
     """Refuses splits that differ in kind, and too few images for a batch."""
     train = datasets["train"]
     for split, dataset in datasets.items():
-        if (dataset.image_shape, dataset.levels) != (train.image_shape, train.levels):
-            raise ValueError(
-                f"{split} images have shape {dataset.image_shape} and {dataset.levels} levels, "
-                f"training images {train.image_shape} and {train.levels}; set data.resize, or "
-                f"another data.{split}_split"
-            )
+        for name, field in dataset.fields.items():
+            ours = train.fields.get(name)
+            if (field.shape, field.levels) != (ours and (ours.shape, ours.levels)):
+                raise ValueError(
+                    f"{split} {name}s have shape {field.shape} and {field.levels} levels, training "
+                    f"{name}s {ours and ours.shape} and {ours and ours.levels}; set data.resize, "
+                    f"or another data.{split}_split"
+                )
     if len(train) < config.data.batch_size:
         raise ValueError(
             f"data.batch_size is {config.data.batch_size}, but {config.data.source} has only "

@@ -13,6 +13,9 @@ from typing import Any
 from etils import epath
 from ml_collections import config_dict
 
+from gm_jax.data import fields
+from gm_jax.data.fields import DataSpec, Field
+
 # Nothing here changes what a training step computes: how long to train, what to log, evaluate and
 # sample, and where the image cache lies. Everything else belongs to the run for good.
 CHANGEABLE_FIELDS = (
@@ -164,35 +167,35 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     return config_dict.ConfigDict(_with_tuples(_read(path))).lock()
 
 
-def record_data(workdir: epath.PathLike, facts: dict[str, Any]) -> None:
-    """Writes `data.json` at a run's first start: what a method must know of the images.
+def record_data(workdir: epath.PathLike, spec: DataSpec) -> None:
+    """Writes `data.json` at a run's first start: the fields of its examples.
 
     Of a run of several processes, the first one calls it.
 
     Args:
       workdir: directory of the run.
-      facts: `image_shape`, `levels`, `num_classes`.
+      spec: of the training data.
 
     Raises:
-      ValueError: a run on other images is there.
+      ValueError: a run on other data is there.
     """
     path = absolute(workdir) / "data.json"
     if not path.exists():
-        write_atomically(path, json.dumps(facts) + "\n")
+        write_atomically(path, json.dumps(fields.to_json(spec)) + "\n")
         return
-    saved = _read(path)
-    differences = _differences(saved, json.loads(json.dumps(facts)))
+    given = json.loads(json.dumps(fields.to_json(spec)))
+    differences = _differences(_flatten(fields.to_json(read_data(workdir))), _flatten(given))
     if differences:
         raise ValueError(
-            f"{path.parent} holds a run on other images: {'; '.join(differences.values())} "
+            f"{path.parent} holds a run on other data: {'; '.join(differences.values())} "
             "(saved -> given). Restore the data to go on with it, or give another --workdir"
         )
 
 
-def read_data(workdir: epath.PathLike) -> dict[str, Any] | None:
-    """The facts of `record_data`, sequences as tuples; None where no run recorded any."""
+def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
+    """The fields of `record_data`; None where no run recorded any."""
     path = absolute(workdir) / "data.json"
-    return _with_tuples(_read(path)) if path.exists() else None
+    return fields.from_json(_read(path)) if path.exists() else None
 
 
 def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:
