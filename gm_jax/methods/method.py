@@ -1,4 +1,4 @@
-"""What a method writes, and what is derived of it: `Player`, `Loss`, `Noise`, `Method`.
+"""What a method writes, and what is derived of it.
 
 A published method is one file beside this one, a line in `methods.METHODS` and a page in
 `configs/`. It says which networks there are, what each player wants, and how to draw; this base
@@ -6,52 +6,25 @@ class makes `init`, `train_step`, `sample` and `reconstruct` of it. All function
 under `jit`, on one device or on many.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from gm_jax import devices, distributions
 from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec
 from gm_jax.images import numbered
+from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, play
 from gm_jax.nn.noise import Noise
 from gm_jax.state import Loss, TrainState
 
 Array = jax.Array
 Tree = Any
-Batch = dict[str, Array]
-Variables = dict[str, Tree]
 __all__ = ["Batch", "Loss", "Method", "Noise", "Player", "Variables"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Player:
-    """Networks that one optimizer moves down one loss.
-
-    Attributes:
-      name: of its curves, and of its part of the state.
-      networks: whose parameters it moves.
-      optimizer: of `optimizers.create`.
-      loss: (variables, batch, noise, step) -> Loss.
-      batch: which of the step's fresh batches it sees.
-    """
-
-    name: str
-    networks: tuple[str, ...]
-    optimizer: optax.GradientTransformation
-    loss: Callable[[Variables, Batch, Noise, Array], Loss]
-    batch: int = 0
-
-    def on_batch(self, number: int) -> "Player":
-        """The same player on another of the step's batches."""
-        return dataclasses.replace(self, batch=number)
 
 
 class Method:
@@ -89,7 +62,7 @@ class Method:
     likelihood: Literal["exact", "bound", "estimate", "bracketed"] | None = None
     needs: tuple[str, ...] = ("image",)
     channels: tuple[int, ...] = ()
-    players: tuple["Player | tuple[Player, ...]", ...] = ()
+    players: Updates = ()
     ema_decay: float = 0.0
     validation_score: str | None = None
     class_conditional: bool = False
@@ -227,7 +200,7 @@ class Method:
     @property
     def batches_per_step(self) -> int:
         """How many fresh batches a step takes."""
-        return 1 + max(player.batch for player in self._updates())
+        return 1 + max(player.batch for player in in_order(self.players))
 
     def init(
         self, key: Array, batch: Batch, pretrained: dict[str, Tree] | None = None
@@ -256,7 +229,7 @@ class Method:
                 f"{', '.join(statistics)} do not fit averaged parameters; set it to 0"
             )
         optimizers = {
-            player.name: (player.networks, player.optimizer) for player in self._updates()
+            player.name: (player.networks, player.optimizer) for player in in_order(self.players)
         }
         return train_state.create(params, optimizers, self.ema_decay > 0, statistics)
 
@@ -276,23 +249,9 @@ class Method:
           The new state and {name: scalar}: each player's loss, the terms that sum to it and its
           curves, as means over the global batch; of a player that moves twice those of the last.
         """
-        batches = [
-            devices.numbered(each) for each in (batch if isinstance(batch, tuple) else (batch,))
-        ]
-        key, count = jax.random.fold_in(key, state.step), len(self._updates())
-        keys = iter(jax.random.split(key, count) if count > 1 else [key])
-        terms = {}
-        for update in self.players:
-            before = state
-            for player in update if isinstance(update, tuple) else (update,):
-                seen = batches[player.batch]
-                loss = functools.partial(
-                    _loss_of, player, before, seen, Noise(next(keys), seen["index"])
-                )
-                state, logged = train_state.update_player(
-                    state, player.name, player.networks, player.optimizer, loss
-                )
-                terms |= logged
+        batches = batch if isinstance(batch, tuple) else (batch,)
+        key = jax.random.fold_in(key, state.step)
+        state, terms = play(self.players, state, [*map(devices.numbered, batches)], key)
         return train_state.advance(state, self.ema_decay), terms
 
     def sample(
@@ -356,16 +315,3 @@ class Method:
     def bits(self, log_likelihood: Array) -> Array:
         """Bits/dim of a batch whose log-likelihoods in nats are [B]."""
         return distributions.bits_per_dim(jnp.mean(log_likelihood), self.image_shape)
-
-    def _updates(self) -> list[Player]:
-        """The players in the order in which they move."""
-        groups = (each if isinstance(each, tuple) else (each,) for each in self.players)
-        return [player for group in groups for player in group]
-
-
-def _loss_of(
-    player: Player, before: TrainState, batch: Batch, noise: Noise, params: dict[str, Tree]
-) -> Loss:
-    """A player's loss as a function of the parameters that it moves; the others rest."""
-    variables = train_state.training_variables(before, params)
-    return player.loss(variables, batch, noise, before.step)

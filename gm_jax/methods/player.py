@@ -1,0 +1,95 @@
+"""Players: networks that one optimizer moves down one loss, and the updates of a step."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import optax
+
+from gm_jax import state as train_state
+from gm_jax.nn.noise import Noise
+from gm_jax.state import Loss, TrainState
+
+Array = jax.Array
+Batch = dict[str, Array]
+Variables = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """Networks that one optimizer moves down one loss.
+
+    Attributes:
+      name: of its curves, and of its part of the state.
+      networks: whose parameters it moves.
+      optimizer: of `optimizers.create`.
+      loss: (variables, batch, noise, step) -> Loss.
+      batch: which of the step's fresh batches it sees.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    optimizer: optax.GradientTransformation
+    loss: Callable[[Variables, Batch, Noise, Array], Loss]
+    batch: int = 0
+
+    def on_batch(self, number: int) -> "Player":
+        """The same player on another of the step's batches."""
+        return dataclasses.replace(self, batch=number)
+
+
+# The updates of a step, in order; those of a tuple are made from the same parameters.
+Updates = Sequence[Player | tuple[Player, ...]]
+
+
+def in_order(updates: Updates) -> list[Player]:
+    """The players in the order in which they move.
+
+    Raises:
+      ValueError: two that move simultaneously move one network.
+    """
+    groups = [update if isinstance(update, tuple) else (update,) for update in updates]
+    for group in groups:
+        moved = [network for player in group for network in player.networks]
+        if len(set(moved)) < len(moved):
+            raise ValueError(
+                f"players {', '.join(player.name for player in group)} move simultaneously, and "
+                f"one of the networks {', '.join(moved)} twice"
+            )
+    return [player for group in groups for player in group]
+
+
+def play(
+    updates: Updates, state: TrainState, batches: Sequence[Batch], key: Array
+) -> tuple[TrainState, dict[str, Array]]:
+    """Makes the updates of a step, each with noise of its own.
+
+    They are unrolled: on CPU the gradient of a convolution inside of a loop is many times slower.
+
+    Returns:
+      The new state (same step) and the terms of `state.update_player`; those of a player that moves
+      several times are of its last update.
+    """
+    count, terms = len(in_order(updates)), {}
+    keys = iter(jax.random.split(key, count) if count > 1 else [key])
+    for update in updates:
+        before = state
+        for player in update if isinstance(update, tuple) else (update,):
+            batch = batches[player.batch]
+            noise = Noise(next(keys), batch["index"])
+            loss = functools.partial(_loss, player, before, batch, noise)
+            state, logged = train_state.update_player(
+                state, player.name, player.networks, player.optimizer, loss
+            )
+            terms |= logged
+    return state, terms
+
+
+def _loss(
+    player: Player, before: TrainState, batch: Batch, noise: Noise, params: dict[str, Any]
+) -> Loss:
+    """A player's loss as a function of the parameters that it moves; the others rest."""
+    variables = train_state.training_variables(before, params)
+    return player.loss(variables, batch, noise, before.step)
