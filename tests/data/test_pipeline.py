@@ -14,7 +14,7 @@ def numbered(count, num_labels=True):
     images = np.zeros((count, 4, 4, 1), np.uint8)
     images[:, :, 0, 0] = np.arange(count)[:, None]
     labels = np.arange(count, dtype=np.int32) if num_labels else None
-    return data.ImageDataset(images, labels, 256, count if num_labels else None, "n", "train")
+    return data.Dataset.of_images(images, labels, 256, count, "n", "train")
 
 
 def take(batches, count):
