@@ -17,8 +17,8 @@ class Example(NamedTuple):
     """One decoded example.
 
     Attributes:
-      values: {field: array or number}, of the reader's fields. A label that is not known is -1, None or
-        left out; all else is there.
+      values: {field: array or number}, of the reader's fields. A label that is not known is -1,
+        None or left out; all else is there.
       name: what an error message calls it (a file, or a position).
     """
 
