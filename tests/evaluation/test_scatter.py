@@ -49,7 +49,7 @@ def test_limits_are_a_square_about_the_first_set_alone():
 
 
 def test_a_row_shows_each_set_alone_in_the_same_limits():
-    left, right = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.5, 0.5]])
+    left, right = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.53, 0.47]])
     row = scatter_row(left, right, size=20, radius=0)
     assert row.shape == (22, 43, 3)
     np.testing.assert_array_equal(row[1:21, 1:21], scatter(left, size=20, radius=0))
