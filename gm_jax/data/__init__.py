@@ -1,6 +1,17 @@
-"""Images by name, and batches of them on their way to the devices."""
+"""Data sets by name: fields of examples, and batches of them on their way to the devices."""
 
+from gm_jax.data.dataset import Dataset
+from gm_jax.data.fields import DataSpec, Field, image_spec
 from gm_jax.data.pipeline import evaluation_batches, training_batches
-from gm_jax.data.sources import ImageDataset, load, split_names
+from gm_jax.data.sources import load, split_names
 
-__all__ = ["ImageDataset", "evaluation_batches", "load", "split_names", "training_batches"]
+__all__ = [
+    "DataSpec",
+    "Dataset",
+    "Field",
+    "evaluation_batches",
+    "image_spec",
+    "load",
+    "split_names",
+    "training_batches",
+]

@@ -1,5 +1,6 @@
-"""Decoded images on disk: memory-mapped, written piece by piece, renamed into place."""
+"""Decoded examples on disk: memory-mapped, written piece by piece, renamed into place."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,17 +10,19 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from gm_jax.data.fields import DataSpec, Field, is_image
 from gm_jax.data.reader import Example
 
 # Part of every key: raise it when the files below or the decoding rules change.
 _FORMAT = 1
 _ABANDONED_SECONDS = 3600
 
-# images uint8 [N, H, W, C] and labels int32 [N] or None
-Arrays = tuple[np.ndarray, np.ndarray | None]
+# {field: its file}; any other field has its own name.
+_FILES = {"image": "images", "label": "labels"}
 
 
 def cache_folder(cache_dir: str) -> Path:
@@ -36,7 +39,7 @@ def cache_folder(cache_dir: str) -> Path:
 def find_or_write(
     cache_dir: str, recipe: dict, details: dict, write: Callable[[Path], dict]
 ) -> Path:
-    """Returns the folder of the images that a recipe makes, writing it where it is missing.
+    """Returns the folder of the examples that a recipe makes, writing it where it is missing.
 
     Everything is written to a folder of another name and renamed into place, so that a folder
     of the final name is always whole. Of several processes that race, one wins; the others
@@ -44,12 +47,12 @@ def find_or_write(
 
     Args:
       cache_dir: see `cache_folder`.
-      recipe: JSON-able; equal recipes make equal images.
-      details: JSON-able; kept beside the images, with the recipe.
+      recipe: JSON-able; equal recipes make equal examples.
+      details: JSON-able; kept beside the examples, with the recipe.
       write: fills a folder and returns what the metadata shall say about it.
 
     Returns:
-      Folder with images.npy, metadata.json and, for labelled images, labels.npy.
+      Folder with metadata.json and a file for every field: images.npy, labels.npy, ...
     """
     folder = folder_of(cache_dir, recipe)
     if folder.is_dir():
@@ -90,69 +93,103 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def write_examples(folder: Path, examples: Iterator[Example], count: int, levels: int) -> dict:
-    """Writes images.npy and labels.npy, holding one image in memory at a time.
+def _file(folder: Path, name: str) -> Path:
+    """Returns the file of a field; images and labels had theirs before there were fields."""
+    return folder / f"{_FILES.get(name, name)}.npy"
+
+
+def write_examples(
+    folder: Path, examples: Iterator[Example], count: int, fields: DataSpec
+) -> dict[str, Any]:
+    """Writes a file for every field, holding one example in memory at a time.
+
+    A label that is missing once is a field that no example has.
 
     Args:
       folder: where to.
       examples: `count` examples; all must have one shape.
       count: number of examples, known beforehand because the .npy header names it.
-      levels: pixels must lie in 0..levels-1.
+      fields: of the examples; pixels must lie in 0..levels-1.
 
     Returns:
-      What the metadata says: count and image_shape.
+      What the metadata says: count, and the shape of every field but numbers.
 
     Raises:
       ValueError: sizes or numbers of channels are mixed, a pixel is out of range, or the
         examples are not as many as announced.
     """
-    labels: list[int | None] = []
-    first: Example | None = None
-    with open(folder / "images.npy", "wb", buffering=1 << 20) as file:
+    numbers: dict[str, list] = {name: [] for name, field in fields.items() if not field.shape}
+    streamed = [name for name in fields if name not in numbers]
+    first, written = None, 0
+    with contextlib.ExitStack() as stack:
+        files: dict[str, BinaryIO] = {
+            name: stack.enter_context(open(_file(folder, name), "wb", buffering=1 << 20))
+            for name in streamed
+        }
         for example in examples:
-            if first is None:
-                first = example
-                shape = (count, *example.image.shape)
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            _check_example(example, first, levels)
-            file.write(np.ascontiguousarray(example.image).data)
-            labels.append(example.label)
-        file.flush()
-        os.fsync(file.fileno())
-    if first is None or len(labels) != count:
-        raise ValueError(f"the source announced {count} images and gave {len(labels)}")
-    if all(label is not None and label >= 0 for label in labels):
-        np.save(folder / "labels.npy", np.asarray(labels, np.int32))
-    return {"count": count, "image_shape": list(first.image.shape)}
+            for name in streamed:
+                value = np.asarray(example.values[name])
+                if first is None:
+                    _write_header(files[name], (count, *value.shape), value.dtype)
+                _check_value(name, fields[name], example, first or example)
+                files[name].write(np.ascontiguousarray(value).data)
+            for name, values in numbers.items():
+                values.append(example.values.get(name))
+            first = first or example
+            written += 1
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+    if first is None or written != count:
+        raise ValueError(f"the source announced {count} examples and gave {written}")
+    for name, values in numbers.items():
+        if all(value is not None and value >= 0 for value in values):
+            np.save(_file(folder, name), np.asarray(values, fields[name].dtype))
+    shapes = {f"{name}_shape": list(np.shape(first.values[name])) for name in streamed}
+    return {"count": count, **shapes}
 
 
-def _check_example(example: Example, first: Example, levels: int) -> None:
-    """Refuses an image whose dtype, channels, size or range is not the one of the others."""
-    image, name = example.image, example.name
-    if image.dtype != np.uint8 or image.ndim != 3 or image.size == 0:
-        raise ValueError(f"{name}: not uint8 [H, W, C] but {image.dtype} {list(image.shape)}")
-    if image.shape[2] != first.image.shape[2]:
+def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _check_value(field_name: str, field: Field, example: Example, first: Example) -> None:
+    """Refuses a value whose dtype, channels, size or range is not the one of the others."""
+    value, name = np.asarray(example.values[field_name]), example.name
+    if not is_image(field):
+        if value.dtype != field.dtype or value.shape != tuple(field.shape):
+            raise ValueError(
+                f"{name}: {field_name} is {value.dtype} {list(value.shape)}, not {field.dtype} "
+                f"{list(field.shape)}"
+            )
+        return
+    shape = np.shape(first.values[field_name])
+    if value.dtype != np.uint8 or value.ndim != 3 or value.size == 0:
+        raise ValueError(f"{name}: not uint8 [H, W, C] but {value.dtype} {list(value.shape)}")
+    if value.shape[2] != shape[2]:
         raise ValueError(
-            f"mixed numbers of channels: {first.name} has {first.image.shape[2]}, {name} has "
-            f"{image.shape[2]}; save all images as grey or all as RGB"
+            f"mixed numbers of channels: {first.name} has {shape[2]}, {name} has "
+            f"{value.shape[2]}; save all images as grey or all as RGB"
         )
-    if image.shape != first.image.shape:
-        sizes = ["{} × {}".format(*picture.image.shape[:2]) for picture in (first, example)]
+    if value.shape != shape:
+        sizes = ["{} × {}".format(*each[:2]) for each in (shape, value.shape)]
         raise ValueError(
             f"mixed sizes: {first.name} is {sizes[0]}, {name} is {sizes[1]} pixels (height × "
             "width); give data.resize a side in pixels (data.crop='center' keeps the aspect)"
         )
-    if levels < 256 and image.max() >= levels:
+    levels = field.levels or 256
+    if levels < 256 and value.max() >= levels:
         raise ValueError(
-            f"{name}: pixel {image.max()} is not one of the {levels} levels 0..{levels - 1}"
+            f"{name}: pixel {value.max()} is not one of the {levels} levels 0..{levels - 1}"
         )
 
 
-def open_images(folder: Path) -> Arrays:
-    """Returns the memory-mapped images uint8 [N, H, W, C] and the labels int32 [N] or None."""
-    labels = folder / "labels.npy"
-    return (
-        np.load(folder / "images.npy", mmap_mode="r"),
-        np.load(labels) if labels.exists() else None,
-    )
+def open_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Returns {field: [N, ...]} of what `write_examples` wrote: numbers read, all else mapped."""
+    names = {file: name for name, file in _FILES.items()}
+    arrays = {}
+    for path in sorted(folder.glob("*.npy")):
+        mapped = np.load(path, mmap_mode="r")
+        arrays[names.get(path.stem, path.stem)] = mapped if mapped.ndim > 1 else np.array(mapped)
+    return arrays

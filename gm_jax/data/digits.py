@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gm_jax.data.fields import image_spec
 from gm_jax.data.packages import package_folder
-from gm_jax.data.reader import Example, Reader, files_fingerprint
+from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
 LEVELS = 17
 SPLIT_SIZES = {"train": 1437, "validation": 180, "test": 180}
@@ -68,7 +69,8 @@ def _read(split: str, start: int, stop: int) -> Iterator[Example]:
         half = len(images) // 2
         images[half:] = warp(images[half:], np.random.RandomState(_WARP_SEED))
     for row, image in zip(rows[start:stop], images[start:stop], strict=True):
-        yield Example(image[:, :, None], int(data.target[row]), f"{split} digit {row}")
+        values = {"image": image[:, :, None], "label": int(data.target[row])}
+        yield Example(values, f"{split} digit {row}")
 
 
 def open_digits() -> Reader:
@@ -81,4 +83,5 @@ def open_digits() -> Reader:
     augmentation = (AUGMENTED_COPIES, _WARP_SEED, _WARP_WAVES, _WARP_CELLS, _WARP_VERSION)
     fingerprint = f"{files_fingerprint([file])} RandomState({_SHUFFLE_SEED}) {augmentation}"
     sizes = {**SPLIT_SIZES, "train_augmented": 2 * AUGMENTED_COPIES * SPLIT_SIZES["train"]}
-    return Reader(sizes, fingerprint, LEVELS, classes, _read)
+    fields = image_spec(UNDECODED, LEVELS, len(classes))
+    return Reader(sizes, fingerprint, fields, _read, classes)

@@ -1,6 +1,6 @@
 """What an example of a data set is made of: named fields, and what their values mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ class Field(NamedTuple):
 
 # {name: Field}: `image`, `label`, `image_b` and `label_b` of a second domain, `point`, `tokens`.
 DataSpec = Mapping[str, Field]
+# What ends the names of the fields of a second domain.
+SECOND_DOMAIN = "_b"
 
 
 def image_spec(
@@ -57,3 +59,33 @@ def blanks(spec: DataSpec, count: int) -> dict[str, np.ndarray]:
         name: np.broadcast_to(np.zeros((), field.dtype), (count, *field.shape))
         for name, field in spec.items()
     }
+
+
+def main_field(spec: DataSpec) -> str:
+    """The name of what a model is of: `image`, `point` or `tokens`.
+
+    Raises:
+      ValueError: there is none of them.
+    """
+    for name in ("image", "point", "tokens"):
+        if name in spec:
+            return name
+    raise ValueError(f"no image, point or tokens among the fields {', '.join(spec) or 'none'}")
+
+
+def is_image(field: Field) -> bool:
+    """Whether a field holds images; their pixels alone have levels."""
+    return field.levels is not None
+
+
+def domains(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Groups fields by the suffix of their domain: "" for the first, "_b" for the second.
+
+    Examples of one domain have all of its fields; those of two domains are not paired, and need
+    not be as many.
+    """
+    grouped: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        suffix = SECOND_DOMAIN if name.endswith(SECOND_DOMAIN) else ""
+        grouped[suffix] = (*grouped.get(suffix, ()), name)
+    return grouped

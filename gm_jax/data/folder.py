@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gm_jax.data.reader import Example, Reader, files_fingerprint
+from gm_jax.data.fields import image_spec
+from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 from gm_jax.data.transforms import picture_to_array
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
@@ -86,17 +87,18 @@ def open_folder(path: str) -> Reader:
     if not files:
         raise ValueError(f"{root} holds no images; the layout is SPLIT/CLASS/files or SPLIT/files")
     classes = sorted({file.class_name for file in files if file.class_name is not None})
-    labels = {name: label for label, name in enumerate(classes)}
+    labels: dict[str | None, int] = {name: label for label, name in enumerate(classes)}
 
     def read(split: str, start: int, stop: int) -> Iterator[Example]:
         for file in splits[split][start:stop]:
             image = picture_to_array(_decode(file.path), str(file.path))
-            yield Example(image, labels.get(file.class_name), str(file.path))
+            values = {"image": image, "label": labels.get(file.class_name)}
+            yield Example(values, str(file.path))
 
     return Reader(
         {name: len(split) for name, split in splits.items()},
         files_fingerprint(file.path for file in files),
-        256,
-        tuple(classes) or None,
+        image_spec(UNDECODED, 256, len(classes) or None),
         read,
+        tuple(classes) or None,
     )

@@ -7,7 +7,8 @@ from typing import IO
 
 import numpy as np
 
-from gm_jax.data.reader import Example, Reader, files_fingerprint
+from gm_jax.data.fields import image_spec
+from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
 _SPLIT_NUMBERS = {0: "train", 1: "test", 2: "validation"}
 _CHUNK_BYTES = 1 << 24
@@ -101,8 +102,9 @@ def open_npz(path: str) -> Reader:
         wanted = rows[split][start:stop]
         for row, image in zip(wanted, _images(file, shape, wanted), strict=True):
             label = None if labels is None else int(labels[row])
-            yield Example(image, label, f"{file} image {row}")
+            yield Example({"image": image, "label": label}, f"{file} image {row}")
 
     classes = None if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
     sizes = {name: len(indices) for name, indices in rows.items()}
-    return Reader(sizes, files_fingerprint([file]), levels, classes, read)
+    fields = image_spec(UNDECODED, levels, None if classes is None else len(classes))
+    return Reader(sizes, files_fingerprint([file]), fields, read, classes)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gm_jax.data.fields import image_spec
 from gm_jax.data.packages import package_folder
-from gm_jax.data.reader import Example, Reader, files_fingerprint
+from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 from gm_jax.data.transforms import picture_to_array
 
 SIZE = 32
@@ -68,12 +69,12 @@ def _photograph(file: str) -> np.ndarray:
 
 def _read(split: str, start: int, stop: int) -> Iterator[Example]:
     """Yields crops of a split, photograph by photograph in reading order."""
-    current, image = None, None
+    current, image = "", np.empty(0)
     for file, top, left in _corners(split)[start:stop]:
         if file != current:
             current, image = file, _photograph(file)
         crop = image[top : top + SIZE, left : left + SIZE]
-        yield Example(crop, None, f"{file} at row {top}, column {left}")
+        yield Example({"image": crop}, f"{file} at row {top}, column {left}")
 
 
 def open_photos() -> Reader:
@@ -85,4 +86,4 @@ def open_photos() -> Reader:
     split_sizes = {split: len(_corners(split)) for split in _PHOTOGRAPHS}
     # The stride and the split are this file's own: they belong to the fingerprint.
     fingerprint = f"{files_fingerprint(files)} {SIZE} {_STRIDES} {_PHOTOGRAPHS}"
-    return Reader(split_sizes, fingerprint, 256, None, _read)
+    return Reader(split_sizes, fingerprint, image_spec(UNDECODED, 256), _read)

@@ -1,26 +1,28 @@
-"""What every source gives: named splits whose images are read one after another."""
+"""What every source of images gives: named splits whose examples are read one after another."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from gm_jax.data.fields import DataSpec
+
+# In place of the shape of images: decoding, cropping and resizing tell it.
+UNDECODED = (-1, -1, -1)
 
 
 class Example(NamedTuple):
-    """One decoded image.
+    """One decoded example.
 
     Attributes:
-      image: uint8 [H, W, C].
-      label: class index, -1 where unknown, None where the source has no labels.
+      values: {field: array or number}, of the reader's fields. A label that is not known is -1,
+        None or left out; all else is there.
       name: what an error message calls it (a file, or a position).
     """
 
-    image: np.ndarray
-    label: int | None
+    values: Mapping[str, Any]
     name: str
 
 
@@ -29,18 +31,18 @@ class Reader:
     """A source that has been found but not yet decoded.
 
     Attributes:
-      split_sizes: number of images of every split, by name.
-      fingerprint: changes whenever the images may have changed; part of the cache's key.
-      levels: pixels lie in 0..levels-1.
-      classes: names of the classes in the order of their labels, None without labels.
+      split_sizes: number of examples of every split, by name.
+      fingerprint: changes whenever the examples may have changed; part of the cache's key.
+      fields: what its examples are made of; the shape of images is UNDECODED.
       read: (split, start, stop) -> examples start..stop-1 of that split, in order.
+      classes: names of the classes in the order of their labels, None without labels.
     """
 
     split_sizes: dict[str, int]
     fingerprint: str
-    levels: int
-    classes: tuple[str, ...] | None
+    fields: DataSpec
     read: Callable[[str, int, int], Iterator[Example]]
+    classes: tuple[str, ...] | None = None
 
 
 def files_fingerprint(files: Iterable[str | os.PathLike]) -> str:

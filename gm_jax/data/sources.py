@@ -1,116 +1,114 @@
-"""Images by name: 'digits', 'photos', 'tfds:NAME[/CONFIG]', 'folder:PATH', 'npz:PATH'."""
+"""Data sets by name, such as 'digits', 'tfds:NAME', 'folder:PATH', 'points:ring', 'pair:A|B'."""
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from gm_jax.data import cache
+from gm_jax.data.dataset import Dataset
 from gm_jax.data.digits import open_digits
 from gm_jax.data.folder import open_folder
 from gm_jax.data.npz import open_npz
+from gm_jax.data.pair import pair_of, two_sources, two_splits
 from gm_jax.data.photos import open_photos
+from gm_jax.data.points import SPLIT_SIZES, load_points
 from gm_jax.data.reader import Example, Reader
 from gm_jax.data.splits import SplitRange, resolve_split
 from gm_jax.data.tfds_source import open_tfds
 from gm_jax.data.transforms import CROPS, FILTER, crop_and_resize
 
-# Sources that stand alone, and sources that are told something after a colon.
+# Sources of images that stand alone, and those that are told something after a colon.
 _EMBEDDED = {"digits": open_digits, "photos": open_photos}
 _NAMED = {"tfds": open_tfds, "folder": open_folder, "npz": open_npz}
-SOURCES = ("digits", "photos", "tfds:NAME[/CONFIG]", "folder:PATH", "npz:PATH")
-
-
-@dataclass(frozen=True, eq=False)
-class ImageDataset:
-    """The images of one split.
-
-    Attributes:
-      images: uint8 [N, H, W, C] in 0..levels-1, memory-mapped.
-      labels: int32 [N] in 0..num_classes-1; None where any image of the split has no label.
-      levels: number of values a pixel may take.
-      num_classes: number of classes of the source; None where there are no labels.
-      name: the source, as asked for.
-      split: the split, as asked for.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    levels: int
-    num_classes: int | None
-    name: str
-    split: str
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of every image."""
-        return tuple(self.images.shape[1:])
-
-    def __len__(self) -> int:
-        return self.images.shape[0]
+# Sources that are decoded from no file.
+_OTHERS = ("points", "pair")
+SOURCES = (
+    "digits",
+    "photos",
+    "tfds:NAME[/CONFIG]",
+    "folder:PATH",
+    "npz:PATH",
+    "points:SET",
+    "pair:SOURCE_A|SOURCE_B",
+)
 
 
 def _open(name: str) -> Reader:
-    """Returns the reader of a source by its name."""
+    """Returns the reader of a source of images by its name."""
     kind, colon, argument = name.partition(":")
     if kind in _EMBEDDED and not colon:
         return _EMBEDDED[kind]()
     if kind in _NAMED and argument:
         return _NAMED[kind](argument)
-    close = difflib.get_close_matches(kind, [*_EMBEDDED, *_NAMED], n=1)
+    close = difflib.get_close_matches(kind, [*_EMBEDDED, *_NAMED, *_OTHERS], n=1)
     hint = f" (closest: {close[0]})" if close else ""
     raise ValueError(f"unknown data.source {name!r}{hint}; the sources are {', '.join(SOURCES)}")
 
 
+def _sources_of_pair(name: str, argument: str) -> tuple[str, str]:
+    """Returns the sources of a pair, refusing those that are no images."""
+    sources = two_sources(argument)
+    for source in sources:
+        if source.partition(":")[0] in _OTHERS:
+            raise ValueError(f"{name}: {source} is no source of images; a pair takes two of them")
+    return sources
+
+
 def split_names(name: str) -> list[str]:
-    """Returns the splits of a source, without decoding any image."""
+    """Returns the splits of a source, without decoding any image; of a pair, those of both."""
+    kind, _, argument = name.partition(":")
+    if kind == "points" and argument:
+        return list(SPLIT_SIZES)
+    if kind == "pair" and argument:
+        first, second = map(split_names, _sources_of_pair(name, argument))
+        return [split for split in first if split in second]
     return list(_open(name).split_sizes)
 
 
 def _cached(
     reader: Reader, recipe: dict, examples: Iterator[Example], count: int, cache_dir: str
-) -> cache.Arrays:
-    """Returns the images and labels of a recipe, written from its examples where not yet cached."""
+) -> dict[str, np.ndarray]:
+    """Returns the arrays of a recipe, written from its examples where not yet cached."""
 
     def write(folder: Path) -> dict:
         # Decoding a large set takes minutes: a bar on a terminal, nothing elsewhere.
         label = f"decoding {recipe['source']} {recipe['split']}"
         bar = tqdm(examples, label, count, leave=False, unit=" images", disable=None, delay=2)
-        return cache.write_examples(folder, bar, count, reader.levels)
+        return cache.write_examples(folder, bar, count, reader.fields)
 
-    details = {"levels": reader.levels, "classes": reader.classes}
-    return cache.open_images(cache.find_or_write(cache_dir, recipe, details, write))
+    details = {"levels": reader.fields["image"].levels, "classes": reader.classes}
+    return cache.open_arrays(cache.find_or_write(cache_dir, recipe, details, write))
 
 
-def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> cache.Arrays:
+def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> dict[str, np.ndarray]:
     """Returns a whole split, cropped and resized; all its slices share this one cache."""
     count = reader.split_sizes[split]
-    examples = (
-        example._replace(image=crop_and_resize(example.image, recipe["crop"], recipe["resize"]))
-        for example in reader.read(split, 0, count)
-    )
+
+    def resized(example: Example) -> Example:
+        image = crop_and_resize(example.values["image"], recipe["crop"], recipe["resize"])
+        return example._replace(values={**example.values, "image": image})
+
+    examples = map(resized, reader.read(split, 0, count))
     return _cached(reader, {**recipe, "split": split}, examples, count, cache_dir)
 
 
 def _slices(
     reader: Reader, ranges: tuple[SplitRange, ...], recipe: dict, cache_dir: str
-) -> cache.Arrays:
+) -> dict[str, np.ndarray]:
     """Returns one slice as a view of its whole split; a sum is copied into a cache of its own."""
     wholes = {name: _whole_split(reader, name, recipe, cache_dir) for name, _, _ in ranges}
     if len(ranges) == 1:
         name, start, stop = ranges[0]
-        images, labels = wholes[name]
-        return images[start:stop], None if labels is None else labels[start:stop]
+        return {field: array[start:stop] for field, array in wholes[name].items()}
 
     def read() -> Iterator[Example]:
         for name, start, stop in ranges:
-            images, labels = wholes[name]
             for row in range(start, stop):
-                label = None if labels is None else int(labels[row])
-                yield Example(images[row], label, f"{recipe['source']} {name} image {row}")
+                values = {field: array[row] for field, array in wholes[name].items()}
+                yield Example(values, f"{recipe['source']} {name} image {row}")
 
     terms = "+".join(f"{name}[{start}:{stop}]" for name, start, stop in ranges)
     count = sum(stop - start for _, start, stop in ranges)
@@ -119,22 +117,27 @@ def _slices(
 
 def load(
     name: str, split: str, *, resize: int = 0, crop: str = "none", cache_dir: str = ""
-) -> ImageDataset:
-    """Loads the images of a split, decoding them on first use into a memory-mapped cache.
+) -> Dataset:
+    """Loads the examples of a split.
+
+    Images are decoded on first use into a memory-mapped cache. A split in which any image has no
+    label has no field `label`.
 
     Args:
       name: one of `SOURCES`.
-      split: TFDS syntax, such as 'train', 'train[:90%]', 'train[:500]+test'.
+      split: TFDS syntax, such as 'train', 'train[:90%]', 'train[:500]+test'; a pair takes
+        'SPLIT_A|SPLIT_B', too.
       resize: side in pixels to which images are resized (Pillow's area filter); 0 keeps them.
       crop: 'center' takes the central square before resizing; 'none' does not.
       cache_dir: local folder; '' means $GM_JAX_CACHE or ~/.cache/gm_jax/images.
 
     Returns:
-      The images, their labels and what they mean.
+      The arrays of the examples and what they mean.
 
     Raises:
       ValueError: an unknown source or split, a file or folder that is missing, images that do
-        not fit each other, or TFDS data that cannot be prepared here.
+        not fit each other, TFDS data that cannot be prepared here, or points that shall be
+        cropped or resized.
     """
     if crop not in CROPS:
         raise ValueError(f"unknown data.crop {crop!r}; give one of {', '.join(CROPS)}")
@@ -142,6 +145,26 @@ def load(
         raise ValueError(
             f"data.resize must be a side in pixels, or 0 to keep the size; got {resize}"
         )
+    kind, _, argument = name.partition(":")
+    if kind == "points" and argument:
+        if resize or crop != "none":
+            raise ValueError(
+                f"{name} holds points, not images: data.resize={resize} and data.crop={crop!r} "
+                "cannot apply; set data.resize=0 and data.crop='none'"
+            )
+        return load_points(argument, split)
+    if kind == "pair" and argument:
+        sources = _sources_of_pair(name, argument)
+        first, second = (
+            _load_images(source, each, resize, crop, cache_dir)
+            for source, each in zip(sources, two_splits(split), strict=True)
+        )
+        return pair_of(first, second, name, split)
+    return _load_images(name, split, resize, crop, cache_dir)
+
+
+def _load_images(name: str, split: str, resize: int, crop: str, cache_dir: str) -> Dataset:
+    """Loads images and, where all have them, labels."""
     reader = _open(name)
     try:
         ranges = resolve_split(split, reader.split_sizes)
@@ -154,6 +177,9 @@ def load(
         "crop": crop,
         "filter": FILTER if resize else None,
     }
-    images, labels = _slices(reader, ranges, recipe, cache_dir)
-    num_classes = None if labels is None or reader.classes is None else len(reader.classes)
-    return ImageDataset(images, labels, reader.levels, num_classes, name, split)
+    arrays = _slices(reader, ranges, recipe, cache_dir)
+    fields = {
+        field: reader.fields[field]._replace(shape=array.shape[1:])
+        for field, array in arrays.items()
+    }
+    return Dataset(arrays, fields, name, split)

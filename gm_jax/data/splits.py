@@ -25,7 +25,7 @@ def _boundary(text: str, size: int, default: int, split: str) -> int:
     value = float(match["value"])
     position = round(value * size / 100.0) if match["percent"] else int(value)
     if abs(position) > size:
-        raise ValueError(f"{text!r} in split {split!r} is outside its {size} images")
+        raise ValueError(f"{text!r} in split {split!r} is outside its {size} examples")
     return position + size if text.startswith("-") else position
 
 
@@ -60,7 +60,7 @@ def resolve_split(split: str, sizes: dict[str, int]) -> tuple[SplitRange, ...]:
         stop = _boundary((match["stop"] or "").strip(), sizes[name], sizes[name], split)
         if start >= stop:
             raise ValueError(
-                f"{term!r} in split {split!r} holds no images; {name!r} has {sizes[name]}"
+                f"{term!r} in split {split!r} holds no examples; {name!r} has {sizes[name]}"
             )
         ranges.append(SplitRange(name, start, stop))
     return tuple(ranges)

@@ -15,7 +15,8 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from gm_jax.data.reader import Example, Reader
+from gm_jax.data.fields import image_spec
+from gm_jax.data.reader import UNDECODED, Example, Reader
 from gm_jax.data.transforms import picture_to_array
 
 NETWORK_SECONDS = 12.0
@@ -210,14 +211,15 @@ def open_tfds(name: str) -> Reader:
                 if image.shape[-1] == 4:
                     image = picture_to_array(Image.fromarray(image), where)
                 label = None if label_key is None else int(example[label_key])
-                yield Example(image, label, where)
+                yield Example({"image": image, "label": label}, where)
 
+    classes = None if label_key is None else tuple(features[label_key].names)
     information = epath.Path(builder.data_dir) / "dataset_info.json"
     status = information.stat()
     return Reader(
         {split: info.num_examples for split, info in builder.info.splits.items()},
         f"{builder.info.full_name} {builder.data_dir} {status.length} {status.mtime}",
-        256,
-        None if label_key is None else tuple(features[label_key].names),
+        image_spec(UNDECODED, 256, None if classes is None else len(classes)),
         read,
+        classes,
     )

@@ -14,7 +14,7 @@ def numbered(count, num_labels=True):
     images = np.zeros((count, 4, 4, 1), np.uint8)
     images[:, :, 0, 0] = np.arange(count)[:, None]
     labels = np.arange(count, dtype=np.int32) if num_labels else None
-    return data.ImageDataset(images, labels, 256, count if num_labels else None, "n", "train")
+    return data.Dataset.of_images(images, labels, 256, count, "n", "train")
 
 
 def take(batches, count):
@@ -77,6 +77,70 @@ def test_flips_mirror_half_of_the_examples_and_nothing_else():
         assert (mirrored | (right["image"] == left["image"]).all((1, 2, 3))).all()
         count += (mirrored & (left["label"] > 0)).sum()
     assert 430 < count < 570  # 990 fair coins, 4 standard deviations
+
+
+def test_orders_and_flips_are_those_of_every_earlier_version():
+    dataset, permutations = numbered(5), []
+    for step, batch in enumerate(
+        take(data.training_batches(dataset, batch_size=5, seed=9, flip=True), 3)
+    ):
+        rows = np.random.default_rng((9, step)).permutation(5)
+        np.testing.assert_array_equal(batch["label"], rows)
+        flipped = np.random.default_rng((9, step, 1)).random(5) < 0.5
+        expected = np.where(
+            flipped[:, None, None, None], dataset.images[rows][:, :, ::-1], dataset.images[rows]
+        )
+        np.testing.assert_array_equal(batch["image"], expected)
+        permutations.append(tuple(rows))
+    assert len({*permutations}) == 3
+
+
+def test_flips_where_there_are_no_images_are_refused():
+    with pytest.raises(ValueError, match=r"points:ring has none: set data\.flip=False"):
+        data.training_batches(data.load("points:ring", "test"), batch_size=4, seed=0, flip=True)
+
+
+@pytest.mark.parametrize("process_count", [1, 2])
+def test_several_batches_a_step_are_consecutive_batches_of_the_run(process_count):
+    options = {"batch_size": 4, "seed": 3, "process_count": process_count}
+    single = take(data.training_batches(numbered(10), **options), 12)
+    steps = take(data.training_batches(numbered(10), **options, batches_per_step=3), 4)
+    assert all(isinstance(step, tuple) and len(step) == 3 for step in steps)
+    for left, right in zip(single, itertools.chain(*steps), strict=True):
+        assert same(left, right)
+
+
+def test_batches_of_a_step_are_flipped_apart_and_the_first_as_ever():
+    options = {"batch_size": 50, "seed": 0, "flip": True}
+    steps = take(data.training_batches(numbered(50), **options, batches_per_step=2), 20)
+    coins = np.array([[batch["image"][:, 0, 0, 0] == 0 for batch in step] for step in steps])
+    assert abs(np.corrcoef(coins.swapaxes(0, 1).reshape(2, -1))[0, 1]) < 0.13  # 1,000 pairs
+    for number, (first, _) in enumerate(steps):
+        flipped = np.random.default_rng((0, number, 1)).random(50) < 0.5
+        np.testing.assert_array_equal(
+            first["image"][:, 0, 0, 0] == 0, flipped | (first["label"] == 0)
+        )
+
+
+def test_put_maps_each_batch_of_a_step_and_its_position_is_the_step():
+    options = {"batch_size": 4, "seed": 1, "flip": True, "batches_per_step": 2}
+    batches = data.training_batches(numbered(10), **options, put=lambda batch: {**batch, "put": 1})
+    take(batches, 3)
+    state = batches.get_state()
+    assert state == {"next_index": 3}
+    expected = next(batches)
+    assert [batch["put"] for batch in expected] == [1, 1]
+    restored = data.training_batches(numbered(10), **options, put=lambda batch: {**batch, "put": 1})
+    restored.set_state(state)
+    for left, right in zip(expected, next(restored), strict=True):
+        assert same(left, right)
+    batches.close()
+    restored.close()
+
+
+def test_no_batch_a_step_is_refused():
+    with pytest.raises(ValueError, match="batches_per_step is 0; give 1 or more"):
+        data.training_batches(numbered(10), batch_size=4, seed=0, batches_per_step=0)
 
 
 def test_training_leaves_the_source_as_it_was():

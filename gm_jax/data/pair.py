@@ -1,0 +1,44 @@
+"""Two domains of images that are not paired: 'pair:SOURCE_A|SOURCE_B'."""
+
+from gm_jax.data.dataset import Dataset
+from gm_jax.data.fields import SECOND_DOMAIN
+
+
+def two_sources(argument: str) -> tuple[str, str]:
+    """Splits 'SOURCE_A|SOURCE_B' into its sources.
+
+    Raises:
+      ValueError: there are not two.
+    """
+    sources = argument.split("|")
+    if len(sources) != 2 or not all(sources):
+        raise ValueError(
+            f"pair:{argument} names {len([*filter(None, sources)])} sources; give two, "
+            "pair:SOURCE_A|SOURCE_B"
+        )
+    return sources[0], sources[1]
+
+
+def two_splits(split: str) -> tuple[str, str]:
+    """The split of each domain: 'SPLIT_A|SPLIT_B', or one that both have.
+
+    Raises:
+      ValueError: there are more than two.
+    """
+    splits = split.split("|")
+    if len(splits) > 2 or not all(splits):
+        raise ValueError(f"split {split!r} of a pair; give 'SPLIT' of both or 'SPLIT_A|SPLIT_B'")
+    return splits[0], splits[-1]
+
+
+def pair_of(first: Dataset, second: Dataset, name: str, split: str) -> Dataset:
+    """Puts two data sets of images side by side: image, label, image_b, label_b.
+
+    Labels are there where a domain has them. The domains keep their own lengths: no image of one
+    belongs to an image of the other.
+    """
+    arrays, fields = dict(first.arrays), dict(first.fields)
+    for field in second.fields:
+        arrays[field + SECOND_DOMAIN] = second.arrays[field]
+        fields[field + SECOND_DOMAIN] = second.fields[field]
+    return Dataset(arrays, fields, name, split)
