@@ -63,9 +63,10 @@ PUBLISHED = {
 
 
 def halves(config: ConfigDict) -> None:
-    """Takes networks and free bits from the same variant of the pages of the halves."""
-    config.model.update(vae_iaf.MODELS[config.variant])
-    config.model.pixelcnn.update(pixelcnn.NETWORKS[config.variant])
+    """Takes the networks and the free bits of the same variant of the pages of the halves."""
+    vae = vae_iaf.get_config(config.variant).model
+    config.model.update({"vae": vae.vae.to_dict(), "free_bits": vae.free_bits})
+    config.model.update({"pixelcnn": pixelcnn.get_config(config.variant).model.pixelcnn.to_dict()})
 
 
 VARIANTS = {
@@ -109,10 +110,8 @@ VARIANTS = {
     "smoke": (
         common.SMOKE,
         halves,
-        {
-            "sample": {"sampler": "fixed_point"},
-            "model": {"kl_weight": 2.0, "condition": {"features": 8}},
-        },
+        {"sample": {"sampler": "fixed_point"}},
+        {"model": {"kl_weight": 2.0, "condition": {"features": 8}}},
     ),
 }
 

@@ -18,6 +18,7 @@ A page may lie in any folder. Nothing here imports JAX.
 
 import fnmatch
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -94,7 +95,7 @@ def page(
     published: Mapping[str, Any],
     /,
     *,
-    refinements: Mapping[str, Change] | None = None,
+    refinements: Mapping[str, Change] = MappingProxyType({}),
     **tables: Mapping[str, Change],
 ) -> ConfigDict:
     """Returns the locked config of a variant: KEY[+REFINEMENT…][,KEY…].
@@ -113,18 +114,18 @@ def page(
     Raises:
       ValueError: a key or refinement is unknown, stands twice, or does not apply.
     """
-    refinements = refinements or {}
-    keys = variant.split(",", len(tables) - 1)
-    keys += [next(iter(table)) for table in list(tables.values())[len(keys) :]]
-    keys[0], *joined = keys[0].split("+") if refinements else keys[:1]
+    first, *others = tables
+    head, *tail = variant.split(",", len(others))
+    head, *joined = head.split("+") if refinements else (head,)
+    tail += [next(iter(tables[kind])) for kind in others[len(tail) :]]
+    chosen = [(first, head, tables[first])]
+    chosen += [("refinement", name, refinements) for name in joined]
+    chosen += [(kind, key, tables[kind]) for kind, key in zip(others, tail, strict=True)]
     if len(set(joined)) < len(joined):
         raise ValueError(f"a refinement stands twice in variant '{variant}'; give each once")
-    (first, table), *rest = tables.items()
-    chosen = [(first, keys[0], table), *(("refinement", name, refinements) for name in joined)]
-    chosen += [(kind, key, table) for (kind, table), key in zip(rest, keys[1:], strict=True)]
     for kind, key, table in chosen:
         if key not in table:
-            where = f" in variant '{variant}'" if key != variant or rest else ""
+            where = f" in variant '{variant}'" if others or joined else ""
             raise ValueError(f"unknown {kind} '{key}'{where}; choose among {', '.join(table)}")
     config = ConfigDict({"method": method, "variant": variant, "seed": 0, **published}).lock()
     config.model.unlock()
@@ -134,7 +135,7 @@ def page(
         except ValueError as error:
             if kind != "refinement":
                 raise
-            raise ValueError(f"refinement '{key}': the {first} '{keys[0]}' {error}") from None
+            raise ValueError(f"refinement '{key}': the {first} '{head}' {error}") from None
     return config.lock()
 
 
@@ -190,13 +191,8 @@ def needs(field: str, name: str) -> Change:
     return check
 
 
-_FEW = {
-    "train_split": "train[:64]",
-    "validation_split": "validation[:24]",
-    "test_split": "test[:24]",
-}
 SMOKE: Change = (  # two steps on some digits, for tests; the page makes its networks tiny
-    {"data": DIGITS | _FEW | {"batch_size": 16}},
+    {"data": images("digits", "train[:64]", "validation[:24]", "test[:24]") | {"batch_size": 16}},
     {"train": {"steps": 2, "log_every_steps": 1, "evaluate_every_steps": 2}},
     {"train": {"checkpoint_every_steps": 1, "init_batch_size": 16}},
     where_present({"evaluate": {"batch_size": 16, "num_reconstructions": 4}}),

@@ -40,11 +40,6 @@ PUBLISHED = {
         },
     },
 }
-NETWORKS = {
-    "digits": {"num_scales": 1, "num_blocks": 3, "features": 24, "dropout_rate": 0.3},
-    "photos": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
-    "smoke": {"num_scales": 2, "num_blocks": 1, "features": 8, "num_mixtures": 2},
-}
 VARIANTS = {
     "digits": {
         "data": common.DIGITS | {"train_split": "train_augmented", "batch_size": 24},
@@ -53,19 +48,27 @@ VARIANTS = {
         "evaluate": {"batch_size": 64},
         "sample": {"sampler": "fixed_point"},
         "optimizer": {"learning_rate": 0.006, "learning_rate_decay": 0.9995},
-        "model": {"ema_decay": 0.998, "pixelcnn": NETWORKS["digits"]},
+        "model": {
+            "ema_decay": 0.998,
+            "pixelcnn": {"num_scales": 1, "num_blocks": 3, "features": 24, "dropout_rate": 0.3},
+        },
     },
     "photos": {
         "data": common.PHOTOS | {"batch_size": 8},
         "train": common.HOUR,
         "sample": {"num_images": 16, "batch_size": 16},
         "optimizer": {"learning_rate": 0.003},
-        "model": {"ema_decay": 0.999, "pixelcnn": NETWORKS["photos"]},
+        "model": {
+            "ema_decay": 0.999,
+            "pixelcnn": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
+        },
     },
     "cifar10": {},
     "smoke": (
         common.SMOKE,
-        {"sample": {"sampler": "fixed_point"}, "model": {"pixelcnn": NETWORKS["smoke"]}},
+        {"sample": {"sampler": "fixed_point"}},
+        {"model": {"pixelcnn": {"num_scales": 2, "num_blocks": 1}}},
+        {"model": {"pixelcnn": {"features": 8, "num_mixtures": 2}}},
     ),
 }
 

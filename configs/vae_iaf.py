@@ -47,21 +47,6 @@ PUBLISHED = {
         },
     },
 }
-MODELS = {
-    "digits": {
-        "free_bits": 0.01,
-        "vae": {"num_scales": 2, "num_blocks": 1, "features": 32, "num_latents": 8}
-        | {"stem_kernel_size": 3, "init_log_scale": -1.5},
-    },
-    "photos": {
-        "free_bits": 0.05,
-        "vae": {"num_blocks": 2, "features": 32, "num_latents": 16, "init_log_scale": -1.5},
-    },
-    "smoke": {
-        "free_bits": 0.6,  # between the divergences of its latents
-        "vae": {"num_blocks": 1, "features": 8, "num_latents": 4},
-    },
-}
 VARIANTS = {
     "digits": {
         "data": common.DIGITS | {"batch_size": 24},
@@ -69,7 +54,12 @@ VARIANTS = {
         | {"steps": 6_000, "evaluate_every_steps": 1_500, "init_batch_size": 64},
         "evaluate": {"batch_size": 64},
         "optimizer": {"learning_rate": 0.03, "learning_rate_decay": 0.9997},
-        "model": MODELS["digits"] | {"ema_decay": 0.998},
+        "model": {
+            "free_bits": 0.01,
+            "ema_decay": 0.998,
+            "vae": {"num_scales": 2, "num_blocks": 1, "features": 32, "num_latents": 8}
+            | {"stem_kernel_size": 3, "init_log_scale": -1.5},
+        },
     },
     "photos": {
         "data": common.PHOTOS | {"batch_size": 8},
@@ -77,10 +67,17 @@ VARIANTS = {
         "evaluate": {"num_reconstructions": 8},
         "sample": {"num_images": 16, "batch_size": 16},
         "optimizer": {"learning_rate": 0.008},
-        "model": MODELS["photos"],
+        "model": {
+            "free_bits": 0.05,
+            "vae": {"num_blocks": 2, "features": 32, "num_latents": 16, "init_log_scale": -1.5},
+        },
     },
     "cifar10": {},
-    "smoke": (common.SMOKE, {"model": MODELS["smoke"]}),
+    "smoke": (
+        common.SMOKE,
+        {"model": {"free_bits": 0.6}},  # between the divergences of its latents
+        {"model": {"vae": {"num_blocks": 1, "features": 8, "num_latents": 4}}},
+    ),
 }
 
 
