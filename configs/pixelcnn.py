@@ -9,57 +9,23 @@
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 2.92) |
 | smoke | digits, two tiny steps, for tests | - |
 
-Each variant has the network of the same variant of `configs/agave.py`.
+Each variant of `configs/agave.py` takes its network from the same variant here.
 """
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("digits", "photos", "cifar10", "smoke")
+from configs import common
 
-
-def get_config(variant: str = "digits") -> ConfigDict:
-    """Returns the locked config of a variant."""
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant '{variant}'; choose among {', '.join(VARIANTS)}")
-    config = ConfigDict()
-    config.method, config.variant, config.seed = "pixelcnn", variant, 0
-    config.data = {
-        "source": "tfds:cifar10",
-        "train_split": "train[:90%]",
-        "validation_split": "train[90%:]",
-        "test_split": "test",
-        "resize": 0,  # side in pixels; 0 keeps the size
-        "crop": "none",  # or center: the largest central square
-        "flip": False,
-        "batch_size": 128,  # global: 16 on each of 8 GPUs
-        "cache_dir": "",  # "": ~/.cache/gm_jax/images
-    }
-    config.train = {
-        "steps": 400_000,  # paper: not said
-        "log_every_steps": 100,
-        "evaluate_every_steps": 10_000,
-        "checkpoint_every_steps": 2_000,
-        "init_batch_size": 16,  # images of the data-dependent initialisation
-        "parallel": "shard_map",  # all devices; or pmap; or jit: one device
-        "deterministic": False,  # on GPU: bitwise the same run again, and slower
-    }
-    config.evaluate = {"batch_size": 128}
-    config.sample = {
-        "num_images": 64,
-        "batch_size": 64,
-        "temperature": 1.0,
-        "sampler": "cached",  # in about one forward pass; fixed_point compiles faster
-    }
-    config.optimizer = {
-        "name": "adam",
-        "learning_rate": 0.001,
-        "learning_rate_decay": 0.999995,
-        "beta1": 0.95,
-        "beta2": 0.9995,
-        "epsilon": 0.0,
-        "epsilon_root": 1e-8,
-    }
-    config.model = {
+PUBLISHED = {
+    "data": common.CIFAR10 | {"batch_size": 128},  # global: 16 on each of 8 GPUs
+    "train": common.TRAIN,  # paper: the number of steps is not said
+    "evaluate": common.EVALUATE,
+    # cached: in about one forward pass; fixed_point compiles faster
+    "sample": common.SAMPLE | {"sampler": "cached"},
+    "optimizer": common.ADAM
+    | {"learning_rate_decay": 0.999995, "beta1": 0.95, "beta2": 0.9995}
+    | {"epsilon": 0.0, "epsilon_root": 1e-8},
+    "model": {
         "ema_decay": 0.9995,
         "matmul_dtype": "float32",  # or bfloat16
         "pixelcnn": {
@@ -72,89 +38,41 @@ def get_config(variant: str = "digits") -> ConfigDict:
             "kernel_std": 0.05,
             "min_log_scale": -7.0,
         },
-    }
-    overrides = {"digits": digits, "photos": photos, "smoke": smoke}
-    if variant in overrides:
-        config.update(overrides[variant]())
-    return config.lock()
-
-
-def digits() -> dict:
-    """A few minutes on two cores."""
-    return {
-        "data": {
-            "source": "digits",
-            "train_split": "train_augmented",
-            "validation_split": "validation",
-            "batch_size": 24,
-        },
-        "train": {
-            "steps": 3_000,
-            "log_every_steps": 20,
-            "evaluate_every_steps": 1_000,
-            "checkpoint_every_steps": 250,
-            "init_batch_size": 64,
-        },
+    },
+}
+VARIANTS = {
+    "digits": {
+        "data": common.DIGITS | {"train_split": "train_augmented", "batch_size": 24},
+        "train": common.MINUTES
+        | {"steps": 3_000, "evaluate_every_steps": 1_000, "init_batch_size": 64},
         "evaluate": {"batch_size": 64},
         "sample": {"sampler": "fixed_point"},
         "optimizer": {"learning_rate": 0.006, "learning_rate_decay": 0.9995},
         "model": {
             "ema_decay": 0.998,
-            "pixelcnn": {
-                "num_scales": 1,
-                "num_blocks": 3,
-                "features": 24,
-                "num_mixtures": 10,
-                "dropout_rate": 0.3,
-            },
+            "pixelcnn": {"num_scales": 1, "num_blocks": 3, "features": 24, "dropout_rate": 0.3},
         },
-    }
-
-
-def photos() -> dict:
-    """Natural images without a download."""
-    return {
-        "data": {
-            "source": "photos",
-            "train_split": "train",
-            "validation_split": "validation",
-            "batch_size": 8,
-            "flip": True,
-        },
-        "train": {
-            "steps": 10_000,
-            "log_every_steps": 20,
-            "evaluate_every_steps": 1_000,
-            "checkpoint_every_steps": 200,
-        },
+    },
+    "photos": {
+        "data": common.PHOTOS | {"batch_size": 8},
+        "train": common.HOUR,
         "sample": {"num_images": 16, "batch_size": 16},
         "optimizer": {"learning_rate": 0.003},
         "model": {
             "ema_decay": 0.999,
             "pixelcnn": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
         },
-    }
+    },
+    "cifar10": {},
+    "smoke": (
+        common.SMOKE,
+        {"sample": {"sampler": "fixed_point"}},
+        {"model": {"pixelcnn": {"num_scales": 2, "num_blocks": 1}}},
+        {"model": {"pixelcnn": {"features": 8, "num_mixtures": 2}}},
+    ),
+}
 
 
-def smoke() -> dict:
-    """Two tiny steps on the digits."""
-    return {
-        "data": {
-            "source": "digits",
-            "train_split": "train[:64]",
-            "validation_split": "validation[:24]",
-            "test_split": "test[:24]",
-            "batch_size": 16,
-        },
-        "train": {
-            "steps": 2,
-            "log_every_steps": 1,
-            "evaluate_every_steps": 2,
-            "checkpoint_every_steps": 1,
-        },
-        "evaluate": {"batch_size": 16},
-        "sample": {"num_images": 8, "batch_size": 8, "sampler": "fixed_point"},
-        "model": {
-            "pixelcnn": {"num_scales": 2, "num_blocks": 1, "features": 8, "num_mixtures": 2},
-        },
-    }
+def get_config(variant: str = "digits") -> ConfigDict:
+    """Returns the locked config of a variant."""
+    return common.page("pixelcnn", variant, PUBLISHED, variant=VARIANTS)

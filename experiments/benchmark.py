@@ -18,6 +18,8 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from any folder
+
 from gm_jax import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")

@@ -1,9 +1,15 @@
 """Trains, evaluates or samples the model that a config describes; the README shows how."""
 
+import sys
+from pathlib import Path
+
 from absl import flags, logging
 from ml_collections import config_flags
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from any folder
+
 from gm_jax import command_line
+from gm_jax.training import workdir as workdirs
 
 MODES = ("train", "evaluate", "sample", "reconstruct")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
@@ -12,6 +18,7 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several run.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one is.")
+_PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config as JSON; no run.")
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
     flags.DEFINE_list("metrics", None, "bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."),
@@ -30,11 +37,14 @@ _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.
 
 def main(_: list[str]) -> None:
     """Hands the flags to the run."""
+    config = _CONFIG.value
+    if _PRINT_CONFIG.value:
+        print(workdirs.to_json(config), end="")
+        return
     from gm_jax import session
     from gm_jax.training import parallel  # after the flags: importing JAX takes seconds
 
     logging.set_verbosity(logging.WARNING)
-    config = _CONFIG.value
     config_file = flags.FLAGS["config"].config_filename
     with parallel.ending_together():
         with command_line.refusals():
@@ -51,5 +61,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
     command_line.run(main)

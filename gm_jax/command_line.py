@@ -20,6 +20,7 @@ from absl import app, flags, logging
 from ml_collections import config_dict
 
 _PACKAGE = Path(__file__).resolve().parent
+_REPOSITORY = _PACKAGE.parent
 
 
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
@@ -97,12 +98,12 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except flags.Error as error:
         _refuse(str(error))
     config = None
-    config_file_argument = _config_argument(arguments)
+    arguments, config_file_argument = _found_configs(arguments)
     if config_file_argument is not None:
         config = _load_config(config_file_argument)
         _check_overrides(arguments, config)
     try:
-        rest = flags.FLAGS(list(argv))
+        rest = flags.FLAGS(arguments)
     except flags.UnrecognizedFlagError as error:
         names = [name for name in flags.FLAGS if "." not in name]
         own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
@@ -113,25 +114,34 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if config is not None:
         _check_tuples(flags.FLAGS["config"].override_values, config)
     if flags.FLAGS["config"].value is None:
-        files = [str(file) for file in _configs_in("configs")]
-        _refuse(f"--config is required, for example --config={(files or ['configs/agave.py'])[0]}")
+        files = [*_configs_in("configs"), *_own_configs(), "configs/agave.py"]
+        _refuse(f"--config is required, for example --config={files[0]}")
     if len(rest) > 1:
         _refuse(f"unexpected argument {rest[1]!r}: flags are written --name=value")
     return rest
 
 
-def _config_argument(arguments: Sequence[str]) -> str | None:
-    """The value of the last `--config` among the arguments, or None."""
-    found = None
+def _found_configs(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """The arguments with each `--config` where it was found, and the value of the last or None."""
+    found, last = list(arguments), None
     for i, argument in enumerate(arguments[1:], 1):
         if argument == "--":
             break
-        match = re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL)
-        if match and match[1] is not None:
-            found = match[1]
+        match = re.fullmatch(r"(--?config)(?:=(.*))?", argument, re.DOTALL)
+        if match and match[2] is not None:
+            last = _found_config(match[2])
+            found[i] = f"{match[1]}={last}"
         elif match and i + 1 < len(arguments):
-            found = arguments[i + 1]
-    return found
+            last = found[i + 1] = _found_config(arguments[i + 1])
+    return found, last
+
+
+def _found_config(config_file_argument: str) -> str:
+    """FILE[:VARIANT] with a file of the repository, where the current folder has no such file."""
+    name, colon, variant = config_file_argument.partition(":")
+    if not Path(name).is_file() and (_REPOSITORY / name).is_file():
+        name = str(_REPOSITORY / name)
+    return f"{name}{colon}{variant}"
 
 
 def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
@@ -140,6 +150,7 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
     path = Path(name)
     if path.suffix != ".py" or not path.is_file():
         files = {str(file) for folder in ("configs", path.parent) for file in _configs_in(folder)}
+        files.update(map(str, _own_configs()))
         _refuse(f"no config file {name!r}{_suggestion(name, files, sorted(files))}")
     specification = importlib.util.spec_from_file_location("gm_jax_checked_config", path)
     module = importlib.util.module_from_spec(specification)
@@ -152,7 +163,7 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
     try:
         return module.get_config(*([variant] if colon else []))
     except ValueError as error:
-        if not _raised_in(error, [_PACKAGE, path.resolve().parent]):
+        if not _raised_in(error, [_PACKAGE, _REPOSITORY / "configs", path.resolve().parent]):
             raise
         choices = re.findall(r"[\w-]+", str(error).partition("choose among")[2])
         _refuse(f"{name}: {error}{_suggestion(variant, choices, [])}")
@@ -162,7 +173,13 @@ def _configs_in(folder: str | Path) -> list[Path]:
     """The config files of a folder; the folder that the program lies in has none."""
     if Path(folder).resolve() in (Path.cwd(), Path(sys.argv[0]).resolve().parent):
         return []
-    return sorted(file for file in Path(folder).glob("*.py") if file.name != "__init__.py")
+    files = sorted(Path(folder).glob("*.py"))
+    return [file for file in files if "def get_config(" in file.read_text(errors="replace")]
+
+
+def _own_configs() -> list[Path]:
+    """The config files of the repository, as one writes them from any folder."""
+    return [file.relative_to(_REPOSITORY) for file in _configs_in(_REPOSITORY / "configs")]
 
 
 def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -> None:

@@ -1,0 +1,200 @@
+"""What the pages share: sections of data, training and optimizers, and `page`.
+
+How to write a page (look at `real_nvp.py`, then at `adaptive_density.py` for several tables):
+
+1. The docstring names the paper, the command, and every variant with its data and its expected
+   numbers, hardware and time, or "not yet reproduced".
+2. `PUBLISHED` is the setting of the paper: the sections `data`, `train`, `evaluate`, `optimizer`,
+   `model`, and `sample` where the method draws. Take each from here and name what differs:
+   `"data": common.CIFAR10 | {"batch_size": 64}`. A comment explains what its name does not say.
+3. `VARIANTS` is a table {key: change}. A change is a dict that is merged into the config, a
+   function that changes the config in place, or a tuple of these, applied in order. `{}` is the
+   published setting. Every page has `digits` (minutes on a CPU) and `smoke` (tests).
+4. `get_config(variant="digits")` returns `page(METHOD, variant, PUBLISHED, variant=VARIANTS)`.
+5. `python experiments/main.py --config=configs/MINE.py:VARIANT --print_config` shows the result.
+
+A page may lie in any folder. Nothing here imports JAX.
+"""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+Change = Mapping[str, Any] | Callable[[ConfigDict], None] | tuple["Change", ...]
+
+
+def images(source: str, train: str, validation: str, test: str) -> dict[str, Any]:
+    """The section `data` of a source and its splits, without the global `batch_size`."""
+    return {
+        "source": source,
+        "train_split": train,
+        "validation_split": validation,
+        "test_split": test,
+        "resize": 0,  # side in pixels; 0 keeps the size
+        "crop": "none",  # or center: the largest central square
+        "flip": False,  # mirror at random in training
+        "cache_dir": "",  # "": ~/.cache/gm_jax/images
+    }
+
+
+CIFAR10 = images("tfds:cifar10", "train[:90%]", "train[90%:]", "test")
+DIGITS = images("digits", "train", "validation", "test")  # scikit-learn's: 8×8, 17 levels
+PHOTOS = DIGITS | {"source": "photos", "flip": True}  # 32×32 crops of scikit-image's photographs
+STL10 = images("tfds:stl10", "unlabelled[:95%]", "unlabelled[95%:]", "test") | {"resize": 48}
+LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits
+IMAGENET64 = images("tfds:downsampled_imagenet/64x64", *LARGE)
+# One category; another by `--config.data.source`.
+LSUN64 = images("tfds:lsun/church_outdoor", *LARGE) | {"crop": "center", "resize": 64}
+
+# Training: of the published length, and what a variant merges over it.
+TRAIN = {
+    "steps": 400_000,
+    "log_every_steps": 100,
+    "evaluate_every_steps": 10_000,
+    "checkpoint_every_steps": 2_000,
+    "init_batch_size": 16,  # images of a data-dependent initialisation, of first statistics
+    "parallel": "shard_map",  # all devices; or pmap; or jit: one device
+    "deterministic": False,  # on GPU: bitwise the same run again, and slower
+}
+MINUTES = {  # on two cores
+    "steps": 1_500,
+    "log_every_steps": 20,
+    "evaluate_every_steps": 250,
+    "checkpoint_every_steps": 250,
+}
+HOUR = {
+    "steps": 10_000,
+    "log_every_steps": 20,
+    "evaluate_every_steps": 1_000,
+    "checkpoint_every_steps": 200,
+}
+
+EVALUATE = {"batch_size": 128}
+RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # a method decodes
+SAMPLE = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
+
+ADAM = {
+    "name": "adam",  # or adamax, sgd
+    "learning_rate": 0.001,
+    "learning_rate_decay": 1.0,  # a factor a step
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+    "epsilon_root": 0.0,  # within Adam's root
+    "clip_norm": 0.0,  # longer gradients are shortened to it; 0 never does
+}
+ADAMAX = ADAM | {"name": "adamax", "learning_rate": 0.002}
+
+
+def page(
+    method: str,
+    variant: str,
+    published: Mapping[str, Any],
+    /,
+    *,
+    refinements: Mapping[str, Change] = MappingProxyType({}),
+    **tables: Mapping[str, Change],
+) -> ConfigDict:
+    """Returns the locked config of a variant: KEY[+REFINEMENT…][,KEY…].
+
+    Changes are merged from left to right. They may add fields to `model` alone: elsewhere a field
+    that the published setting lacks is an error.
+
+    Args:
+      method: name in `gm_jax.methods.METHODS`; a change may set another in `config.method`.
+      variant: one key of each table, separated by commas. Tables that are left out at the end give
+        their first key. Refinements are joined to the first key by `+`.
+      published: the sections of the published setting; it is not changed.
+      refinements: {name: change}. One that does not apply raises `ValueError('has no …')`.
+      **tables: {key: change}; the argument's name is what messages call the key.
+
+    Raises:
+      ValueError: a key or refinement is unknown, stands twice, or does not apply.
+    """
+    first, *others = tables
+    head, *tail = variant.split(",", len(others))
+    head, *joined = head.split("+") if refinements else (head,)
+    tail += [next(iter(tables[kind])) for kind in others[len(tail) :]]
+    chosen = [(first, head, tables[first])]
+    chosen += [("refinement", name, refinements) for name in joined]
+    chosen += [(kind, key, tables[kind]) for kind, key in zip(others, tail, strict=True)]
+    if len(set(joined)) < len(joined):
+        raise ValueError(f"a refinement stands twice in variant '{variant}'; give each once")
+    for kind, key, table in chosen:
+        if key not in table:
+            where = f" in variant '{variant}'" if others or joined else ""
+            raise ValueError(f"unknown {kind} '{key}'{where}; choose among {', '.join(table)}")
+    config = ConfigDict({"method": method, "variant": variant, "seed": 0, **published}).lock()
+    config.model.unlock()
+    for kind, key, table in chosen:
+        try:
+            _apply(config, table[key])
+        except ValueError as error:
+            if kind != "refinement":
+                raise
+            raise ValueError(f"refinement '{key}': the {first} '{head}' {error}") from None
+    return config.lock()
+
+
+def _apply(config: ConfigDict, change: Change) -> None:
+    if callable(change):
+        change(config)
+    elif isinstance(change, tuple):
+        for part in change:
+            _apply(config, part)
+    else:
+        config.update(change)
+
+
+def where_present(fields: Mapping[str, Any]) -> Change:
+    """The change that sets those of the fields, in their sections, which a config has."""
+
+    def merge(config: ConfigDict, fields: Mapping[str, Any]) -> None:
+        for name in fields.keys() & config.keys():
+            if isinstance(fields[name], Mapping):
+                merge(config[name], fields[name])
+            else:
+                config[name] = fields[name]
+
+    return lambda config: merge(config, fields)
+
+
+def scale(factor: float, *patterns: str) -> Change:
+    """The change that multiplies the fields of some patterns, such as `model.*.widths`.
+
+    A field is a number or a tuple of numbers. Integers are rounded down.
+    """
+
+    def times(value: Any) -> Any:
+        return tuple(map(times, value)) if isinstance(value, tuple) else type(value)(value * factor)
+
+    def walk(section: ConfigDict, prefix: str) -> None:
+        for name, value in section.items():
+            if isinstance(value, ConfigDict):
+                walk(value, f"{prefix}{name}.")
+            elif any(fnmatch.fnmatchcase(prefix + name, pattern) for pattern in patterns):
+                section[name] = times(value)
+
+    return lambda config: walk(config, "")
+
+
+def needs(field: str, name: str) -> Change:
+    """The change that refuses a config without `model.FIELD`; `name` is what people call it."""
+
+    def check(config: ConfigDict) -> None:
+        if field not in config.model:
+            raise ValueError(f"has no {name}")
+
+    return check
+
+
+SMOKE: Change = (  # two steps on some digits, for tests; the page makes its networks tiny
+    {"data": images("digits", "train[:64]", "validation[:24]", "test[:24]") | {"batch_size": 16}},
+    {"train": {"steps": 2, "log_every_steps": 1, "evaluate_every_steps": 2}},
+    {"train": {"checkpoint_every_steps": 1, "init_batch_size": 16}},
+    where_present({"evaluate": {"batch_size": 16, "num_reconstructions": 4}}),
+    where_present({"sample": {"num_images": 8, "batch_size": 8}}),
+)
