@@ -128,7 +128,7 @@ def test_each_domain_may_have_a_split_of_its_own(archives):
         ("pair:digits|points:ring", "train", "points:ring is no source of images"),
         ("pair:digits|photo", "train", "'photo'.*photos"),
         ("pair:digits|photos", "train|test|test", "SPLIT_A|SPLIT_B"),
-        ("pair:digits|photos", "train_augmented", "photos: no split 'train_augmented'"),
+        ("pair:photos|digits", "train_augmented", "photos: no split 'train_augmented'"),
     ],
 )
 def test_pairs_that_cannot_be_had_are_refused(tmp_path, name, split, message):

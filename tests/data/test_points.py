@@ -12,14 +12,14 @@ FROZEN = [[-2.1705494, -1.6793673], [-0.6516571, 2.2461812]]
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_splits_have_their_sizes_fields_and_no_point_in_common(name):
+def test_splits_have_their_sizes_their_fields_and_points_of_their_own(name):
     splits = {split: data.load(f"points:{name}", split) for split in SPLIT_SIZES}
     assert {split: len(dataset) for split, dataset in splits.items()} == SPLIT_SIZES
     test = splits["test"]
     assert (test.points.dtype, test.points.shape[1:]) == (np.float32, (2,))
     assert set(test.labels) == set(range(test.num_classes))
     rows = [set(map(bytes, dataset.points)) for dataset in splits.values()]
-    assert len(set.union(*rows)) > 0.999 * sum(SPLIT_SIZES.values())  # grids collide in float32
+    assert len(set.union(*rows)) > 0.999 * sum(SPLIT_SIZES.values())  # a few meet in float32
     assert (test.log_density is None) == (name == "spirals")
 
 

@@ -204,37 +204,6 @@ def test_the_metadata_say_what_was_done(pictures, tmp_path, cache):
     assert metadata["filter"]
 
 
-def test_caches_of_every_earlier_version_are_found_by_their_names(pictures, tmp_path, cache):
-    from gm_jax.data.cache import folder_of
-
-    recipe = {"source": "npz:/a.npz", "fingerprint": "f", "resize": 8, "crop": "none"}
-    folder = folder_of("/c", {**recipe, "filter": "box", "split": "train"})
-    assert folder.name == "npz-a-npz-train-0b95e46c4e810fd8604cd50e"
-    data.load(f"folder:{pictures}", "train", resize=4, cache_dir=cache)
-    (folder,) = (tmp_path / "cache").iterdir()
-    assert {file.name for file in folder.iterdir()} == {"images.npy", "labels.npy", "metadata.json"}
-    metadata = json.loads((folder / "metadata.json").read_text())
-    keys = ("source", "fingerprint", "resize", "crop", "filter", "split")
-    assert folder_of(cache, {key: metadata[key] for key in keys}) == folder
-
-
-def test_any_field_is_cached_and_mapped_and_a_wrong_shape_is_refused(tmp_path):
-    from gm_jax.data.cache import open_arrays, write_examples
-    from gm_jax.data.reader import Example
-
-    fields = {"tokens": data.Field((3,), "int32"), "label": data.Field((), "int32", None, 5)}
-    tokens = np.arange(12, dtype=np.int32).reshape(4, 3)
-    examples = [Example({"tokens": row, "label": n}, f"row {n}") for n, row in enumerate(tokens)]
-    write_examples(tmp_path, iter(examples), 4, fields)
-    arrays = open_arrays(tmp_path)
-    np.testing.assert_array_equal(arrays["tokens"], tokens)
-    np.testing.assert_array_equal(arrays["label"], np.arange(4))
-    assert isinstance(arrays["tokens"], np.memmap)
-    torn = [*examples[:3], Example({"tokens": tokens[0, :2], "label": 0}, "torn")]
-    with pytest.raises(ValueError, match=r"torn: tokens is int32 \[2\], not int32 \[3\]"):
-        write_examples(tmp_path, iter(torn), 4, fields)
-
-
 def test_one_missing_label_leaves_a_split_without(archive, cache):
     name = archive(image=PIXELS, label=np.array([0, 1, -1] * 4), split=np.array([0, 0, 1] * 4))
     assert [*data.load(name, "train", cache_dir=cache).fields] == ["image", "label"]
