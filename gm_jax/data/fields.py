@@ -21,6 +21,11 @@ class Field(NamedTuple):
     levels: int | None = None
     num_classes: int | None = None
 
+    def __str__(self) -> str:
+        of = {"levels": self.levels, "classes": self.num_classes}
+        counts = "".join(f", {count} {what}" for what, count in of.items() if count is not None)
+        return f"{self.dtype} {list(self.shape)}{counts}"
+
 
 # {name: Field}: `image`, `label`, `image_b` and `label_b` of a second domain, `point`, `tokens`.
 DataSpec = Mapping[str, Field]

@@ -101,11 +101,8 @@ class Context:
         if self.request.samples is not None:
             return self._given_samples
         folder = self._cached(self.identity("samples"), "samples", self._draw)
-        images, labels = cache.open_images(folder)
-        source = self.run.train_data
-        return data.Dataset.of_images(
-            images, labels, source.levels, source.num_classes, "samples", "samples"
-        )
+        arrays, fields = cache.open_arrays(folder), self.run.train_data.fields
+        return data.Dataset(arrays, {name: fields[name] for name in arrays}, "samples", "samples")
 
     @functools.cached_property
     def sample_images(self) -> np.ndarray:

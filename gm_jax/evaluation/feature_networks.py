@@ -89,9 +89,7 @@ def any_callable(function: Callable[[np.ndarray], Any], name: str, run: Run) -> 
     return FeatureNetwork(name, {"name": name}, extract)
 
 
-def write_features(
-    run: Run, network: FeatureNetwork, dataset: data.ImageDataset, folder: Path
-) -> None:
+def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, folder: Path) -> None:
     """Writes features.npy and, where there are any, logits.npy: float32 [N, d] in any memory.
 
     Args:
