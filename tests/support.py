@@ -7,8 +7,12 @@ import numpy as np
 
 from configs import agave
 from gm_jax import methods
+from gm_jax.data import image_spec
+from gm_jax.nn.noise import Noise
 
 SHAPE, LEVELS = (8, 8, 1), 17
+SPEC = image_spec(SHAPE, LEVELS)  # of the digits, without their labels
+LABELLED = image_spec(SHAPE, LEVELS, 10)
 
 
 def smoke_config(**model):
@@ -21,11 +25,16 @@ def smoke_config(**model):
 
 @functools.cache
 def smoke_method():
-    return methods.create(smoke_config(), SHAPE, LEVELS, None)
+    return methods.create(smoke_config(), SPEC)
 
 
 def images(count, seed=0, shape=SHAPE, levels=LEVELS):
     return np.random.default_rng(seed).integers(0, levels, (count, *shape)).astype(np.uint8)
+
+
+def noise_of(key, count):
+    """Noise of the examples 0..count−1."""
+    return Noise(key, np.arange(count, dtype=np.int32))
 
 
 @functools.cache
