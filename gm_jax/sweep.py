@@ -54,14 +54,11 @@ def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
 
 
 def parse_grids(config: ConfigDict, grids: Sequence[str]) -> dict[str, list[Any]]:
-    """Reads FIELD=a,b,c or, where values have commas of their own, FIELD=[(1, 2), (3, 4)].
+    """{field: values} of grids FIELD=a,b,c or, for values with commas, FIELD=[(1, 2), (3, 4)].
 
     Args:
       config: whose fields they are; the values get the type that the field has there.
       grids: as typed. Values of a list in brackets are written as in Python, strings in quotes.
-
-    Returns:
-      {field: values}.
 
     Raises:
       ValueError: the config has no such field, it is given twice, or a value does not fit it.

@@ -12,7 +12,7 @@ Writes into the output folder
   it (fig. 3.3a);
 - `samples.png`: for each λ, f(z) of the prior and the PixelCNN's draw (fig. 3.3b).
 
-A run lies in `DIR/kl_weight_<λ>`; a finished one is not trained again.
+A run lies in `DIR/kl_weight_<λ>-seed_<seed>`; a finished one is not trained again.
 """
 
 import sys
@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from gm_jax import sweep
+from gm_jax import command_line, sweep
 from gm_jax.training.run import load_split
 
 KL_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 12.0)
@@ -41,16 +41,13 @@ WHOLE_IMAGE = {
 
 def compare(config: ConfigDict, kl_weights: Sequence[float], output: str) -> list[dict[str, Any]]:
     """Trains AGAVE once for each λ; writes the table and the pictures, returns the table's rows."""
-    configs = {
-        f"kl_weight_{weight:g}": sweep.with_fields(
-            config, {**WHOLE_IMAGE, "model.kl_weight": float(weight)}
-        )
-        for weight in kl_weights
-    }
-    scores = program.train_all(configs, output)
-    rows = [row(configs[name].model.kl_weight, scores[name]) for name in configs]
+    with command_line.refusals():
+        whole = sweep.with_fields(config, WHOLE_IMAGE)
+        members = sweep.product(whole, {"model.kl_weight": kl_weights}, [config.seed])
+    scores = program.train_all({name: run.config for name, run in members.items()}, output)
+    rows = [row(run.fields["model.kl_weight"], scores[name]) for name, run in members.items()]
     program.write_csv(f"{output}/bits_per_dim.csv", rows)
-    program.picture_runs(list(configs), output, load_split(config.data, "test").images, COLUMNS)
+    program.picture_runs(list(members), output, load_split(config.data, "test").images, COLUMNS)
     return rows
 
 
