@@ -2,8 +2,8 @@
 
     python docs/make_results.py
 
-A page docs/results/PAPER.md has a table of outcomes: claim, where in the paper, command, seeds, what
-came out, verdict. The list shows of each outcome its claim, place and verdict.
+A page docs/results/PAPER.md has a table of outcomes: claim, where in the paper, command, seeds,
+what came out, verdict. The list shows the claim, the place and the verdict of each outcome.
 """
 
 from pathlib import Path
@@ -12,8 +12,9 @@ DOCS = Path(__file__).resolve().parent
 SHOWN = ("claim", "where", "verdict")
 HEAD = """# What came out
 
-The claims of each paper, and whether the experiments here agree. The page of a paper, behind its name,
-says what was run and what came out. `python docs/make_results.py` makes this list from those pages.
+The claims of each paper, and whether the experiments here agree. The name of a paper leads to its
+page, which says what was run and what came out. `python docs/make_results.py` makes this list from
+those pages.
 """
 
 
