@@ -28,10 +28,11 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from gm_jax import command_line, load, sweep
+from gm_jax import command_line, sweep
 from gm_jax.evaluation.latent_information import draw_images, draw_latents, latent_information
 from gm_jax.evaluation.likelihood import evaluate_likelihood, summarize
-from gm_jax.training.run import load_split, open_trained
+from gm_jax.evaluation.pictures import draw_reconstructions, first_images
+from gm_jax.training.run import Run, load_split, open_trained
 
 COLUMNS, DRAWS = 10, 4  # of the pictures
 CURVE = ("kl", "auxiliary", "autoregressive", "bits_per_dim")
@@ -64,9 +65,10 @@ def compare(
         (folder / ".after").rename(folder / "after")
     sweep.train(after, folder / "after")
     program.write_csv(folder / "kl.csv", curve(folder / "after" / "metrics.jsonl"))
-    rows = [dependence(folder / when, when, num_samples) for when in ("before", "after")]
+    runs = {when: open_trained(folder / when) for when in ("before", "after")}
+    rows = [dependence(run, when, num_samples) for when, run in runs.items()]
     program.write_csv(folder / "dependence.csv", rows)
-    picture(folder)
+    picture(runs, folder)
     return rows
 
 
@@ -80,9 +82,8 @@ def curve(metrics: Path) -> list[dict[str, Any]]:
     ]
 
 
-def dependence(workdir: Path, when: str, num_samples: int) -> dict[str, Any]:
+def dependence(run: Run, when: str, num_samples: int) -> dict[str, Any]:
     """Test scores of a run's latest checkpoint, and how much its samples depend on f(z)."""
-    run = open_trained(workdir)
     variables, step = run.restore("latest")
     test = load_split(run.config.data, "test")
     terms = evaluate_likelihood(run, variables, test)
@@ -103,21 +104,20 @@ def dependence(workdir: Path, when: str, num_samples: int) -> dict[str, Any]:
     }
 
 
-def picture(folder: Path) -> None:
+def picture(runs: dict[str, Run], folder: Path) -> None:
     """Pictures reconstructions, and several samples given one f(z), before and after."""
     reconstructions, samples = {}, {}
-    for when in ("before", "after"):
-        run = open_trained(folder / when)
+    for when, run in runs.items():
         variables, _ = run.restore("latest")
-        images = np.asarray(load_split(run.config.data, "test").images[:COLUMNS])
-        drawn = load.load(folder / when, "latest").reconstruct(images)
-        reconstructions["test images"] = images
+        first = first_images(load_split(run.config.data, "test"), COLUMNS)
+        drawn = draw_reconstructions(run, variables, first, 1)
+        reconstructions["test images"] = np.asarray(first.images)
         reconstructions |= {f"{name} {when}": drawn[name] for name in ("f_z", "image")}
         latents = draw_latents(run, variables, COLUMNS)
         several = [draw_images(run, variables, latents, seed) for seed in range(DRAWS)]
         samples[f"f_z {when}"] = several[0]["f_z"]
         samples |= {f"draw {k + 1} {when}": one["image"] for k, one in enumerate(several)}
-    levels = run.train_data.levels
+    levels = runs["after"].train_data.levels
     program.save_rows(folder / "reconstructions.png", reconstructions, levels)
     program.save_rows(folder / "samples.png", samples, levels)
 
