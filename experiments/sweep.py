@@ -119,8 +119,10 @@ def picture(rows: Sequence[sweep.Row], folder: Path) -> None:
     shown = {}
     for row in rows:
         files = sorted((folder / row.runs[0] / "samples").glob("best_step_*.npz"))
-        if files:
-            with np.load(files[-1]) as drawn:
+        if not files:
+            continue
+        with np.load(files[-1]) as drawn:
+            if {"image", "levels"} <= set(drawn):
                 shown[row.runs[0]] = spread(drawn["image"][:COLUMNS], int(drawn["levels"]))
     shapes = {images.shape for images in shown.values()}
     if len(shapes) > 1:
@@ -193,8 +195,9 @@ def command(name: str, member: sweep.Member, folder: Path) -> list[str]:
 def main(_: list[str]) -> int:
     """Reads the flags; returns the exit status."""
     given, options = flags.FLAGS["config"], flags.FLAGS
-    for number in (signal.SIGTERM, signal.SIGHUP):  # ends this process, and so the runs
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end this process, and so the runs
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     default = f"{command_line.default_workdir(given.config_filename, given.value)}-sweep"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import adaptive_density
 from experiments import sweep as program
-from gm_jax.sweep import Row
+from gm_jax.sweep import Row, product, with_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,6 +59,15 @@ def test_a_method_without_scores_has_a_table_of_its_runs_and_samples(done):
     with Image.open(folder / "samples.png") as picture:
         assert picture.width > 2 * picture.height  # one row
     assert not (folder / "curve.png").exists()
+
+
+def test_a_finished_run_is_not_started_again(done, capsys):
+    _, folder = done
+    config = with_fields(adaptive_density.get_config("gan,smoke"), {"train.steps": 1})
+    members = product(config, {"train.log_every_steps": [1]}, [0])
+    commands = {name: ["no such program"] for name in members}
+    assert program.train_all(members, commands, folder, jobs=1) == []
+    assert "1 runs, 0 of them to train" in capsys.readouterr().err
 
 
 def test_as_many_run_as_are_asked_for_and_none_is_left(tmp_path):
