@@ -19,6 +19,8 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageDraw
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
+
 from gm_jax.evaluation.records import read_results
 from gm_jax.images import save_png
 
