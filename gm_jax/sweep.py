@@ -16,7 +16,7 @@ from gm_jax import command_line, session
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
-from gm_jax.training.run import data_facts, load_split
+from gm_jax.training.run import load_split
 
 NO_SCORES = ("num_images", "step")  # numbers of a run's `test.json` that judge nothing
 
@@ -161,7 +161,7 @@ def check(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> None:
     for name, config in configs.items():
         images = config.data.to_json()
         if images not in known:
-            known[images] = data_facts(load_split(config.data, "train"))
+            known[images] = load_split(config.data, "train").fields
         create_method(config, workdirs.absolute(folder) / name, known[images])
         is_finished(config, workdirs.absolute(folder) / name)
 

@@ -31,7 +31,7 @@ from experiments import program
 from gm_jax import command_line, sweep
 from gm_jax.evaluation.latent_information import draw_images, draw_latents, latent_information
 from gm_jax.evaluation.likelihood import evaluate_likelihood, summarize
-from gm_jax.evaluation.pictures import draw_reconstructions, first_images
+from gm_jax.evaluation.pictures import draw_reconstructions
 from gm_jax.training.run import Run, load_split, open_trained
 
 COLUMNS, DRAWS = 10, 4  # of the pictures
@@ -87,7 +87,7 @@ def dependence(run: Run, when: str, num_samples: int) -> dict[str, Any]:
     variables, step = run.restore("latest")
     test = load_split(run.config.data, "test")
     terms = evaluate_likelihood(run, variables, test)
-    scores = summarize(terms, test.image_shape)
+    scores = summarize(terms, test.fields)
     information = latent_information(run, variables, num_samples)
     return {
         "when": when,
@@ -109,7 +109,7 @@ def picture(runs: dict[str, Run], folder: Path) -> None:
     reconstructions, samples = {}, {}
     for when, run in runs.items():
         variables, _ = run.restore("latest")
-        first = first_images(load_split(run.config.data, "test"), COLUMNS)
+        first = load_split(run.config.data, "test").first(COLUMNS)
         drawn = draw_reconstructions(run, variables, first, 1)
         reconstructions["test images"] = np.asarray(first.images)
         reconstructions |= {f"{name} {when}": drawn[name] for name in ("f_z", "image")}

@@ -13,6 +13,7 @@ from configs import agave
 from experiments import program
 from experiments.agave import auxiliary, drop_auxiliary, kl_weight, pictures
 from gm_jax import methods, session, sweep
+from gm_jax.data import image_spec
 from gm_jax.evaluation.latent_information import draw_images, draw_latents, pairwise_log_probs
 from gm_jax.training.run import open_trained
 from tests.support import images
@@ -104,7 +105,7 @@ def test_auxiliary_images_are_those_of_the_thesis():
     for channels, levels, table in ((1, 17, grey), (3, 256, colour)):
         for name, setting in table.items():
             config = sweep.with_fields(CONFIG, {"model.auxiliary": setting})
-            y = methods.create(config, (8, 8, channels), levels, None).auxiliary
+            y = methods.create(config, image_spec((8, 8, channels), levels)).auxiliary
             side = {"half": 4, "quarter": 2}.get(name, 8)
             assert y.of(images(1, shape=(8, 8, channels))).shape[1:3] == (side, side)
             assert y.levels == int(name.partition("_")[2] or levels)

@@ -9,12 +9,7 @@ from experiments import program
 
 FOLDER = Path(program.__file__).parent
 # These two have tests of their own.
-ELSEWHERE = {"main.py", "benchmark.py"}
-PROGRAMS = [
-    path
-    for path in sorted(FOLDER.rglob("*.py"))
-    if "__main__" in path.read_text() and path.name not in ELSEWHERE
-]
+PROGRAMS = [path for path in sorted(FOLDER.rglob("*.py")) if "__main__" in path.read_text()]
 
 
 def test_a_page_is_found_by_method_and_variant(capsys):
