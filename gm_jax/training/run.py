@@ -12,6 +12,7 @@ from etils import epath
 from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.data import fields
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
@@ -219,7 +220,7 @@ def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
 
 def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
     """The run of a work directory; in place of the examples of `train`, blanks of their fields."""
-    spec = workdirs.read_data(folder) or load_split(config.data, "train").fields
+    spec = recorded.read_data(folder) or load_split(config.data, "train").fields
     method = create_method(config, folder, spec)
     arrays = fields.blanks(spec, config.train.init_batch_size)
     blanks = data.Dataset(arrays, spec, config.data.source, "blanks")

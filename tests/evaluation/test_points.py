@@ -82,8 +82,10 @@ def test_points_are_drawn_and_pictured(folder):
         assert arrays["point"].shape == (8, 2) and arrays["point"].dtype == np.float32
         np.testing.assert_array_equal(gm_jax.load(folder).sample(8)["point"], arrays["point"])
     pictures = [*folder.glob("samples/*.png"), *folder.glob("reconstructions/*.png")]
-    assert len(pictures) == 4  # at step 2, on validation and of the best checkpoint
-    assert all(Image.open(picture).size[1] >= 512 for picture in pictures)
+    assert len(pictures) == 4  # of step 2 and of the best checkpoint
+    for picture in pictures:
+        with Image.open(picture) as opened:
+            assert opened.size[1] >= 512
     assert not [*folder.glob("samples/*/*.png")]  # a picture a point says nothing
 
 
