@@ -29,9 +29,9 @@ def method():
 
 
 def variables_of(method):
-    """Random ones; nothing is compiled."""
+    """Random ones, large enough that latents are seen; nothing is compiled."""
     start = jax.eval_shape(method.init, KEY, BATCH)
-    return randomized(zeros_like(evaluation_variables(start)))
+    return jax.tree.map(lambda leaf: 5 * leaf, randomized(zeros_like(evaluation_variables(start))))
 
 
 @functools.cache
