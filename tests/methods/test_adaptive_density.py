@@ -13,7 +13,6 @@ from gm_jax.dequantization import dequantize
 from gm_jax.state import evaluation_variables
 from tests.support import (
     LEVELS,
-    SHAPE,
     SPEC,
     images,
     jacobian_log_det,
@@ -64,14 +63,6 @@ def adversarial_gradient():
 
 
 @functools.cache
-def posterior(**model):
-    """(features, x) -> `Decoding`."""
-    vae = method_of(**model).vae
-    latent_noise = NOISE.split()[1]
-    return jax.jit(lambda features, x: vae.posterior(variables(), features, x, latent_noise, None))
-
-
-@functools.cache
 def decode(from_mean=True):
     return jax.jit(method_of(from_mean=from_mean).decode)
 
@@ -105,7 +96,8 @@ def test_the_bound_is_that_of_the_change_of_variables():
         return method_of().vae.to_features(variables(), v / LEVELS, train=False)[0]
 
     y = jax.jit(features)(x * LEVELS)
-    decoding = posterior()(y, x)
+    posterior = functools.partial(method_of().vae.posterior, noise=NOISE.split()[1], label=None)
+    decoding = jax.jit(posterior)(variables(), y, x)
     deviation = (np.float64(y) - decoding.mean)[place] / np.exp(decoding.log_std)
     log_prob = -0.5 * np.sum(deviation**2) - 64 * (decoding.log_std + 0.5 * np.log(2 * np.pi))
     log_det = jacobian_log_det(features, x[place : place + 1] * LEVELS)
@@ -115,16 +107,6 @@ def test_the_bound_is_that_of_the_change_of_variables():
         np.testing.assert_allclose(actual[name][place], part, rtol=1e-4)
     total = actual["reconstruction"] - actual["kl"] + actual["log_det"]
     np.testing.assert_allclose(actual["log_likelihood"], total, rtol=1e-6)
-
-
-def test_without_the_invertible_network_the_features_are_the_pixels():
-    vae = method_of("vae,smoke").vae
-    x = jax.random.uniform(KEY, (4, *SHAPE))
-    features, log_det, statistics = vae.to_features({}, x, train=True)
-    np.testing.assert_allclose(features, 2 * x - 1, atol=1e-6)
-    np.testing.assert_allclose(log_det, 64 * np.log(2), rtol=1e-6)
-    np.testing.assert_allclose(vae.to_image({}, features), x, atol=1e-6)
-    assert statistics == {} and vae.networks == ("encoder", "decoder")
 
 
 def test_without_a_discriminator_there_is_one_player_whom_the_bits_judge():
@@ -181,20 +163,12 @@ def test_a_likelihood_a_dimension_is_that_of_an_image_divided():
 def test_the_discriminator_may_judge_draws_around_the_mean():
     """They are its samples where the deviation vanishes, and only there."""
     mean, noisy = (
-        jax.jit(functools.partial(method_of(adversarial_sample=kind)._adversarial_sample, label=None))
-        for kind in ("mean", "noise")
+        jax.jit(functools.partial(method._adversarial_sample, label=None))
+        for method in (method_of(adversarial_sample=kind) for kind in ("mean", "noise"))
     )
     expected = mean(variables(), NOISE)
     np.testing.assert_allclose(noisy(variables(-30.0), NOISE), expected, atol=1e-6)
     assert np.abs(noisy(variables(0.0), NOISE) - expected).max() > 0.1
-
-
-def test_the_encoder_may_see_the_image_instead_of_its_features():
-    x = dequantize(BATCH["image"], LEVELS, NOISE)
-    for seen in ("image", "features"):
-        draw = posterior() if seen == "features" else posterior(encoder_input=seen)
-        first, other = (draw(shift + 2 * x - 1, x).latents for shift in (0, 1))
-        assert (largest(jax.tree.map(np.subtract, first, other)) > 0) == (seen == "features")
 
 
 def test_what_does_not_fit_is_refused():
