@@ -17,8 +17,7 @@ from tests.support import (
     images,
     jacobian_log_det,
     noise_of,
-    randomized,
-    zeros_like,
+    random_variables,
 )
 
 KEY = jax.random.key(0)
@@ -37,9 +36,7 @@ def method_of(variant="av_ade,smoke", **model):
 
 @functools.cache
 def variables(log_std=-1.0):
-    """Random ones but for the decoder's deviation; nothing is compiled."""
-    start = jax.eval_shape(method_of().init, KEY, BATCH)
-    made = randomized(zeros_like(evaluation_variables(start)))
+    made = random_variables(method_of(), BATCH)
     made["decoder"]["params"]["log_std"] = np.float32(log_std)
     return made
 

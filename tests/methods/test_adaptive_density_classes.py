@@ -9,8 +9,7 @@ import pytest
 
 from configs import adaptive_density as configs
 from gm_jax import methods
-from gm_jax.state import evaluation_variables
-from tests.support import LABELLED, SHAPE, SPEC, images, noise_of, randomized, zeros_like
+from tests.support import LABELLED, SHAPE, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(7)
 NOISE = noise_of(KEY, 4)
@@ -32,8 +31,7 @@ def method():
 
 @functools.cache
 def variables():
-    start = jax.eval_shape(method().init, KEY, BATCH)
-    return randomized(zeros_like(evaluation_variables(start)))
+    return random_variables(method(), BATCH)
 
 
 @functools.cache

@@ -10,17 +10,14 @@ import pytest
 from gm_jax import methods
 from gm_jax.data import image_spec
 from gm_jax.distributions import scale_to_unit
-from gm_jax.state import evaluation_variables
 from tests.support import (
     LEVELS,
-    SHAPE,
     SPEC,
     images,
     noise_of,
-    randomized,
+    random_variables,
     smoke_config,
     smoke_method,
-    zeros_like,
 )
 
 KEY = jax.random.key(0)
@@ -29,15 +26,10 @@ NOISE = noise_of(KEY, 4)
 TERMS = ("autoregressive", "auxiliary", "regularization")
 
 
-def variables_of(method, batch=BATCH):
-    """Random ones, so that the condition is awake and f(z) is seen; nothing is compiled."""
-    start = jax.eval_shape(method.init, KEY, batch)
-    return randomized(zeros_like(evaluation_variables(start)))
-
-
 @functools.cache
 def variables():
-    return variables_of(smoke_method())
+    """Random ones, so that the condition is awake and f(z) is seen."""
+    return random_variables(smoke_method(), BATCH)
 
 
 @functools.cache
@@ -102,7 +94,7 @@ def test_the_conditional_density_sums_to_one(downsampling):
     config.model.pixelcnn.num_scales, config.model.auxiliary.downsampling = 1, downsampling
     method = methods.create(config, image_spec((2, 2, 1), 3))
     every = np.stack(np.meshgrid(*[np.arange(3)] * 4), -1).reshape(-1, 2, 2, 1).astype(np.uint8)
-    made = variables_of(method, {"image": every})
+    made = random_variables(method, {"image": every})
     f_z = np.array([[0.3, -1.0], [1.0, 0.1]], np.float32)[None, ::downsampling, ::downsampling]
     log_prob = jax.jit(method._autoregressive_log_prob, static_argnums=4)
     x, noise = scale_to_unit(every, 3), noise_of(KEY, 81)
@@ -131,8 +123,6 @@ def test_latents_of_either_origin_are_decoded_and_scored_like_the_bound_and_the_
     np.testing.assert_allclose(given, terms["autoregressive"], rtol=1e-5)
     for name in ("f_z", "image"):
         np.testing.assert_array_equal(decoded[name], sampled[name])
-    assert sampled["image"].shape == (4, *SHAPE) and sampled["image"].max() < LEVELS
-    assert (sampled["image"][0] != sampled["image"][1]).any()
 
 
 AUXILIARIES = (
@@ -147,7 +137,7 @@ def test_an_auxiliary_image_changes_the_auxiliary_term_alone(auxiliary):
     shape = (8, 8, 3)
     method = methods.create(smoke_config(auxiliary=auxiliary), image_spec(shape, LEVELS))
     batch = {"image": images(4, shape=shape)}
-    made = variables_of(method, batch)
+    made = random_variables(method, batch)
 
     @jax.jit
     def run(variables):

@@ -14,9 +14,8 @@ from gm_jax.evaluation import report
 from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.images import spread
 from gm_jax.methods.classifier import _central_crop, _random_crop
-from gm_jax.state import evaluation_variables
 from gm_jax.training.run import open_run
-from tests.support import LABELLED, LEVELS, SPEC, images, noise_of, randomized, zeros_like
+from tests.support import LABELLED, LEVELS, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(3)
 BATCH = {"image": images(16), "label": np.arange(16, dtype=np.int32) % 10}
@@ -29,8 +28,7 @@ def method():
 
 @functools.cache
 def variables():
-    start = jax.eval_shape(method().init, KEY, BATCH)
-    return randomized(zeros_like(evaluation_variables(start)))
+    return random_variables(method(), BATCH)
 
 
 def test_the_score_is_the_error_and_the_cross_entropy_of_the_logits():
@@ -55,14 +53,14 @@ def test_the_penalty_is_half_the_square_of_the_kernels():
 
 def test_crops_are_windows_at_every_place_and_belong_to_their_example():
     x = jnp.broadcast_to(jnp.arange(64.0).reshape(8, 8, 1), (200, 8, 8, 1))
-    noise = noise_of(KEY, 200)
-    crops = _random_crop(noise, x, 6)
+    noise, crop = noise_of(KEY, 200), jax.jit(_random_crop, static_argnums=2)
+    crops = crop(noise, x, 6)
     first = crops[:, :1, :1]
     np.testing.assert_array_equal(crops - first, np.broadcast_to(x[:1, :6, :6], crops.shape))
     corners = {8 * row + column for row in range(3) for column in range(3)}
     assert set(np.asarray(first).ravel().astype(int)) == corners
-    some = noise.replace(index=noise.index[7:9])
-    np.testing.assert_array_equal(_random_crop(some, x[:2], 6), crops[7:9])
+    rolled = noise.replace(index=np.roll(noise.index, 7))
+    np.testing.assert_array_equal(crop(rolled, x, 6), np.roll(crops, 7, axis=0))
     np.testing.assert_array_equal(_central_crop(x[:1], 6)[0, 0, 0], 9)
 
 

@@ -10,8 +10,7 @@ import pytest
 from configs import adaptive_density as configs
 from gm_jax import methods
 from gm_jax.dequantization import requantize
-from gm_jax.state import evaluation_variables
-from tests.support import LABELLED, LEVELS, SHAPE, SPEC, images, noise_of, randomized, zeros_like
+from tests.support import LABELLED, LEVELS, SHAPE, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(0)
 BATCH = {"image": images(4, seed=1), "label": np.arange(4, dtype=np.int32)}
@@ -29,9 +28,8 @@ def method():
 
 
 def variables_of(method):
-    """Random ones, large enough that latents are seen; nothing is compiled."""
-    start = jax.eval_shape(method.init, KEY, BATCH)
-    return jax.tree.map(lambda leaf: 5 * leaf, randomized(zeros_like(evaluation_variables(start))))
+    """So large that latents are seen."""
+    return jax.tree.map(lambda leaf: 5 * leaf, random_variables(method, BATCH))
 
 
 @functools.cache

@@ -7,8 +7,7 @@ import pytest
 from configs import pixelcnn
 from gm_jax import methods
 from gm_jax.data import image_spec
-from gm_jax.state import evaluation_variables
-from tests.support import LEVELS, SPEC, images, noise_of, randomized, zeros_like
+from tests.support import LEVELS, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(3)
 BATCH = {"image": images(8, seed=2)}
@@ -21,18 +20,12 @@ def config_of(sampler="fixed_point", **network):
     return config.lock()
 
 
-def variables_of(method, batch):
-    """Of random weights; nothing is compiled."""
-    start = jax.eval_shape(method.init, KEY, batch)
-    return randomized(zeros_like(evaluation_variables(start)))
-
-
 def test_the_density_sums_to_one():
     """Over all 3^4 images of 2×2 pixels and 3 levels."""
     tiny = methods.create(config_of(num_scales=1), image_spec((2, 2, 1), 3))
     every = np.stack(np.meshgrid(*[np.arange(3)] * 4), -1).reshape(-1, 2, 2, 1).astype(np.uint8)
     batch = {"image": every}
-    terms = jax.jit(tiny.log_likelihood)(variables_of(tiny, batch), batch, noise_of(KEY, 81))
+    terms = jax.jit(tiny.log_likelihood)(random_variables(tiny, batch), batch, noise_of(KEY, 81))
     np.testing.assert_allclose(np.exp(terms["log_likelihood"]).sum(), 1, atol=1e-4)
     assert np.ptp(terms["log_likelihood"]) > 1
 
@@ -41,7 +34,7 @@ def test_the_density_sums_to_one():
 def test_the_loss_is_minus_the_likelihood_but_for_dropout(dropout_rate):
     """Units are dropped in training alone."""
     method = methods.create(config_of(dropout_rate=dropout_rate), SPEC)
-    made = variables_of(method, BATCH)
+    made = random_variables(method, BATCH)
 
     @jax.jit
     def both(variables, noise):

@@ -12,8 +12,7 @@ from gm_jax import methods
 from gm_jax.data import image_spec
 from gm_jax.evaluation.likelihood import kind_of_likelihood
 from gm_jax.networks.real_nvp import magnitudes
-from gm_jax.state import evaluation_variables
-from tests.support import LEVELS, SPEC, images, noise_of, randomized, zeros_like
+from tests.support import LEVELS, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(0)
 BATCH = {"image": images(16, seed=1)}
@@ -30,8 +29,7 @@ def method(l2_penalty=None):
 
 @functools.cache
 def variables():
-    start = jax.eval_shape(method().init, KEY, BATCH)
-    return randomized(zeros_like(evaluation_variables(start)))
+    return random_variables(method(), BATCH)
 
 
 def test_the_density_integrates_to_one():
@@ -40,11 +38,11 @@ def test_the_density_integrates_to_one():
     config.model.real_nvp.update({"num_scales": 1, "num_last": 3})
     small = methods.create(config.lock(), image_spec((1, 2, 1), 3))
     batch = {"image": images(16, shape=(1, 2, 1), levels=3)}
-    start = evaluation_variables(jax.eval_shape(small.init, KEY, batch))["real_nvp"]
+    made = random_variables(small, batch)["real_nvp"]
     p = (np.arange(500) + 0.5) / 500
     x = ((np.stack(np.meshgrid(p, p), -1) - 0.05) / 0.9).reshape(-1, 1, 2, 1).astype(np.float32)
     forward = functools.partial(small.network.apply, method="forward_and_log_det", train=False)
-    parts = small._parts(*jax.jit(forward)(randomized(zeros_like(start)), x))
+    parts = small._parts(*jax.jit(forward)(made, x))
     density = np.exp(np.asarray(parts["prior"] + parts["log_det"], np.float64))
     area = (3 / 0.9) ** 2 / len(x)  # of a step, in units of levels
     np.testing.assert_allclose(density.sum() * area, 1, atol=2e-3)

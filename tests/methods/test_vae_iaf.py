@@ -10,8 +10,7 @@ import pytest
 from configs import vae_iaf
 from gm_jax import methods
 from gm_jax.data import image_spec
-from gm_jax.state import evaluation_variables
-from tests.support import LEVELS, SPEC, images, noise_of, randomized, zeros_like
+from tests.support import LEVELS, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(3)
 BATCH = {"image": images(8, seed=2)}
@@ -28,9 +27,7 @@ def method(**model):
 
 @functools.cache
 def variables():
-    """Random ones; nothing is compiled."""
-    start = jax.eval_shape(method().init, KEY, BATCH)
-    return randomized(zeros_like(evaluation_variables(start)))
+    return random_variables(method(), BATCH)
 
 
 @functools.cache
@@ -114,7 +111,7 @@ def test_at_temperature_zero_a_sample_is_its_mean():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="num_importance_samples = 0: k must be ≥ 1"):
         method(num_importance_samples=0)
-    with pytest.raises(ValueError, match="free_bits = 0.6 with 2"):
+    with pytest.raises(ValueError, match=r"free_bits = 0.6 with 2"):
         method(num_importance_samples=2)
     with pytest.raises(ValueError, match="2 channels: VaeIaf models images of 1 or 3"):
         methods.create(vae_iaf.get_config("smoke"), image_spec((8, 8, 2), LEVELS))
