@@ -9,11 +9,12 @@ import pytest
 
 from configs import adaptive_density as configs
 from gm_jax import methods
-from gm_jax.dequantization import requantize
+from gm_jax.dequantization import dequantize, requantize
 from tests.support import LABELLED, LEVELS, SHAPE, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(0)
 BATCH = {"image": images(4, seed=1), "label": np.arange(4, dtype=np.int32)}
+NOISE = noise_of(KEY, 4)
 
 
 def method_of(spec, **model):
@@ -45,7 +46,7 @@ def generator():
 
 def test_a_sample_is_what_the_generator_makes_of_its_latents():
     draw = jax.jit(lambda t: method().sample(variables(), KEY, 4, None, t)["image"])
-    latents = noise_of(KEY, 4).normal(method().num_latents)
+    latents = NOISE.normal(method().num_latents)
     x = generator()(variables()["decoder"], latents)
     assert x.shape == (4, *SHAPE) and np.abs(x).max() < 1
     sample = draw(1.0)
@@ -64,23 +65,24 @@ def test_the_generator_is_differentiable_in_its_latents():
     assert np.abs(slope).max() > 0.1
 
 
-def test_the_players_judge_one_generator_by_one_critic():
-    """The generator's loss is −logit of its samples; the cross-entropy is of the same logits."""
+def test_the_discriminator_tells_dequantised_images_from_samples():
+    """Eq. 5 and its other side, without the penalty, by hand."""
     gan = method_of(SPEC, gradient_penalty=0.0)
+    pixels, latents, _ = NOISE.split(3)
 
     @jax.jit
-    def losses(variables, noise, latents):
+    def losses(variables):
+        real = 2 * dequantize(BATCH["image"], LEVELS, pixels) - 1
         fake = gan.generate(variables, latents.normal(gan.num_latents))
-        logits = gan.discriminator.apply(variables["discriminator"], fake)
-        terms = gan.discriminator_loss(variables, BATCH, noise, 0).terms
+        logits = [gan.discriminator.apply(variables["discriminator"], x) for x in (real, fake)]
+        terms = gan.discriminator_loss(variables, BATCH, NOISE, 0).terms
         return logits, terms, gan.generator_loss(variables, BATCH, latents, 0).terms
 
-    noise = noise_of(KEY, 4)
-    _, latents, _ = noise.split(3)
-    logits, of_discriminator, of_generator = losses(variables(), noise, latents)
-    np.testing.assert_allclose(of_generator["adversarial"], -logits, rtol=1e-5)
-    of_real = of_discriminator["cross_entropy"] - np.logaddexp(0, logits)
-    assert of_discriminator.keys() == {"cross_entropy"} and (of_real > -1e-5).all()
+    (real, fake), of_discriminator, of_generator = losses(variables())
+    expected = np.logaddexp(0, -real) + np.logaddexp(0, fake)
+    np.testing.assert_allclose(of_discriminator["cross_entropy"], expected, rtol=1e-5)
+    np.testing.assert_allclose(of_generator["adversarial"], -fake, rtol=1e-5)
+    assert of_discriminator.keys() == {"cross_entropy"} and np.ptp(expected) > 1e-3
 
 
 def test_classes_condition_the_samples():
