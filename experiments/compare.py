@@ -92,8 +92,11 @@ def read_run(workdir: str, columns: list[str]) -> Row:
     if "bpd" not in results and test.exists():
         score = json.loads(test.read_text())
         if "bits_per_dim" in score:
-            values = {"bpd": score["bits_per_dim"], "standard_error": score["standard_error"],
-                      "likelihood": score["likelihood"]}  # fmt: skip
+            values = {
+                "bpd": score["bits_per_dim"],
+                "standard_error": score["standard_error"],
+                "likelihood": score["likelihood"],
+            }
             identity = {name: score[name] for name in ("step", "source", "split", "num_images")}
             results["bpd"] = {"metric": "bpd", "identity": identity, "values": values}
     if not results:

@@ -48,8 +48,14 @@ def main() -> None:
             run.append(f"--config.frozen.generator={options.output}/gan")
             metrics = ["bpd"]
         program.call("main.py", *run)
-        program.call("main.py", *run, "--mode=evaluate", f"--metrics={','.join(metrics)}",
-             f"--features={options.features}", f"--num_samples={options.num_samples}")  # fmt: skip
+        program.call(
+            "main.py",
+            *run,
+            "--mode=evaluate",
+            f"--metrics={','.join(metrics)}",
+            f"--features={options.features}",
+            f"--num_samples={options.num_samples}",
+        )
     runs = [f"{options.output}/{model}" for model in pages]
     program.call("compare.py", *runs, f"--output={options.output}")
 

@@ -172,8 +172,11 @@ def test_the_auxiliary_loss_is_dropped_at_its_step(dropped):
 def test_dependence_is_measured_before_and_after(dropped):
     before, after = read(dropped / "dependence.csv")
     assert (before["when"], before["step"], after["when"], after["step"]) == (
-        "before", 2, "after", 4,
-    )  # fmt: skip
+        "before",
+        2,
+        "after",
+        4,
+    )
     for row in (before, after):
         np.testing.assert_allclose(
             row["bits_per_dim"], row["autoregressive"] + row["kl"], atol=3e-6

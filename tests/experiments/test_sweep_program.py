@@ -30,10 +30,21 @@ def done(tmp_path_factory):
     }
     page = ROOT / "configs" / "adaptive_density.py"
     process = subprocess.run(
-        [sys.executable, ROOT / "experiments" / "sweep.py", f"--config={page}:gan,smoke",
-         "--grid=train.log_every_steps=1,0", "--config.train.steps=1", "--jobs=2", "--output=out"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        [
+            sys.executable,
+            ROOT / "experiments" / "sweep.py",
+            f"--config={page}:gan,smoke",
+            "--grid=train.log_every_steps=1,0",
+            "--config.train.steps=1",
+            "--jobs=2",
+            "--output=out",
+        ],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     return process, folder / "out"
 
 

@@ -47,10 +47,15 @@ def test_the_gradients_are_of_the_classes_in_the_batch_alone():
     of_generator, of_discriminator = jax.jit(
         lambda variables: [jax.grad(functools.partial(total, loss))(variables) for loss in losses]
     )(variables())
-    rows = [gradient["discriminator"]["params"]["Embed_0"]["embedding"]
-            for gradient in (of_generator, of_discriminator)]  # fmt: skip
-    rows += [of_generator[network]["params"]["WeightNormConv_0"][name]
-             for network in ("encoder", "decoder") for name in ("g", "b")]  # fmt: skip
+    rows = [
+        gradient["discriminator"]["params"]["Embed_0"]["embedding"]
+        for gradient in (of_generator, of_discriminator)
+    ]
+    rows += [
+        of_generator[network]["params"]["WeightNormConv_0"][name]
+        for network in ("encoder", "decoder")
+        for name in ("g", "b")
+    ]
     for row in rows:
         steepest = np.abs(row).max(1)
         assert (steepest[:4] > 0).all() and (steepest[4:] == 0).all() and len(steepest) == 10
