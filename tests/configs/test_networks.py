@@ -18,6 +18,7 @@ NETWORKS = {
     "pixelcnn": {"pixelcnn"},
     "real_nvp": {"real_nvp"},
     "vae_iaf": {"vae"},
+    "wgan_gp": {"discriminator", "decoder"},
 }
 MODELS = {
     "vae,photos": {"encoder", "decoder"},

@@ -18,7 +18,16 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import adaptive_density, agave, classifier, gan_likelihood, pixelcnn, real_nvp, vae_iaf
+from configs import (
+    adaptive_density,
+    agave,
+    classifier,
+    gan_likelihood,
+    pixelcnn,
+    real_nvp,
+    vae_iaf,
+    wgan_gp,
+)
 from gm_jax import session
 from gm_jax import state as train_state
 from gm_jax.data import training_batches
@@ -38,6 +47,7 @@ PAGES = {
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
+    "wgan_gp": (wgan_gp, "smoke"),
 }
 MORE = {"av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke")}
 KEY, STEPS = jax.random.key(7), 4
@@ -187,9 +197,9 @@ def test_eight_devices_give_the_update_of_one(name):
     check_same(name, "shard_map")
 
 
-@pytest.mark.parametrize("name", ["classifier", "gan"])
+@pytest.mark.parametrize("name", ["classifier", "wgan_gp"])
 def test_pmap_gives_the_update_of_one_device(name):
-    """Of two pages alone: a step does not know how it is mapped."""
+    """For pages with one batch a step and with several: a step does not know how it is mapped."""
     check_same(name, "pmap")
 
 
