@@ -76,7 +76,11 @@ ADVERSARIAL = DISCRIMINATOR | {
     "adversarial_sample": "mean",  # Eq. 5; or noise, a draw around it (H)
 }
 MODELS = {
-    "gan": {"method": "gan", "model": DISCRIMINATOR | {"generator": GENERATOR}},
+    "gan": (
+        {"method": "gan", "model": DISCRIMINATOR | {"generator": GENERATOR}},
+        common.without("sample.from_mean"),
+        common.without("evaluate.num_reconstructions", "evaluate.reconstruction_draws"),
+    ),
     "vae": {"model": VAE},
     "v_ade": ({"model": VAE}, {"model": INVERTIBLE}),
     "av_gde": ({"model": VAE}, {"model": ADVERSARIAL}),

@@ -181,6 +181,18 @@ def scale(factor: float, *patterns: str) -> Change:
     return lambda config: walk(config, "")
 
 
+def without(*fields: str) -> Change:
+    """The change that takes fields such as `sample.from_mean` out of the config."""
+
+    def remove(config: ConfigDict) -> None:
+        for field in fields:
+            section, _, name = field.rpartition(".")
+            with config.unlocked():
+                del config[section][name]
+
+    return remove
+
+
 def needs(field: str, name: str) -> Change:
     """The change that refuses a config without `model.FIELD`; `name` is what people call it."""
 

@@ -123,6 +123,7 @@ def pipeline_images_per_second(run: Any, num_batches: int = 2_000) -> float:
         batch_size=run.config.data.batch_size,
         seed=run.config.seed,
         flip=run.config.data.flip,
+        batches_per_step=run.method.batches_per_step,
         put=run.parallel.put_training_batch,
     )
     jax.block_until_ready(next(batches))
@@ -132,7 +133,7 @@ def pipeline_images_per_second(run: Any, num_batches: int = 2_000) -> float:
     jax.block_until_ready(batch)
     seconds = time.perf_counter() - start
     batches.close()
-    return num_batches * run.config.data.batch_size / seconds
+    return num_batches * run.config.data.batch_size * run.method.batches_per_step / seconds
 
 
 def matmul_flops_per_second(dtype: str, size: int = 2048) -> float:
@@ -168,11 +169,17 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
     keep_buffers()
     with tempfile.TemporaryDirectory() as workdir:
         run = open_run(config, workdir)
+        images_per_step = config.data.batch_size * run.method.batches_per_step
         state, init_seconds = timed(run.initial_state)
-        host = next(
-            iter(data.training_batches(run.train_data, batch_size=config.data.batch_size, seed=0))
+        given = data.training_batches(
+            run.train_data,
+            batch_size=config.data.batch_size,
+            batches_per_step=run.method.batches_per_step,
+            seed=0,
+            put=run.parallel.put_training_batch,
         )
-        batch = run.parallel.put_training_batch(host)
+        batch = next(given)
+        given.close()
         step, compiles = compile_seconds(run, state, batch)
         seconds = step_seconds(step, state, batch, run.keys["train"], num_steps)
         pipeline = pipeline_images_per_second(run)
@@ -191,12 +198,12 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         "compile_cold_seconds": compiles["cold"],
         "compile_warm_seconds": compiles["warm"],
         "step_milliseconds": 1e3 * seconds,
-        "images_per_second": config.data.batch_size / seconds,
+        "images_per_second": images_per_step / seconds,
         "gflop_per_step": flops / 1e9,
         "gflop_per_second": flops / seconds / 1e9,
         "share_of_matrix_product_speed": flops / seconds / yardstick,
         "pipeline_images_per_second": pipeline,
-        "pipeline_over_step": pipeline * seconds / config.data.batch_size,
+        "pipeline_over_step": pipeline * seconds / images_per_step,
         # What the step needs beside its arguments, as the compiler planned it.
         "step_memory_megabytes": step.memory_analysis().temp_size_in_bytes / 1e6,
         "peak_memory_megabytes": peak_memory_bytes() / 1e6,

@@ -11,6 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gm_jax import data, distributions
+from gm_jax.data.fields import main_field
 from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation.batches import over_images, over_rows
 from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
@@ -188,9 +189,11 @@ class TrainedModel:
         if num_steps < 2:
             raise ValueError(f"num_steps is {num_steps}; give 2 or more, the two ends among them")
         pair = [np.asarray(image) for image in (image_a, image_b)]
+        spec = self._run.train_data.fields
+        shape = spec[main_field(spec)].shape
         for image in pair:
-            if image.shape != self.image_shape:
-                raise ValueError(f"an image has shape {image.shape}, not {self.image_shape}")
+            if image.shape != shape:
+                raise ValueError(f"an end of the way has shape {image.shape}, not {shape}")
         labels = None if label is None else np.full(num_steps, label)
         latents = self.encode(np.stack(pair), None if labels is None else labels[:2], seed)
         start, end = (jax.tree.map(lambda z, i=i: z[i : i + 1], latents) for i in range(2))

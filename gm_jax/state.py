@@ -44,7 +44,8 @@ class Loss(NamedTuple):
 
     Attributes:
       terms: {name: float [B], or scalar}, nats an example; their means sum to the loss.
-      curves: {name: float [B], or scalar}, which are logged alone.
+      curves: {name: float [B], or scalar}, which are logged alone; one that is not finite skips the
+        update, too.
       statistics: {network: {collection: tree}}, the new running values of networks that this
         player moves.
     """

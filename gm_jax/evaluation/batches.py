@@ -1,5 +1,6 @@
 """Functions of examples, called batch by batch on all devices; what they return, put together."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,11 +22,13 @@ def over_images(
     batch_size: int,
     label: str,
 ) -> Tree:
-    """Calls a function on every image of a data set once, in batches of one shape.
+    """Calls a function on every example of a data set once, in batches of one shape.
+
+    Where a second domain is longer than the first, its examples beyond the first's are left out.
 
     Args:
       run: of `open_run`.
-      dataset: at least one image.
+      dataset: at least one example.
       function: this process's share of a batch of `data.evaluation_batches` -> a tree of arrays
         [batch_size, ...] of the whole batch.
       batch_size: of a global batch; the last one is padded.
@@ -40,12 +43,12 @@ def over_images(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    parts = []
-    with progress(label, len(dataset), " images") as bar:
-        for batch in batches:
+    parts, count = [], dataset.lengths[""]
+    with progress(label, count, " images") as bar:
+        for batch in itertools.islice(batches, -(-count // batch_size)):
             parts.append(function(batch))
-            bar.update(min(batch_size, len(dataset) - bar.n))
-    return put_together(parts, len(dataset))
+            bar.update(min(batch_size, count - bar.n))
+    return put_together(parts, count)
 
 
 def over_rows(

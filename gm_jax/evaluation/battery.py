@@ -70,6 +70,12 @@ def evaluate(run: Run, request: Request) -> dict[str, str]:
       ValueError: an unknown metric or number: nothing was computed.
     """
     check(request)
+    if "image" not in run.train_data.fields:
+        raise ValueError(
+            f"--metrics={','.join(request.metrics)}: these metrics judge images, and "
+            f"{run.train_data.name} has {', '.join(run.train_data.fields)}; --mode=evaluate without "
+            "--metrics scores it"
+        )
     first = jax.process_index() == 0
     records = Records(run.workdir, writes=first)
     results, missing = [], {}

@@ -5,6 +5,7 @@ published Inception are called by other names: `is_c` and `fd_c` of a classifier
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +105,9 @@ def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, fol
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    count, start, files = len(dataset), 0, {}
+    count, start, files = dataset.lengths[""], 0, {}
     with progress("features", count, " images") as bar:
-        for batch in batches:
+        for batch in itertools.islice(batches, -(-count // run.config.evaluate.batch_size)):
             outputs = network.extract(spread(batch["image"], dataset.levels))
             for name, array in outputs.items():
                 if name not in files:

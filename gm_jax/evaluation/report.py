@@ -54,7 +54,7 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
     if "reconstruct" in run.method.capabilities:
         pictures["reconstructions"] = _reconstructions(run, variables, dataset)
     for name, rows in pictures.items():
-        picture = pictured(rows, dataset.fields)
+        picture = pictured(rows, dataset)
         if jax.process_index() == 0:
             save_png(run.workdir / name / f"step_{step:08d}.png", picture)
         writer.image(step, name, picture)
@@ -70,15 +70,15 @@ def score_split(
       {term: [N]} by image; {name: value} of the split; and the name among them that chooses the
       best checkpoint, the method's `validation_score`; None judges the latest.
     """
-    method = run.method
+    method, terms, scores = run.method, {}, {}
     if "log_likelihood" in method.capabilities:
         terms = evaluate_likelihood(run, variables, dataset)
-        return terms, summarize(terms, dataset.fields), method.validation_score
+        scores = summarize(terms, dataset.fields)
     if "score" in method.capabilities:
-        terms = score_images(run, "score", method.score, variables, dataset)
-        means = {name: float(term.mean()) for name, term in terms.items()}
-        return terms, means, method.validation_score
-    return {}, {}, None
+        scored = score_images(run, "score", method.score, variables, dataset)
+        terms |= scored
+        scores |= {name: float(term.mean()) for name, term in scored.items()}
+    return terms, scores, method.validation_score if scores else None
 
 
 def evaluate(
@@ -104,7 +104,7 @@ def evaluate(
     result = {
         "source": dataset.name,
         "split": dataset.split,
-        "num_images": len(dataset),
+        "num_images": dataset.lengths[""],
         "step": step,
     }
     if run.method.likelihood is not None:
@@ -133,7 +133,7 @@ def describe(result: dict[str, Any]) -> str:
         lines = [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
         return "\n".join([f"{head} {result['step']}", *lines])
     kind = result["likelihood"]
-    bound, bracketed = "=" if kind == "exact" else "≤", kind.startswith("[")
+    bound, bracketed = {"exact": "=", "estimate": "≈"}.get(kind, "≤"), kind.startswith("[")
 
     def number(value: str, error: str) -> str:
         text = f"{parts.pop(value):.4f} ± {parts.pop(error):.4f}"
@@ -176,7 +176,7 @@ def sample(run: Run, restored: Restored | None = None) -> None:
                 save_png(folder / f"{number:0{digits}d}.png", image)
         with arrays.open("wb") as file:
             np.savez_compressed(file, **drawn, **levels)
-        save_png(path, pictured(drawn, spec))
+        save_png(path, pictured(drawn, run.train_data))
         print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
 
 
@@ -188,7 +188,7 @@ def reconstruct(run: Run, restored: Restored | None = None) -> None:
     rows = _reconstructions(run, variables, dataset)
     path = _picture(run, "reconstruct", step)
     if jax.process_index() == 0:
-        save_png(path, pictured(rows, dataset.fields))
+        save_png(path, pictured(rows, dataset))
         print(f"test images, and below each what the model makes of it: {path}")
 
 

@@ -156,6 +156,7 @@ class Agave(Method):
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
         """Sketches `f_z`, and draws `image` given it."""
+        self.check_labels(labels)
         return self._images(variables, self._sketch(variables, noise, latents).mean, noise)
 
     def sample_latents(

@@ -39,7 +39,8 @@ class GanLikelihood(Method):
                 "frozen.generator is empty; give the work directory of a trained run, as in "
                 "--config.frozen.generator=runs/adaptive_density-gan,digits"
             )
-        if "generate" not in generator.capabilities:
+        can = "generate" in generator.capabilities
+        if not (can and generator.num_latents and generator.generator_networks):
             raise ValueError(
                 f"frozen.generator={config.frozen.generator}: {type(generator).__name__} does not "
                 "generate images from a latent vector; give a run of a model that does"

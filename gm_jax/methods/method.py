@@ -88,7 +88,9 @@ class Method:
                     f"images of {self.image_shape[-1]} channels: {name} models images of "
                     f"{' or '.join(map(str, self.channels))}"
                 )
-        if self.likelihood is not None:
+        if (self.likelihood is None) == ("log_likelihood" in self.capabilities):
+            raise TypeError(f"{name}: `likelihood` says what `log_likelihood` is; write both")
+        if self.likelihood is not None and self.validation_score is None:
             self.validation_score = "bits_per_dim" if "image" in data else "nats"
 
     def condition_on_classes(self, class_conditional: bool) -> int | None:

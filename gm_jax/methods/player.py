@@ -48,9 +48,18 @@ def in_order(updates: Updates) -> list[Player]:
     """The players in the order in which they move.
 
     Raises:
-      ValueError: two that move simultaneously move one network.
+      ValueError: two that move simultaneously move one network, or two of one name differ in more
+        than their loss and batch.
     """
     groups = [update if isinstance(update, tuple) else (update,) for update in updates]
+    by_name: dict[str, Player] = {}
+    for player in (player for group in groups for player in group):
+        namesake = by_name.setdefault(player.name, player)
+        if (namesake.networks, namesake.optimizer) != (player.networks, player.optimizer):
+            raise ValueError(
+                f"two players are called '{player.name}' and have other networks or another "
+                "optimizer; give each a name of its own"
+            )
     for group in groups:
         moved = [network for player in group for network in player.networks]
         if len(set(moved)) < len(moved):

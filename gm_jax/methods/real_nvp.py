@@ -87,6 +87,7 @@ class RealNvp(Method):
         self, variables: Variables, latents: Array, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
         """The images of features [B, H, W, C]; nothing is random."""
+        self.check_labels(labels)
         x, _ = self.network.apply(variables[NAME], latents, method="inverse_and_log_det")
         return {"image": requantize(x, self.levels)}
 

@@ -113,6 +113,7 @@ class VaeIaf(Method):
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
         """Draws `image` around the means `f_z`."""
+        self.check_labels(labels)
         return self._images(self._decoded(variables, noise, latents), noise, 1.0)
 
     def _decoded(

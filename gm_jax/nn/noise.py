@@ -22,6 +22,9 @@ _SHARED = 2**32 - 1  # no example's index
 class Noise:
     """All that is random for a batch.
 
+    Draw from a noise once, or split it, or take its layers: the draws of one noise are made of the
+    same bits, so that a second one would not be independent of the first.
+
     Attributes:
       key: one key; the examples' own keys are made of it and of their index.
       index: int32 [B], the global number of every example.

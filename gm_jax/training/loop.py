@@ -69,7 +69,7 @@ def train(run: Run, validate: Validate) -> bool:
         train_step = run.parallel.train_step(run.method.train_step)
         key = run.keys["train"]
         with ProgressBar(config.train.steps, step) as bar:
-            speed = _Speed(config.data.batch_size, step)
+            speed = _Speed(config.data.batch_size * run.method.batches_per_step, step)
             while step < config.train.steps:
                 state, metrics = train_step(state, next(batches), key)
                 step += 1
@@ -115,14 +115,14 @@ def check_finite(state: TrainState, metrics: dict[str, Any]) -> None:
 class _Speed:
     """Images per second since the last look, without the time of saving and validation."""
 
-    def __init__(self, batch_size: int, step: int):
+    def __init__(self, images_per_step: int, step: int):
         self.value = 0.0
-        self._batch_size = batch_size
+        self._images_per_step = images_per_step
         self.skip(step)
 
     def __call__(self, step: int) -> float:
         seconds = time.perf_counter() - self._time
-        self.value = (step - self._step) * self._batch_size / seconds
+        self.value = (step - self._step) * self._images_per_step / seconds
         self.skip(step)
         return self.value
 

@@ -37,9 +37,9 @@ def fit_params(
             )
     fields = _fields(our_method, name), _fields(their_method, name)
     different = [
-        f"{field} is {fields[1][field]} in that run, {value} in this one"
+        f"{field} is {fields[1].get(field, 'absent')} in that run, {value} in this one"
         for field, value in fields[0].items()
-        if fields[1][field] != value
+        if fields[1].get(field) != value
     ]
     different = different or _different(our_params[name], variables[name]["params"])
     if different:
@@ -63,7 +63,7 @@ def _fields(method: Method, name: str) -> dict[str, Any]:
         for field in network.__dataclass_fields__
         if field not in free
     }
-    data = {field: what for field, what in method.data.items() if field != "label"}
+    data = {field: what for field, what in method.data.items() if what.num_classes is None}
     return {**data, **fields}
 
 

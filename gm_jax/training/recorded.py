@@ -1,6 +1,6 @@
 """What a run's work directory remembers of its data and of the models frozen within it.
 
-They are written at a run's first start. Of a run of several processes, the first one writes.
+They are written at a run's first start, by its first process.
 """
 
 import json
@@ -33,9 +33,21 @@ def record_data(workdir: epath.PathLike, spec: DataSpec) -> None:
 
 
 def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
-    """The fields of `record_data`; None where no run recorded any."""
+    """The fields of `record_data`; None where no run recorded any.
+
+    Raises:
+      ValueError: the file is damaged, or of another version.
+    """
     path = workdirs.absolute(workdir) / "data.json"
-    return fields.from_json(workdirs.read_json(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    saved = workdirs.read_json(path)
+    if not all(isinstance(field, dict) for field in saved.values()):
+        raise ValueError(
+            f"{path} is of a version before data had fields, whose checkpoints have another "
+            "layout: train anew in another --workdir"
+        )
+    return fields.from_json(saved)
 
 
 def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from etils import epath
 from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.data import fields
+from gm_jax.data.fields import is_image
 from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
@@ -255,8 +256,11 @@ def _check_splits(config: Any, datasets: dict[str, data.Dataset]) -> None:
                     f"{split} {name} is {theirs or 'absent'}, training {name} {ours}; set "
                     f"data.resize, or another data.{split}_split"
                 )
-    if len(train) < config.data.batch_size:
+    if config.data.flip and not any(map(is_image, train.fields.values())):
+        raise ValueError(f"data.flip mirrors images; {train.name} has none: set data.flip=False")
+    fewest = min(train.lengths.values())
+    if fewest < config.data.batch_size:
         raise ValueError(
             f"data.batch_size is {config.data.batch_size}, but {config.data.source} has only "
-            f"{len(train)} examples in {config.data.train_split}; lower data.batch_size"
+            f"{fewest} examples in {config.data.train_split}; lower data.batch_size"
         )
