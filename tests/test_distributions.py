@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gm_jax.noise import standard_logistic
+from gm_jax.nn.noise import standard_logistic
 from scipy.special import expit, log_expit, logsumexp
 
 from gm_jax import distributions

@@ -75,37 +75,6 @@ class ResidualDiscriminator(nn.Module):
         return project(pooled, label, self.num_classes)
 
 
-def check_classes(class_conditional: bool, num_classes: int | None) -> int | None:
-    """The number of classes that a class-conditional model has; None for any other model.
-
-    Raises:
-      ValueError: where the images have no labels to condition on.
-    """
-    if class_conditional and num_classes is None:
-        raise ValueError(
-            "model.class_conditional is True, but the images have no labels; set it to False, or "
-            "choose a data.source with labels"
-        )
-    return num_classes if class_conditional else None
-
-
-def check_labels(class_conditional: bool, labels: Array | None) -> Array | None:
-    """The labels; refuses a class-conditional model without labels, and any other with them.
-
-    Raises:
-      ValueError: the two do not go together.
-    """
-    if class_conditional == (labels is None):
-        needs = "give labels" if class_conditional else "give none (labels=None)"
-        raise ValueError(f"model.class_conditional is {class_conditional}: {needs}")
-    return labels
-
-
-def label_of(class_conditional: bool, batch: dict[str, Array]) -> Array | None:
-    """The labels of a batch where the model takes them; refuses such a model a batch without."""
-    return check_labels(True, batch.get("label")) if class_conditional else None
-
-
 def create(config: Any, num_classes: int | None, dtype: Any) -> nn.Module:
     """Builds the discriminator of a config: `kind`, `widths` and, if convolutional, `slope`."""
     shared = {"widths": tuple(config.widths), "num_classes": num_classes, "dtype": dtype}

@@ -48,9 +48,6 @@ def test_the_logit_of_an_image_does_not_depend_on_the_others(kind):
     assert logits(X).shape == (6,) and logits(X).dtype == jnp.float32
 
 
-def test_an_unknown_kind_and_classes_without_labels_are_refused():
+def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match=r"'dense'; choose among convolutional, residual"):
         network("dense")
-    with pytest.raises(ValueError, match=r"class_conditional is True.*no labels"):
-        discriminators.check_classes(True, None)
-    assert discriminators.check_classes(False, 10) is None

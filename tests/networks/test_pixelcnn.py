@@ -11,6 +11,7 @@ from gm_jax import distributions
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
 from gm_jax.nn.weight_norm import data_dependent_init, num_parameters
+from tests.support import noise_of
 
 LEVELS = 5
 CONSTANTS = {"gate_init_scale": 0.1, "kernel_std": 0.05, "min_log_scale": -7.0}
@@ -96,7 +97,7 @@ def test_sizes_that_the_scales_do_not_divide_are_refused():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_fixed_point_is_the_ancestral_sample(channels):
     apply, x = network(channels, 1 if channels == 1 else 3)
-    noise = pixel_noise(jax.random.key(5), jnp.arange(2), x.shape[1:], num_mixtures=2)
+    noise = pixel_noise(noise_of(jax.random.key(5), 2), x.shape[1:], num_mixtures=2)
     sample = jax.jit(lambda: sample_by_fixed_point(lambda image: apply(image, x), noise, LEVELS))()
     draw = jax.jit(
         lambda image: distributions.discretized_logistic_mixture_sample(

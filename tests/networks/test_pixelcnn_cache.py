@@ -13,6 +13,7 @@ from gm_jax import distributions
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.networks.pixelcnn_sampling import pixel_noise
+from tests.support import noise_of
 
 INDEX = jnp.arange(2)
 
@@ -33,7 +34,7 @@ def example(channels, num_scales, size, num_blocks=1, features=4):
     draws = 0.5 * jax.random.normal(keys[1], (sum(leaf.size for leaf in leaves),))
     draws = jnp.split(draws, np.cumsum([leaf.size for leaf in leaves])[:-1])
     leaves = [draw.reshape(leaf.shape) for draw, leaf in zip(draws, leaves, strict=True)]
-    noise = pixel_noise(keys[2], INDEX, (*size, channels), num_mixtures=2)
+    noise = pixel_noise(noise_of(keys[2], 2), (*size, channels), num_mixtures=2)
     return network, *jax.tree.unflatten(tree, leaves), noise
 
 

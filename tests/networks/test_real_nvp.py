@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gm_jax import devices
 from gm_jax.networks.real_nvp import RealNVP, initialize, magnitudes
 from gm_jax.nn.weight_norm import num_parameters
 from tests.support import jacobian_log_det, randomized, zeros_like
@@ -59,13 +60,13 @@ def test_the_log_determinant_is_that_of_the_jacobian(num_scales):
 def test_training_takes_the_statistics_of_the_global_batch():
     net, x = network(2), uniform(16, SHAPES[2], seed=4)
 
-    def forward(x, axis_name=None):
+    def forward(x):
         return net.apply(
-            built(2)[0], x, True, axis_name, method="forward_and_log_det", mutable=["batch_stats"]
+            built(2)[0], x, True, method="forward_and_log_det", mutable=["batch_stats"]
         )
 
     (y, log_det), alone = jax.jit(forward)(x)
-    split = jax.pmap(functools.partial(forward, axis_name="batch"), "batch")
+    split = jax.pmap(forward, devices.AXIS)
     (same_y, same_log_det), together = split(x.reshape(8, 2, *SHAPES[2]))
     np.testing.assert_allclose(same_y.reshape(y.shape), y, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(same_log_det.ravel(), log_det, rtol=1e-5)
