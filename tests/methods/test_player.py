@@ -52,7 +52,7 @@ def played(updates):
 
 def by_hand(*groups):
     """The same by a loop over names; those of a group take gradients at the same parameters."""
-    params, momenta = dict(PARAMS), {name: 0.0 for name in SIGNS}
+    params, momenta = dict(PARAMS), dict.fromkeys(SIGNS, 0.0)
     gradient = jax.jit(jax.grad(lambda p, sign: objective(sign, p, BATCHES[0]["x"]).mean()))
     for group in groups:
         before = dict(params)
@@ -83,7 +83,7 @@ def test_a_tuple_of_players_moves_from_the_same_parameters():
 
 
 def test_two_that_move_one_network_simultaneously_are_refused():
-    with pytest.raises(ValueError, match="players E, E move simultaneously, and .* e, e twice"):
+    with pytest.raises(ValueError, match=r"players E, E move simultaneously, and .* e, e twice"):
         in_order((G, (E, E)))
     assert in_order((G, (E, D), E)) == [G, E, D, E]
 
