@@ -52,9 +52,7 @@ def test_the_mean_is_that_of_the_global_batch_on_every_device(mode):
     mean = functools.partial(jax.tree.map, lambda x: jnp.mean(x, 0))
     found = call(mode, lambda tree: devices.mean(mean(tree)), TREE)
     expected = jax.tree.map(lambda x: np.repeat(x.mean(0)[None], 8, 0), TREE)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found, expected
-    )
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
 @MODES
