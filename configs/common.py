@@ -8,7 +8,7 @@ How to write a page (look at `real_nvp.py`, then at `adaptive_density.py` for se
    `model`, and `sample` where the method draws. Take each from here and name what differs:
    `"data": common.CIFAR10 | {"batch_size": 64}`. A comment explains what its name does not say.
 3. `VARIANTS` is a table {key: change}. A change is a dict that is merged into the config, a
-   function that changes the config in place, or a tuple of these, applied in order. `{}` is the
+   function that changes the config in place, or a tuple of these, applied in order; `{}` is the
    published setting. Every page has `digits` (minutes on a CPU) and `smoke` (tests).
 4. `get_config(variant="digits")` returns `page(METHOD, variant, PUBLISHED, variant=VARIANTS)`.
 5. `python experiments/main.py --config=configs/MINE.py:VARIANT --print_config` shows the result.

@@ -7,11 +7,12 @@ refusal, never one that comes out of JAX, NumPy or any other library.
 
 import contextlib
 import difflib
-import importlib.util
+import importlib.machinery
 import inspect
 import re
 import sys
 import traceback
+import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,9 +112,10 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, TypeError, ValueError) as error:
         # The config itself loaded above: what is left is a value that does not fit its field.
         _refuse(f"{error}{_expected(str(error), config)}")
+    config_flag: Any = flags.FLAGS["config"]
     if config is not None:
-        _check_tuples(flags.FLAGS["config"].override_values, config)
-    if flags.FLAGS["config"].value is None:
+        _check_tuples(config_flag.override_values, config)
+    if config_flag.value is None:
         files = [*_configs_in("configs"), *_own_configs(), "configs/agave.py"]
         _refuse(f"--config is required, for example --config={files[0]}")
     if len(rest) > 1:
@@ -152,10 +154,11 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
         files = {str(file) for folder in ("configs", path.parent) for file in _configs_in(folder)}
         files.update(map(str, _own_configs()))
         _refuse(f"no config file {name!r}{_suggestion(name, files, sorted(files))}")
-    specification = importlib.util.spec_from_file_location("gm_jax_checked_config", path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
+    loader = importlib.machinery.SourceFileLoader("gm_jax_checked_config", str(path))
+    module = types.ModuleType(loader.name)
+    module.__file__ = loader.path
+    sys.modules[loader.name] = module
+    loader.exec_module(module)
     if not hasattr(module, "get_config"):
         _refuse(f"{name} is not a config file: it has no function get_config")
     if colon and not inspect.signature(module.get_config).parameters:
@@ -199,7 +202,7 @@ def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -
 
 def _field_names(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
     """{'train.steps': its value}: the fields that can be given, sections not among them."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, config_dict.ConfigDict):
             fields |= _field_names(value, f"{prefix}{name}.")

@@ -1,12 +1,16 @@
 """The command line refuses what it does not understand in one line, with status 2."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ml_collections import config_dict
 
+from configs import pixelcnn
 from gm_jax import command_line
+from gm_jax.training import workdir
 
 CONFIG = """
 from ml_collections import config_dict
@@ -127,3 +131,56 @@ def test_closest_names_are_found_by_their_last_part():
     assert command_line.closest("learning_rates", names)[0] == "optimizer.learning_rate"
     assert command_line.closest("model.steps", names)[0] == "train.steps"
     assert command_line.closest("qqq", names) == []
+
+
+ROOT = Path(__file__).resolve().parents[1]
+MINE = """
+from configs import common
+
+PUBLISHED = {"data": common.CIFAR10, "model": {"width": 8}}
+VARIANTS = {"tiny": {"model": {"width": 1}}}
+
+
+def get_config(variant="tiny"):
+    return common.page("mine", variant, PUBLISHED, variant=VARIANTS)
+"""
+
+
+def printed(folder, *arguments):
+    """What `main.py --print_config` prints from a folder, where JAX cannot be imported."""
+    (folder / "stub").mkdir(exist_ok=True)
+    (folder / "stub" / "jax.py").write_text("raise RuntimeError('JAX is imported')")
+    return subprocess.run(
+        [sys.executable, ROOT / "experiments" / "main.py", "--print_config", *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder / "stub")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("page", ["configs/pixelcnn.py", str(ROOT / "configs" / "pixelcnn.py")])
+def test_the_whole_config_is_printed_from_any_folder(tmp_path, page):
+    done = printed(tmp_path, f"--config={page}:smoke", "--config.train.steps=7")
+    config = pixelcnn.get_config("smoke")
+    config.train.steps = 7
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", workdir.to_json(config))
+
+
+def test_a_page_of_another_folder_uses_what_the_pages_share(tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.py").write_text(MINE)
+    config = json.loads(printed(tmp_path, "--config", "configs/mine.py").stdout)
+    assert config["variant"] == "tiny" and config["model"] == {"width": 1}
+    refused = printed(tmp_path, "--config=configs/mine.py:tinny")
+    assert refused.returncode == 2
+    assert "unknown variant 'tinny'" in refused.stderr and "mean tiny?" in refused.stderr
+
+
+def test_a_page_of_the_repository_is_suggested_in_any_folder(tmp_path):
+    refused = printed(tmp_path, "--config=configs/pixelcn.py")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no config file" in refused.stderr and "configs/pixelcnn.py?" in refused.stderr
+    assert "not a config file" in printed(tmp_path, "--config=configs/common.py").stderr
+    assert "--config is required, for example --config=configs/" in printed(tmp_path).stderr

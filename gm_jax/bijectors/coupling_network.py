@@ -19,8 +19,10 @@ class CouplingNetwork(nn.Module):
 
     relu[x, −x, mask] of the normalised input, a 3×3 convolution, residual blocks of two; a 1×1 skip
     from the stem and from every block, whose sum goes to the outputs. All is weight-normalised,
-    with a learned gain only where no batch norm follows that would undo it. As in the authors' code
-    the layers are not initialised on data: batch norm already standardises what they see.
+    with a learned gain only where no batch norm follows that would undo it. The outputs alone have
+    biases: the authors' code has them on all these layers but one, where the batch norms behind
+    undo them; their gradient is rounding noise, which Adam would turn into full steps. As in that
+    code the layers are not initialised on data: batch norm already standardises what they see.
 
     Attributes:
       features: of every hidden layer.
@@ -58,12 +60,19 @@ class CouplingNetwork(nn.Module):
         h = self._conv(nn.relu(jnp.concatenate(signed, -1)), 3, use_gain=False)
         skips = self._conv(h, 1)
         for _ in range(self.num_blocks):
-            update = self._conv(nn.relu(norm(h)), 3, use_gain=False, use_bias=False)
+            update = self._conv(nn.relu(norm(h)), 3, use_gain=False)
             h = h + self._conv(nn.relu(norm(update)), 3)
             skips = skips + self._conv(h, 1)
-        return self._conv(nn.relu(norm(skips)), 1, self.outputs)
+        return self._conv(nn.relu(norm(skips)), 1, self.outputs, use_bias=True)
 
-    def _conv(self, x: Array, size: int, features: int | None = None, **kwargs: Any) -> Array:
+    def _conv(
+        self,
+        x: Array,
+        size: int,
+        features: int | None = None,
+        use_gain: bool = True,
+        use_bias: bool = False,
+    ) -> Array:
         return WeightNormConv(
             features or self.features,
             (size, size),
@@ -73,5 +82,6 @@ class CouplingNetwork(nn.Module):
             # Published: the standard deviation of the kernel before it is normalised, by fan-in.
             init_gain=size / math.sqrt(6),
             dtype=self.dtype,
-            **kwargs,
+            use_gain=use_gain,
+            use_bias=use_bias,
         )(x)

@@ -1,16 +1,17 @@
-"""Every variant of every page is the config that it was when it was stored."""
+"""Every variant of every page is the config that it was when it was stored; `page` makes it."""
 
 import importlib
 import json
 from pathlib import Path
 
 import pytest
-from flax.traverse_util import flatten_dict
+
+from configs import adaptive_density, common
 
 # {page: {variant: {field: value}}}. The first variant of a page is whole; another gives what
 # differs from the variant "=", and under "-" the fields of that one which it lacks.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
-# What was changed on purpose since: {field: value}, of the pages after it.
+# What was changed on purpose since: {field: value}, and the pages where.
 CHANGES = [
     ({"optimizer.clip_norm": 0.0}, STORED.keys() - {"classifier", "real_nvp"}),
 ]
@@ -19,22 +20,108 @@ CHANGES = [
 def stored(page, variant):
     fields = dict(STORED[page][variant])
     if "=" in fields:
-        base = stored(page, fields.pop("="))
-        gone = fields.pop("-", ())
+        base, gone = stored(page, fields.pop("=")), fields.pop("-", ())
         fields = {name: base[name] for name in base.keys() - set(gone)} | fields
     return fields
 
 
+def flat(section, prefix=""):
+    fields = {}
+    for name, value in section.items():
+        path = f"{prefix}{name}"
+        fields |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return fields
+
+
+def get_config(page):
+    return importlib.import_module(f"configs.{page}").get_config
+
+
 @pytest.mark.parametrize("page", STORED)
 def test_every_variant_is_as_stored_but_for_what_was_changed_on_purpose(page):
-    get_config = importlib.import_module(f"configs.{page}").get_config
-    changes = {name: value for change, pages in CHANGES if page in pages
-               for name, value in change.items()}  # fmt: skip
+    changed = [change for change, pages in CHANGES if page in pages]
     for variant in STORED[page]:
-        config = get_config(variant).to_dict()
-        assert (config.pop("variant"), config["seed"]) == (variant, 0)
-        given = json.loads(json.dumps(flatten_dict(config, sep=".")))
-        expected = stored(page, variant) | changes
-        assert {k: json.dumps(v) for k, v in given.items()} == {
-            k: json.dumps(v) for k, v in expected.items()
-        }
+        expected = {"variant": variant} | stored(page, variant)
+        for change in changed:
+            expected |= change
+        config = get_config(page)(variant)
+        # As text: 1 is not 1.0, and a tuple is a list.
+        assert json.dumps(flat(config.to_dict()), sort_keys=True) == json.dumps(
+            expected, sort_keys=True
+        )
+        assert config.is_locked
+    assert get_config(page)().variant == next(iter(STORED[page]))
+
+
+def test_every_page_is_stored():
+    pages = {path.stem for path in Path(common.__file__).parent.glob("*.py")}
+    assert pages - {"__init__", "common"} == STORED.keys()
+
+
+@pytest.mark.parametrize("page", STORED)
+def test_every_variant_is_locked_and_has_the_common_fields(page):
+    for variant in STORED[page]:
+        config = get_config(page)(variant)
+        train, section = config.train, config.data
+        counts = (config.seed, section.batch_size, train.steps, train.checkpoint_every_steps)
+        assert all(isinstance(field, int) for field in (*counts, train.evaluate_every_steps))
+        assert isinstance(section.source, str) and config.method in (page, "gan")
+        with pytest.raises(AttributeError, match="typo"):
+            config.train.typo = 1
+
+
+@pytest.mark.parametrize("page", STORED.keys() - {"adaptive_density"})
+def test_an_unknown_variant_is_refused_with_the_known_ones(page):
+    with pytest.raises(ValueError, match=r"unknown variant 'cifar100'; choose among digits.*cifar"):
+        get_config(page)("cifar100")
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("ade", r"unknown model 'ade' in variant 'ade'; choose among gan, vae, v_ade"),
+        ("av_ade+wd,digits", r"unknown refinement 'wd'.*choose among rd, wg, iaf, s2"),
+        ("av_ade,cifar100", r"unknown data 'cifar100'.*cifar10, stl10"),
+        ("av_ade,digits,rd", r"unknown data 'digits,rd'"),
+        ("vae+s2", r"refinement 's2': the model 'vae' has no f_ψ"),
+        ("av_gde+s2", r"refinement 's2': the model 'av_gde' has no f_ψ"),
+        ("v_ade+rd", r"refinement 'rd': the model 'v_ade' has no discriminator"),
+        ("av_ade+wg+wg", r"a refinement stands twice in variant 'av_ade\+wg\+wg'"),
+        ("gan+iaf", r"refinement 'iaf': the model 'gan' has no posterior"),
+    ],
+)
+def test_what_is_unknown_or_does_not_apply_is_refused(variant, expected):
+    with pytest.raises(ValueError, match=expected):
+        adaptive_density.get_config(variant)
+
+
+PUBLISHED = {"train": {"steps": 8}, "model": {"net": {"widths": (4, 7)}, "rate": 0.5}}
+
+
+def small(variant, /, **tables):
+    return common.page("m", variant, PUBLISHED, **tables)
+
+
+def test_changes_apply_from_left_to_right_and_leave_the_published_setting_alone():
+    models = {"a": {"model": {"rate": 1.0, "new": True}}, "b": {}}
+    halved = common.scale(1 / 2, "model.*.widths", "*.rate")
+    data = {"x": {}, "y": (halved, {"train": {"steps": 3}}), "z": (halved, halved)}
+    config = small("a+twice,y", model=models, data=data,
+                   refinements={"twice": common.scale(2, "model.rate")})  # fmt: skip
+    assert (config.model.rate, config.model.net.widths, config.train.steps) == (1.0, (2, 3), 3)
+    assert config.model.new and (config.method, config.seed) == ("m", 0)
+    assert small("b", model=models, data=data).model == small("b,x", model=models, data=data).model
+    assert small("b,z", model=models, data=data).model.net.widths == (1, 1)
+    assert PUBLISHED["model"] == {"net": {"widths": (4, 7)}, "rate": 0.5}
+
+
+def test_a_change_adds_fields_to_the_model_alone():
+    with pytest.raises(KeyError, match="step"):
+        small("a", variant={"a": {"train": {"step": 3}}})
+    with pytest.raises(KeyError, match="trian"):
+        small("a", variant={"a": {"trian": {"steps": 3}}})
+
+
+def test_fields_that_are_not_there_are_left_out_where_a_change_says_so():
+    change = common.where_present({"train": {"steps": 1, "other": 2}, "sample": {"size": 3}})
+    assert small("a", variant={"a": change}).train.to_dict() == {"steps": 1}

@@ -1,0 +1,33 @@
+"""Methods built from pages, and the shapes of what they compute; nothing is compiled."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from gm_jax import methods
+
+
+def create(config, frozen=None):
+    """The method of a config, for the images that the config is for."""
+    side = config.data.resize or 32
+    images = ((8, 8, 1), 17) if config.data.source == "digits" else ((side, side, 3), 256)
+    return methods.create(config, *images, 10, frozen)
+
+
+def zero_batch(method, size):
+    """A batch of black images of the first class."""
+    images = jnp.zeros((size, *method.image_shape), jnp.uint8)
+    return {"image": images, "label": jnp.zeros(size, jnp.int32)}
+
+
+def initial(method, size=4):
+    """Shapes of the state before the first step."""
+    return jax.eval_shape(method.init, jax.random.key(0), zero_batch(method, size))
+
+
+def step(method, config):
+    """Shapes of the state, which a step keeps, and of the step's terms."""
+    state, batch = initial(method), zero_batch(method, config.data.batch_size)
+    after, terms = jax.eval_shape(method.train_step, state, batch, jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    return state, terms

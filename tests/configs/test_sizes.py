@@ -1,0 +1,105 @@
+"""The published networks have their number of parameters, and AGAVE's halves fit into it."""
+
+import flax.linen as nn
+import jax
+import pytest
+
+from configs import adaptive_density, agave, pixelcnn, real_nvp, vae_iaf
+from gm_jax.nn.weight_norm import WeightNormConv, num_parameters
+from gm_jax.training.pretrained import fit_params
+from tests.configs.building import create, initial
+
+HALVES = {"vae": vae_iaf, "pixelcnn": pixelcnn}
+SIZES = {"vae": 41_557_927, "pixelcnn": 53_659_080}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_a_published_half_has_its_number_of_parameters(name):
+    params = initial(create(HALVES[name].get_config("cifar10"))).params
+    assert num_parameters(params[name]) == SIZES[name]
+
+
+def test_the_papers_halves_are_whole_in_the_papers_variant():
+    config = agave.get_config("cifar10")
+    params = initial(create(config)).params
+    assert num_parameters(params["pixelcnn"]) == SIZES["pixelcnn"]
+    assert num_parameters(params["vae"]) == SIZES["vae"] + 2  # a log-scale a channel, not one
+    assert config.model.kl_weight == 12.0
+
+
+def fitted(name, whole, ours, half):
+    """Shapes of a half's averaged parameters as AGAVE takes them."""
+    theirs = {name: {"params": tree} for name, tree in initial(half).ema_params.items()}
+    return jax.eval_shape(
+        lambda given: fit_params("a run", name, (whole, ours), (half, given)), theirs
+    )
+
+
+@pytest.mark.parametrize("variant", ["digits", "photos", "smoke"])
+def test_the_halves_fit_agave_of_the_same_variant(variant):
+    whole = create(agave.get_config(variant))
+    ours = initial(whole).params
+    for name, page in HALVES.items():
+        assert fitted(name, whole, ours, create(page.get_config(variant))) == ours[name]
+
+
+def test_the_halves_learn_as_published():
+    rates = {name: page.get_config("cifar10").optimizer for name, page in HALVES.items()}
+    assert (rates["vae"].name, rates["vae"].learning_rate) == ("adamax", 0.002)
+    adam = rates["pixelcnn"]
+    assert (adam.name, adam.beta1, adam.beta2, adam.epsilon_root) == ("adam", 0.95, 0.9995, 1e-8)
+
+
+def test_a_constant_of_a_section_reaches_every_layer():
+    config = agave.get_config("smoke").unlock()
+    stds = {"vae": 0.1, "condition": 0.2, "pixelcnn": 0.3}
+    config.model.update({name: {"kernel_std": std} for name, std in stds.items()})
+    found = set()
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, WeightNormConv):
+            found.add(context.module.kernel_std)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        initial(create(config.lock()))
+    assert found == set(stds.values())
+
+
+def test_the_papers_real_nvp_has_the_published_schedule():
+    network = real_nvp.get_config("cifar10").model.real_nvp
+    assert (network.num_checkerboard, network.num_channel, network.num_last) == (3, 3, 4)
+    assert (network.num_scales, network.num_blocks, network.features) == (2, 8, 64)
+
+
+def test_the_gan_is_as_large_as_the_papers_networks():
+    """SNGAN's generator without batch norm, and the encoder symmetric to it (appendix B)."""
+    params = initial(create(adaptive_density.get_config("gan,cifar10"))).params
+    layers = [(128, 16 * 512, 1), (512, 256, 16), (256, 128, 16), (128, 64, 16), (64, 3, 9)]
+    expected = sum(inputs * outputs * area + 2 * outputs for inputs, outputs, area in layers)
+    assert num_parameters(params["decoder"]) == expected
+
+
+def parameters(variant):
+    """How many f_ψ, encoder and decoder have; the discriminator is no part of the model."""
+    params = initial(create(adaptive_density.get_config(variant))).params
+    return sum(num_parameters(tree) for name, tree in params.items() if name != "discriminator")
+
+
+def test_models_with_and_without_the_invertible_network_are_of_one_size():
+    """The paper pays for f_ψ in the generator's width; the docstring says with what result."""
+    without, invertible = parameters("vae,cifar10"), parameters("v_ade,cifar10")
+    assert abs(invertible / without - 1) < 0.005
+    for count in (without, invertible):
+        assert f"{count:,}" in adaptive_density.__doc__
+    assert (parameters("av_gde,cifar10"), parameters("av_ade,cifar10")) == (without, invertible)
+
+
+def test_the_published_constants_of_adaptive_density_are_those_of_the_appendix():
+    config = adaptive_density.get_config("av_ade,cifar10")
+    optimizer, model = config.optimizer, config.model
+    assert (optimizer.name, optimizer.learning_rate, optimizer.beta1) == ("adamax", 0.002, 0.9)
+    assert (model.adversarial_weight, model.gradient_penalty) == (100, 100)
+    assert (model.vae.num_latents, config.data.batch_size) == (32, 64)
+    network = model.real_nvp
+    assert (network.num_scales, network.num_last, network.num_blocks) == (1, 3, 2)
