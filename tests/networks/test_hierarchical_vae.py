@@ -124,22 +124,31 @@ def test_with_flow_the_divergence_of_one_latent_is_its_integral():
 def test_the_divergence_is_zero_where_posterior_and_prior_agree():
     net, variables, x = initialised()
     silent = jax.tree.map(jnp.zeros_like, variables)
-    kl = net.apply(silent, x, noise_of(KEY, 4)).kl
+    kl = jax.jit(net.apply)(silent, x, noise_of(KEY, 4)).kl
     np.testing.assert_allclose(kl, 0, atol=1e-5)
 
 
 def test_given_latents_decode_to_the_same_image():
     net, variables, x = initialised(flow=True)
-    seen = net.apply(variables, x, noise_of(KEY, 4))
-    again = net.apply(variables, None, (8, 8), None, seen.latents, method="decode")
+
+    def decode(latents):
+        return net.apply(variables, None, (8, 8), None, latents, method="decode")
+
+    seen = jax.jit(net.apply)(variables, x, noise_of(KEY, 4))
+    again = jax.jit(decode)(seen.latents)
     np.testing.assert_allclose(again.mean, seen.mean, atol=1e-6)
     assert [latents.shape for latents in seen.latents] == [(4, 2, 2, 4), (4, 4, 4, 4)]
 
 
 def test_temperature_zero_draws_one_image():
     net, variables, _ = initialised()
-    draw = functools.partial(net.apply, variables, None, (8, 8), noise_of(KEY, 3), None)
-    cold, warm = draw(0.0, method="decode").mean, draw(1.0, method="decode").mean
+
+    @jax.jit
+    def draw(temperature):
+        noise = noise_of(KEY, 3)
+        return net.apply(variables, None, (8, 8), noise, None, temperature, method="decode").mean
+
+    cold, warm = draw(0.0), draw(1.0)
     np.testing.assert_array_equal(cold[0], cold[1])
     assert (warm[0] != warm[1]).any()
 

@@ -44,7 +44,7 @@ def network(channels, num_scales, size=(8, 8)):
     return apply, x
 
 
-@pytest.mark.parametrize(("channels", "num_scales"), [(1, 1), (1, 2), (3, 3)])
+@pytest.mark.parametrize(("channels", "num_scales"), [(1, 1), (3, 3)])
 def test_the_jacobian_is_strictly_triangular(channels, num_scales):
     apply, x = network(channels, num_scales)
     outputs = apply(x, x).shape[-1]
@@ -73,7 +73,8 @@ def test_every_pixel_may_depend_on_the_whole_condition(num_scales):
 
 def test_a_fresh_condition_stream_adds_nothing():
     x = jnp.ones((2, 8, 8, 1))
-    layers, _ = data_dependent_init(ConditionStream(3, 3, 0.1, 0.05, 4, 2, 1), jax.random.key(0), x)
+    stream = ConditionStream(3, 3, 0.1, 0.05, 4, 2, 1)
+    layers, _ = jax.jit(lambda: data_dependent_init(stream, jax.random.key(0), x))()
     assert len(layers) == 2 * 1 + (1 + 2)
     assert all((part == 0).all() and part.shape[-1] == 8 for pair in layers for part in pair)
 
