@@ -61,7 +61,7 @@ def naive(network, variables, conditions, noise, levels, temperature):
         (3, 1, (3, 4), False, 256, 0.7),
         (3, 2, (6, 4), True, 256, 1.0),
         (1, 2, (2, 8), False, 256, 1.0),
-        (3, 3, (8, 12), True, 256, 0.7),
+        (3, 3, (4, 8), True, 256, 0.7),
     ],
 )
 def test_the_pixels_are_those_of_naive_sampling(

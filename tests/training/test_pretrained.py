@@ -1,6 +1,5 @@
 """AGAVE begins exactly as the runs of its halves, and needs them no more once it has begun."""
 
-import json
 import shutil
 
 import chex
@@ -10,6 +9,8 @@ import pytest
 
 from configs import agave, pixelcnn, vae_iaf
 from gm_jax import session
+from gm_jax.training import workdir as workdirs
+from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.run import open_run
 from tests.support import images, noise_of
 
@@ -17,22 +18,28 @@ NOISE = noise_of(jax.random.key(11), 8)
 BATCH = {"image": images(8, seed=5), "index": NOISE.index}
 
 
-def train(config, workdir):
-    """The ordinary command, but for scores and pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.report, "validate", lambda *_: 1.0)
-        patch.setattr(session.report, "finish", lambda _: None)
-        session.run(config, workdir, "train")
+def begin(config, workdir):
+    """Leaves what a run of two steps would, but for its values: nothing is compiled."""
+    run = open_run(config, workdir)
+    workdirs.check_config(workdir, config)
+    workdirs.record_data(workdir, run.train_data.fields)
+    generator = np.random.default_rng(0)
+
+    def draw(leaf):
+        return (0.1 * generator.normal(size=leaf.shape)).astype(leaf.dtype)
+
+    with Checkpoints(workdir) as checkpoints:
+        checkpoints.save(2, jax.tree.map(draw, run.state_template))
+    return workdir
 
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory):
-    """Work directories of two trained halves."""
-    folders = {}
-    for name, module in (("vae", vae_iaf), ("pixelcnn", pixelcnn)):
-        folders[name] = str(tmp_path_factory.mktemp(name))
-        train(module.get_config("smoke"), folders[name])
-    return folders
+    """Work directories of two halves."""
+    return {
+        name: str(begin(module.get_config("smoke"), tmp_path_factory.mktemp(name)))
+        for name, module in (("vae", vae_iaf), ("pixelcnn", pixelcnn))
+    }
 
 
 def config_from(folders, **model):
@@ -61,20 +68,18 @@ def test_the_joint_model_begins_as_its_halves(halves, tmp_path):
     np.testing.assert_allclose(terms["auxiliary"], scores["vae"]["reconstruction"], rtol=1e-6)
 
 
-def test_a_run_that_has_begun_needs_its_halves_no_more(halves, tmp_path):
+def test_a_run_that_has_begun_needs_its_halves_no_more(halves, tmp_path, monkeypatch):
     folders = {name: str(tmp_path / name) for name in halves}
     for name, folder in folders.items():
         shutil.copytree(halves[name], folder)
-    joint = str(tmp_path / "joint")
-    train(config_from(folders), joint)
+    joint = begin(config_from(folders), tmp_path / "joint")
     for folder in folders.values():
         shutil.rmtree(folder)
-    longer = config_from(folders).unlock()
+    longer, opened = config_from(folders).unlock(), []
     longer.train.steps = 3
-    train(longer.lock(), joint)
-    text = (tmp_path / "joint" / "metrics.jsonl").read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
-    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
+    monkeypatch.setattr(session.loop, "train", lambda run, _: opened.append(run))
+    session.run(longer.lock(), str(joint), "train")
+    assert opened[0].restore("latest")[1] == 2
 
 
 def refusal(capsys, config, workdir):
