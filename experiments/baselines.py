@@ -8,10 +8,14 @@ compressors, PNG and xz, over all images together.
 
 import io
 import lzma
+import sys
+from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
 from gm_jax import command_line, data
 

@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from any folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
 from gm_jax import command_line
 

@@ -8,13 +8,17 @@ Timings of a shared machine are noisy: compare ratios within one run.
 
 import argparse
 import functools
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
 from gm_jax.evaluation import (
     feature_statistics,

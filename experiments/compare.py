@@ -19,6 +19,8 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageDraw
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
+
 from gm_jax.evaluation.records import read_results
 from gm_jax.images import save_png
 
@@ -90,8 +92,11 @@ def read_run(workdir: str, columns: list[str]) -> Row:
     if "bpd" not in results and test.exists():
         score = json.loads(test.read_text())
         if "bits_per_dim" in score:
-            values = {"bpd": score["bits_per_dim"], "standard_error": score["standard_error"],
-                      "likelihood": score["likelihood"]}  # fmt: skip
+            values = {
+                "bpd": score["bits_per_dim"],
+                "standard_error": score["standard_error"],
+                "likelihood": score["likelihood"],
+            }
             identity = {name: score[name] for name in ("step", "source", "split", "num_images")}
             results["bpd"] = {"metric": "bpd", "identity": identity, "values": values}
     if not results:

@@ -151,9 +151,13 @@ def discretized_logistic_mixture_log_prob(x, parameters, levels=256, min_log_sca
 
 
 def discretized_logistic_mixture_sample(
-    parameters, gumbel_noise, logistic_noise, levels=256, temperature=1.0,
+    parameters,
+    gumbel_noise,
+    logistic_noise,
+    levels=256,
+    temperature=1.0,
     min_log_scale=MIN_LOG_SCALE,
-):  # fmt: skip
+):
     """Draws pixels from the PixelCNN++ mixture, channel after channel (R, G, B).
 
     The component is the argmax of logits / temperature + Gumbel noise. Each channel is clipped

@@ -11,9 +11,9 @@ from PIL import Image
 LINE = 128
 
 
-def numbered(images):
+def numbered(draws, name="image"):
     """Draws of the same thing by name: {`image`, `image_2`, `image_3`, …}, from a sequence."""
-    return {f"image_{draw}" if draw > 1 else "image": x for draw, x in enumerate(images, 1)}
+    return {f"{name}_{draw}" if draw > 1 else name: x for draw, x in enumerate(draws, 1)}
 
 
 def spread(images, levels):

@@ -231,6 +231,8 @@ class TrainedModel:
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
         """`log_likelihood` in bits/dim, float64 [N]: lower is better."""
+        if self.image_shape is None:
+            raise ValueError("bits/dim are of images; of points ask for log_likelihood (nats)")
         nats = self.log_likelihood(images, num_importance_samples, labels)
         return distributions.bits_per_dim(nats, self.image_shape)
 

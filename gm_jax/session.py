@@ -13,7 +13,7 @@ from gm_jax.evaluation import report
 from gm_jax.evaluation.battery import check
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import Request
-from gm_jax.training import loop
+from gm_jax.training import loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
 from gm_jax.training.run import Run, open_run
@@ -87,8 +87,8 @@ def _open(
         if not found:
             held.enter_context(workdirs.hold(folder))
         workdirs.check_config(folder, config)
-        workdirs.record_data(folder, opened.train_data.fields)
-        workdirs.record_frozen(folder, recipes(config, folder))
+        recorded.record_data(folder, opened.train_data.fields)
+        recorded.record_frozen(folder, recipes(config, folder))
     return opened
 
 

@@ -1,70 +1,49 @@
 """Runs that differ in a few fields of one config: each trained once, then compared in a table."""
 
-import csv
-import io
+import ast
+import itertools
 import json
-import runpy
-import sys
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 from etils import epath
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from gm_jax import command_line, load, session
-from gm_jax.evaluation.pictures import side_by_side
-from gm_jax.images import save_png
+from gm_jax import command_line, session
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
-from gm_jax.training.run import data_facts, load_split
+from gm_jax.training.run import load_split
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
-
-def define_flags(output: str) -> None:
-    """Defines `--variant`, `--steps` and `--output`, which `load_config` and the program read."""
-    flags.DEFINE_string("variant", "digits", "Of the config file; cifar10 is the paper's size.")
-    flags.DEFINE_integer("steps", None, "Of each training; the config's if not given.", 1)
-    flags.DEFINE_string("output", output, "Folder for runs, tables and pictures.")
+NO_SCORES = ("num_images", "step")  # numbers of a run's `test.json` that judge nothing
 
 
-def load_config(method: str, variant: str, steps: int | None) -> ConfigDict:
-    """The config of a method and variant, for `steps` steps, or its own where None.
+class Member(NamedTuple):
+    """One run of a sweep. fields: {field: value}, its grid point; seed; config: with both."""
 
-    Raises:
-      ValueError: there is no such variant, or steps are below 1.
-    """
-    page = runpy.run_path(str(CONFIGS / f"{method}.py"))
-    if variant not in page["VARIANTS"]:
-        raise ValueError(f"--variant={variant}: choose among {', '.join(page['VARIANTS'])}")
-    if steps is not None and steps < 1:
-        raise ValueError(f"--steps={steps}: give at least 1")
-    config = page["get_config"](variant)
-    return config if steps is None else with_fields(config, {"train.steps": steps})
+    fields: dict[str, Any]
+    seed: int
+    config: ConfigDict
 
 
-def page_fields(page: str) -> set[str]:
-    """The fields of a config FILE:VARIANT of `configs/`, such as `train.steps`."""
-    file, _, variant = page.partition(":")
-    config = runpy.run_path(str(CONFIGS / file))["get_config"](variant)
-    return set(flatten_dict(config.to_dict(), sep="."))
+class Row(NamedTuple):
+    """A grid point. fields: {field: value}; runs: its finished ones; scores: {name: [run]}."""
+
+    fields: dict[str, Any]
+    runs: list[str]
+    scores: dict[str, np.ndarray]
 
 
-def known_overrides(page: str, overrides: Sequence[str]) -> list[str]:
-    """Those of the overrides --config.FIELD=VALUE whose field a config has; says what is left."""
-    fields, known = page_fields(page), []
-    for override in overrides:
-        name = override.partition("=")[0].removeprefix("--config.")
-        if name in fields:
-            known.append(override)
-        else:
-            print(f"{page} has no field {name}: it goes without {override}", file=sys.stderr)
-    return known
+class Ended(Exception):
+    """A run was asked to end (SIGTERM, Ctrl-C) and has saved; the same call goes on."""
+
+
+def fields_of(config: ConfigDict) -> dict[str, Any]:
+    """{`train.steps`: its value, ...} of a config."""
+    return flatten_dict(config.to_dict(), sep=".")
 
 
 def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
@@ -74,41 +53,131 @@ def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
     return config.lock()
 
 
-def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict[str, dict]:
-    """Trains every config in `folder/<name>`, but for those that are finished.
-
-    What a person can mend in any of them ends the program, with status 2, before the first is
-    trained. Kill it at any moment: the same call goes on.
+def parse_grids(config: ConfigDict, grids: Sequence[str]) -> dict[str, list[Any]]:
+    """{field: values} of grids FIELD=a,b,c or, for values with commas, FIELD=[(1, 2), (3, 4)].
 
     Args:
-      configs: {name of the run: its config}, all of the same images.
-      folder: of the sweep.
+      config: whose fields they are; the values get the type that the field has there.
+      grids: as typed. Values of a list in brackets are written as in Python, strings in quotes.
 
-    Returns:
-      {name: the scores in the run's `test.json`, in bits/dim}.
+    Raises:
+      ValueError: the config has no such field, it is given twice, or a value does not fit it.
     """
-    folder = workdirs.absolute(folder)
-    with command_line.refusals():
-        if not configs:
-            raise ValueError("there is nothing to compare: give at least one setting")
-        facts = data_facts(load_split(next(iter(configs.values())).data, "train"))
-        for name, config in configs.items():
-            create_method(config, folder / name, facts)
-            is_finished(config, folder / name)
-    return {name: train(config, folder / name) for name, config in configs.items()}
+    parsed = [_parse_grid(grid, fields_of(config)) for grid in grids]
+    if len(dict(parsed)) < len(parsed):
+        raise ValueError(f"--grid={parsed[-1][0]}: give each field once, with all its values")
+    return dict(parsed)
+
+
+def _parse_grid(grid: str, fields: dict[str, Any]) -> tuple[str, list[Any]]:
+    name, _, text = grid.partition("=")
+    if name not in fields:
+        inside = [field for field in fields if field.startswith(f"{name}.")]
+        near = inside or command_line.closest(name, fields) or list(fields)
+        hint = "it is a section: give" if inside else "did you mean"
+        raise ValueError(f"--grid={grid}: no config field {name!r}; {hint} {' or '.join(near)}?")
+    if name == "seed":
+        raise ValueError(f"--grid={grid}: give the seeds by --seeds")
+    default = fields[name]
+    try:
+        is_list = text.startswith("[") and text.endswith("]")
+        given = ast.literal_eval(text) if is_list else _literals(text, default)
+        values = [_typed(value, default) for value in given]
+    except (SyntaxError, TypeError, ValueError):
+        raise ValueError(
+            f"--grid={grid}: {name} is of type {type(default).__name__}, such as {default!r}; give "
+            "values divided by commas, or a list [a, b] as Python writes it"
+        ) from None
+    if not values or any(values.count(value) > 1 for value in values):
+        raise ValueError(f"--grid={grid}: give at least one value, and each once")
+    return name, values
+
+
+def _literals(text: str, default: Any) -> list[Any]:
+    """Values divided by commas: text as it stands, others as in Python, true and false, too."""
+    if isinstance(default, str):
+        return text.split(",")
+    texts = text.title().split(",") if isinstance(default, bool) else text.split(",")
+    return [ast.literal_eval(value) for value in texts]
+
+
+def _typed(value: Any, default: Any) -> Any:
+    """The value in the type of the field's default; TypeError if it has another."""
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if default is not None and type(value) is not type(default):
+        raise TypeError
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A value as a flag takes it and as a table shows it."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def product(
+    config: ConfigDict, grids: Mapping[str, Sequence[Any]], seeds: Sequence[int]
+) -> dict[str, Member]:
+    """{name of the run: it} for every combination of the grids' values with every seed.
+
+    A name, which is that of the run's folder, has the last part of each field (all of it where two
+    fields end alike) and its value: `kl_weight_2-levels_4-seed_0`.
+
+    Args:
+      config: of every run, but for the fields of the grids.
+      grids: {field: values}; without any, the runs differ by their seeds alone.
+      seeds: of the config's field `seed`.
+
+    Raises:
+      ValueError: two runs would have one name.
+    """
+    ends = [field.rpartition(".")[2] for field in grids]
+    labels = ends if len(set(ends)) == len(ends) else list(grids)
+    members: dict[str, Member] = {}
+    for values in itertools.product(*grids.values()):
+        fields = dict(zip(grids, values, strict=True))
+        for seed in seeds:
+            parts = [f"{label}_{as_text(v)}" for label, v in zip(labels, values, strict=True)]
+            name = re.sub(r"[^\w.+-]+", "_", "-".join([*parts, f"seed_{seed}"]))
+            if name in members:
+                raise ValueError(f"two runs would lie in the folder {name}: give each value once")
+            members[name] = Member(fields, seed, with_fields(config, {**fields, "seed": seed}))
+    return members
+
+
+def check(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> None:
+    """Refuses what cannot be trained or gone on with, in any run, before the first is trained.
+
+    Args:
+      configs: {name of the run: its config}.
+      folder: of the sweep; a run lies in `folder/<name>`.
+
+    Raises:
+      ValueError: there is no run, a method refuses its config, or a folder holds another run.
+    """
+    if not configs:
+        raise ValueError("there is nothing to compare: give at least one setting")
+    known: dict[str, Any] = {}
+    for name, config in configs.items():
+        images = config.data.to_json()
+        if images not in known:
+            known[images] = load_split(config.data, "train").fields
+        create_method(config, workdirs.absolute(folder) / name, known[images])
+        is_finished(config, workdirs.absolute(folder) / name)
 
 
 def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
-    """Trains a config to its last step, unless that is done; returns the run's `test.json`.
+    """Trains a config in this process, unless that is done; returns the run's `test.json`.
 
     Raises:
-      SystemExit: it was asked to end (SIGTERM, Ctrl-C) and has saved.
+      Ended: it was asked to end before its last step.
+      SystemExit: `session.run` refuses, with its message on stderr.
     """
     workdir = workdirs.absolute(workdir)
     if not is_finished(config, workdir):
         session.run(config, str(workdir), "train")
         if not is_finished(config, workdir):
-            raise SystemExit(f"{workdir} was asked to end; the same command goes on")
+            raise Ended(f"{workdir} was asked to end; the same command goes on")
     return json.loads((workdir / "test.json").read_text())
 
 
@@ -134,45 +203,47 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
     return scored and test.exists() and json.loads(test.read_text())["step"] == best
 
 
-def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a table, numbers to a millionth, and prints it; missing folders are made."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
+def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:
+    """The scores of all finished runs, a row a grid point; points without any are left out."""
+    rows: dict[str, Row] = {}
+    for name, member in members.items():
+        workdir = workdirs.absolute(folder) / name
+        if not is_finished(member.config, workdir):
+            continue
+        row = rows.setdefault(repr(member.fields), Row(member.fields, [], {}))
+        row.runs.append(name)
+        for score, value in json.loads((workdir / "test.json").read_text()).items():
+            if isinstance(value, int | float) and score not in NO_SCORES:
+                row.scores[score] = np.append(row.scores.get(score, []), value)
+    return list(rows.values())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table for people: the mean of each score over the seeds and, in brackets, its range."""
+    scores = dict.fromkeys(score for row in rows for score in row.scores)
+    heads = [*rows[0].fields, "seeds", *scores]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        table.writerow({name: f"{v:.6f}" if isinstance(v, float) else v for name, v in row.items()})
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workdirs.write_atomically(path, text.getvalue())
-    print(f"{path}:\n{text.getvalue()}", end="")
+        cells = [*map(as_text, row.fields.values()), str(len(row.runs))]
+        for score in scores:
+            values = row.scores.get(score, np.array([]))
+            several = f" ({values.min():.4f} to {values.max():.4f})" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.4f}{several}" if len(values) else "–")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
-def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int) -> None:
-    """Writes a picture of rows {what they are: uint8 [N, H, W, C]}, and says what they are."""
-    save_png(path, side_by_side(dict(rows), levels, columns=len(next(iter(rows.values())))))
-    print(f"{path}, from top to bottom: {', '.join(rows)}")
-
-
-def picture_runs(
-    names: Sequence[str], folder: epath.PathLike, images: np.ndarray, num_images: int
-) -> None:
-    """Pictures the runs of a sweep: `reconstructions.png` and `samples.png`.
-
-    Every run gives its f(z) and, below it, what is drawn given it.
-
-    Args:
-      names: of the runs, whose method has `f_z`.
-      folder: of the sweep.
-      images: uint8 [N, H, W, C], to reconstruct; they are the first row.
-      num_images: columns, of either picture; at most N.
-    """
-    folder, images = workdirs.absolute(folder), np.asarray(images[:num_images])
-    reconstructions, samples = {"test images": images}, {}
-    for name in names:
-        model = load.load(folder / name)
-        reconstructed, drawn = model.reconstruct(images), model.sample(num_images)
-        for row in ("f_z", "image"):
-            reconstructions[f"{row} of {name}"] = reconstructed[row]
-            samples[f"{row} of {name}"] = drawn[row]
-    save_rows(folder / "reconstructions.png", reconstructions, model.levels)
-    save_rows(folder / "samples.png", samples, model.levels)
+def columns(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The table for a CSV file: mean, least and greatest value of each score over the seeds."""
+    return [
+        {
+            **{field: as_text(value) for field, value in row.fields.items()},
+            "seeds": len(row.runs),
+            **{
+                f"{score}_{name}": float(function(values))
+                for score, values in row.scores.items()
+                for name, function in (("mean", np.mean), ("min", np.min), ("max", np.max))
+            },
+        }
+        for row in rows
+    ]

@@ -3,8 +3,14 @@
 import os
 from pathlib import Path
 
-# Tests run tiny models for a few steps: what they cost is compilation, which this halves.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+import jaxlib
+
+# Tests run tiny models for a few steps: what they cost is compilation. The first flag halves it;
+# the second halves it again, but only this jaxlib is known to have it.
+FLAGS = "--xla_backend_optimization_level=0"
+if jaxlib.__version__.startswith("0.10."):
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax
 import pytest

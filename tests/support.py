@@ -9,6 +9,7 @@ from configs import agave
 from gm_jax import methods
 from gm_jax.data import image_spec
 from gm_jax.nn.noise import Noise
+from gm_jax.state import evaluation_variables
 
 SHAPE, LEVELS = (8, 8, 1), 17
 SPEC = image_spec(SHAPE, LEVELS)  # of the digits, without their labels
@@ -60,6 +61,12 @@ def randomized(variables, seed=0):
 def zeros_like(shapes):
     """Zeros in the shapes of `jax.eval_shape`: an initialisation that compiles nothing."""
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def random_variables(method, batch):
+    """Variables of all networks, away from where they start; nothing is compiled."""
+    start = jax.eval_shape(method.init, jax.random.key(0), batch)
+    return randomized(zeros_like(evaluation_variables(start)))
 
 
 def jacobian_log_det(function, x):

@@ -137,7 +137,7 @@ def _say(text: str) -> None:
 def _bits_per_dim(context: Context) -> Outcome:
     method, dataset = _with_likelihood(context), context.test
     terms = evaluate_likelihood(context.run, context.model[0], dataset)
-    scores = summarize(terms, dataset.image_shape)
+    scores = summarize(terms, dataset.fields)
     kind = kind_of_likelihood(method)
     return Outcome({"bpd": scores.pop("bits_per_dim"), **scores, "likelihood": kind}, terms)
 
@@ -148,7 +148,7 @@ def _importance_weighted_bits(context: Context) -> Outcome:
         raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
     number = context.request.num_importance_samples
     terms = importance_weighted_likelihood(context.run, context.model[0], dataset, number)
-    scores = summarize(terms, dataset.image_shape)
+    scores = summarize(terms, dataset.fields)
     return Outcome(
         {
             "iwae": scores["bits_per_dim"],

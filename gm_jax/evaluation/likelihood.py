@@ -1,6 +1,7 @@
 """Held-out likelihood: nats of every image of a split, and their bits/dim."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gm_jax import data, distributions
+from gm_jax import data
+from gm_jax.data.fields import DataSpec
 from gm_jax.evaluation.batches import over_images
 from gm_jax.methods.method import Method
 from gm_jax.nn.noise import Noise, keyed
@@ -167,23 +169,28 @@ def _score(
     return {name: term.astype(np.float64) for name, term in terms.items()}
 
 
-def summarize(terms: dict[str, np.ndarray], image_shape: tuple[int, int, int]) -> dict[str, float]:
-    """Bits/dim of a split: the mean over its images of the total and of each part.
+def summarize(terms: dict[str, np.ndarray], spec: DataSpec) -> dict[str, float]:
+    """What a split costs: the mean over its examples of the total and of each part.
 
     Args:
       terms: of `evaluate_likelihood`, in nats. `kl` is a cost, the others log-probabilities.
-      image_shape: (H, W, C).
+      spec: fields of the data; images are counted in bits/dim, all else in nats an example.
 
     Returns:
-      `bits_per_dim`, `standard_error` of it, and `<part>` in bits/dim (they are costs: for a bound
-      without other terms the parts that it is made of sum to it).
+      `bits_per_dim` (or `nats`), `standard_error` of it, and every part in the same unit (they are
+      costs: for a bound without other terms the parts that it is made of sum to it).
     """
+    unit = math.prod(spec["image"].shape) * math.log(2) if "image" in spec else 1.0
 
-    def bits(name: str) -> np.ndarray:
-        nats = terms[name] if name != "kl" else -terms[name]
-        return np.asarray(distributions.bits_per_dim(nats, image_shape), np.float64)
+    def cost(name: str) -> np.ndarray:
+        return (terms[name] if name == "kl" else -terms[name]) / unit
 
-    total = bits("log_likelihood")
+    total = cost("log_likelihood")
     error = float(total.std(ddof=1) / np.sqrt(len(total))) if len(total) > 1 else 0.0
-    parts = {name: float(bits(name).mean()) for name in terms if name != "log_likelihood"}
-    return {"bits_per_dim": float(total.mean()), "standard_error": error, **parts}
+    parts = {name: float(cost(name).mean()) for name in terms if name != "log_likelihood"}
+    return {unit_of(spec): float(total.mean()), "standard_error": error, **parts}
+
+
+def unit_of(spec: DataSpec) -> str:
+    """What likelihoods are reported in: `bits_per_dim` of images, `nats` of all else."""
+    return "bits_per_dim" if "image" in spec else "nats"

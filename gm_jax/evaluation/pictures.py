@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 from gm_jax import data
+from gm_jax.data.fields import DataSpec
 from gm_jax.evaluation.batches import over_images, put_together
+from gm_jax.evaluation.scatter import scatter_row
 from gm_jax.images import grid, spread
 from gm_jax.nn.noise import keyed
 from gm_jax.training.logging import progress
@@ -17,6 +19,7 @@ from gm_jax.training.run import Run
 
 # Grids are enlarged to about this width, so that 8×8 images can be looked at.
 TARGET_WIDTH = 1024
+MOST_IN_GRID = 256
 
 
 def draw_samples(
@@ -119,6 +122,19 @@ def draw_reconstructions(
         run.config.sample.batch_size,
         "reconstructions",
     )
+
+
+def pictured(rows: dict[str, np.ndarray], spec: DataSpec) -> np.ndarray:
+    """A picture of what a model made: its first images under each other, or its points scattered.
+
+    Args:
+      rows: {name: uint8 [N, H, W, C]}, or {name: float32 [N, 2]}.
+      spec: fields of the data.
+    """
+    if "image" in spec:
+        first = {name: images[:MOST_IN_GRID] for name, images in rows.items()}
+        return side_by_side(first, spec["image"].levels)
+    return scatter_row(*rows.values())
 
 
 def side_by_side(rows: dict[str, np.ndarray], levels: int, columns: int = 16) -> np.ndarray:

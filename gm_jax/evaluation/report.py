@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from gm_jax import data
+from gm_jax.data.fields import main_field
 from gm_jax.evaluation.likelihood import (
     check_num_samples,
     evaluate_likelihood,
@@ -19,18 +20,18 @@ from gm_jax.evaluation.likelihood import (
     kind_of_likelihood,
     score_images,
     summarize,
+    unit_of,
 )
 from gm_jax.evaluation.pictures import (
     draw_reconstructions,
     draw_samples,
-    side_by_side,
+    pictured,
 )
 from gm_jax.images import save_png, spread
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_atomically
 
-_MOST_IN_GRID = 256
 # Variables of `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
 
@@ -53,7 +54,7 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
     if "reconstruct" in run.method.capabilities:
         pictures["reconstructions"] = _reconstructions(run, variables, dataset)
     for name, rows in pictures.items():
-        picture = side_by_side(rows, dataset.levels)
+        picture = pictured(rows, dataset.fields)
         if jax.process_index() == 0:
             save_png(run.workdir / name / f"step_{step:08d}.png", picture)
         writer.image(step, name, picture)
@@ -72,7 +73,7 @@ def score_split(
     method = run.method
     if "log_likelihood" in method.capabilities:
         terms = evaluate_likelihood(run, variables, dataset)
-        return terms, summarize(terms, dataset.image_shape), method.validation_score
+        return terms, summarize(terms, dataset.fields), method.validation_score
     if "score" in method.capabilities:
         terms = score_images(run, "score", method.score, variables, dataset)
         means = {name: float(term.mean()) for name, term in terms.items()}
@@ -106,15 +107,15 @@ def evaluate(
         "num_images": len(dataset),
         "step": step,
     }
-    if "bits_per_dim" in scores:
+    if run.method.likelihood is not None:
         result["likelihood"] = kind_of_likelihood(run.method)
     result |= scores
     if num_importance_samples > 1:
         tightened = importance_weighted_likelihood(run, variables, dataset, num_importance_samples)
         terms["importance_weighted"] = tightened["log_likelihood"]
-        tightened = summarize(tightened, dataset.image_shape)
+        tightened = summarize(tightened, dataset.fields)
         result["num_importance_samples"] = num_importance_samples
-        result["importance_weighted"] = tightened["bits_per_dim"]
+        result["importance_weighted"] = tightened[unit_of(dataset.fields)]
         result["importance_weighted_standard_error"] = tightened["standard_error"]
     if jax.process_index() == 0:
         with (run.workdir / "test.npz").open("wb") as file:
@@ -138,9 +139,11 @@ def describe(result: dict[str, Any]) -> str:
         text = f"{parts.pop(value):.4f} ± {parts.pop(error):.4f}"
         return f"{bound} [{text}]" if bracketed else f"{bound} {text}"
 
+    name = "bits_per_dim" if "bits_per_dim" in parts else "nats"
+    unit = {"bits_per_dim": "bits/dim", "nats": "nats"}[name]
     head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
-    lines = [f"{head} {result['step']}, bits/dim ({kind.strip('[]')})"]
-    lines.append(f"  {'bits/dim':<16} {number('bits_per_dim', 'standard_error')}")
+    lines = [f"{head} {result['step']}, {unit} ({kind.strip('[]')})"]
+    lines.append(f"  {unit:<16} {number(name, 'standard_error')}")
     if "importance_weighted" in parts:
         tightened = number("importance_weighted", "importance_weighted_standard_error")
         lines.append(f"  {result['num_importance_samples']} samples".ljust(18) + f" {tightened}")
@@ -155,24 +158,26 @@ def describe(result: dict[str, Any]) -> str:
 def sample(run: Run, restored: Restored | None = None) -> None:
     """Draws `sample.num_images` images from the best checkpoint at `sample.temperature`.
 
-    Writes into `samples` an npz of all arrays, a grid of the first images, and a PNG each.
+    Writes into `samples` an npz of all arrays, a picture of the first, and of images a PNG each.
     """
     _refuse_without(run, "sample")
     variables, step = restored or run.restore("best")
-    options, levels = run.config.sample, run.train_data.levels
+    options, spec = run.config.sample, run.train_data.fields
     drawn = draw_samples(run, variables, options.num_images, options.temperature)
     path = _picture(run, "sample", step)
     folder = path.parent / path.stem
     if jax.process_index() == 0:
-        digits = len(str(options.num_images - 1))
-        for number, image in enumerate(spread(drawn["image"], levels)):
-            save_png(folder / f"{number:0{digits}d}.png", image)
-        arrays = path.with_suffix(".npz")
-        with arrays.open("wb") as file:  # `levels`: data.source=npz:… can read it
-            np.savez_compressed(file, **drawn, levels=levels)
-        first = {name: images[:_MOST_IN_GRID] for name, images in drawn.items()}
-        save_png(path, side_by_side(first, levels))
-        print(f"{len(drawn['image'])} samples in {folder} and {arrays}, pictured in {path}")
+        arrays, where, levels = path.with_suffix(".npz"), "", {}
+        if "image" in spec:
+            levels["levels"] = spec["image"].levels  # data.source=npz:… can read it
+            where = f"{folder} and "
+            digits = len(str(options.num_images - 1))
+            for number, image in enumerate(spread(drawn["image"], **levels)):
+                save_png(folder / f"{number:0{digits}d}.png", image)
+        with arrays.open("wb") as file:
+            np.savez_compressed(file, **drawn, **levels)
+        save_png(path, pictured(drawn, spec))
+        print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
 
 
 def reconstruct(run: Run, restored: Restored | None = None) -> None:
@@ -183,7 +188,7 @@ def reconstruct(run: Run, restored: Restored | None = None) -> None:
     rows = _reconstructions(run, variables, dataset)
     path = _picture(run, "reconstruct", step)
     if jax.process_index() == 0:
-        save_png(path, side_by_side(rows, dataset.levels))
+        save_png(path, pictured(rows, dataset.fields))
         print(f"test images, and below each what the model makes of it: {path}")
 
 
@@ -194,7 +199,7 @@ def _reconstructions(
     options = run.config.evaluate
     first = dataset.first(options.num_reconstructions)
     drawn = draw_reconstructions(run, variables, first, options.reconstruction_draws)
-    return {"original": np.asarray(first.images), **drawn}
+    return {"original": np.asarray(first.arrays[main_field(first.fields)]), **drawn}
 
 
 def finish(run: Run) -> None:

@@ -12,6 +12,7 @@ from gm_jax.methods.method import Method
 from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
 from gm_jax.methods.vae_iaf import VaeIaf
+from gm_jax.methods.wgan_gp import WganGp
 
 METHODS = {
     "adaptive_density": AdaptiveDensity,
@@ -22,6 +23,7 @@ METHODS = {
     "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
     "vae_iaf": VaeIaf,
+    "wgan_gp": WganGp,
 }
 
 

@@ -5,6 +5,7 @@ the VAE's, with weight normalisation and ELU in place of batch norm and ReLU. It
 `gan_likelihood` trains one around it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -62,20 +63,27 @@ class Gan(Method):
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
         """Cross-entropy and gradient penalty (Eq. 11), nats an image."""
+        return Loss(
+            penalized_discriminator_terms(
+                *self.judged(variables, batch, noise),
+                self.model.gradient_penalty,
+            )
+        )
+
+    def judged(
+        self, variables: Variables, batch: Batch, noise: Noise
+    ) -> tuple[Callable[[Array], Array], Array, Array, Array]:
+        """The discriminator, x and G(z) in [−1, 1], and ε, float [B], which lies between them."""
         pixels, latents, fraction = noise.split(3)
         label = self.label(batch)
         # Dequantised, as samples are continuous: else their grid would give real images away.
         real = 2 * dequantize(batch["image"], self.levels, pixels) - 1
         fake = self.generate(variables, latents.normal(self.num_latents), label)
-        return Loss(
-            penalized_discriminator_terms(
-                lambda x: self.discriminator.apply(variables["discriminator"], x, label),
-                real,
-                fake,
-                fraction.uniform(),
-                self.model.gradient_penalty,
-            )
-        )
+
+        def discriminator(x: Array) -> Array:
+            return self.discriminator.apply(variables["discriminator"], x, label)
+
+        return discriminator, real, fake, fraction.uniform()
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
         """L_Q (Eq. 5), nats an image."""

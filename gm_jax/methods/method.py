@@ -16,7 +16,7 @@ import numpy as np
 
 from gm_jax import devices, distributions
 from gm_jax import state as train_state
-from gm_jax.data.fields import DataSpec
+from gm_jax.data.fields import DataSpec, main_field
 from gm_jax.images import numbered
 from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, play
 from gm_jax.nn.noise import Noise
@@ -45,8 +45,8 @@ class Method:
       players: the updates of a step, in order. A player may stand more than once; a tuple of
         players moves them simultaneously, from the same parameters.
       ema_decay: of the average of the parameters that is evaluated; 0 keeps none.
-      validation_score: the name (`bits_per_dim`, or a term of `score`) whose lowest value on
-        validation chooses the best checkpoint; None takes the latest.
+      validation_score: the name (`bits_per_dim`, of points `nats`, or a term of `score`) whose
+        lowest value on validation chooses the best checkpoint; None takes the latest.
       class_conditional: whether it is given labels (`condition_on_classes`).
       num_latents, generator_networks: of `generate`, and all that it reads.
 
@@ -89,7 +89,7 @@ class Method:
                     f"{' or '.join(map(str, self.channels))}"
                 )
         if self.likelihood is not None:
-            self.validation_score = "bits_per_dim"
+            self.validation_score = "bits_per_dim" if "image" in data else "nats"
 
     def condition_on_classes(self, class_conditional: bool) -> int | None:
         """Makes the method class-conditional, or not; returns the number of its classes, or None.
@@ -118,7 +118,7 @@ class Method:
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws `image`, and images on the way by name, uint8 [B, H, W, C].
+        """Draws `image`, and images on the way by name, uint8 [B, H, W, C]; or `point` [B, D].
 
         Args:
           variables: of `state.evaluation_variables`.
@@ -136,7 +136,7 @@ class Method:
     def decode(
         self, variables: Variables, latents: Tree, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """Images given latents of `encode`, named as those of `draw`, uint8 [B, H, W, C]."""
+        """Images (or points) given latents of `encode`, named as those of `draw`."""
         raise NotImplementedError
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
@@ -277,21 +277,19 @@ class Method:
         """Encodes images once and decodes them `num_draws` times.
 
         Returns:
-          The images on the way by name, `image`, and further draws `image_2`, …, `with_noise` where
-          the decoder offers it; uint8 [B, H, W, C].
+          What is on the way by name, `image` (or `point`), and further draws `image_2`, …: of
+          `with_noise` where the decoder offers it.
         """
-        encoding, decoding = noise.split()
+        (encoding, decoding), main = noise.split(), main_field(self.data)
         latents = self.encode(variables, batch, encoding)
         labels = self.label(batch)
         drawn = jax.lax.map(
             lambda key: self.decode(variables, latents, decoding.replace(key=key), labels),
             jax.random.split(decoding.key, num_draws),
         )
-        further = drawn["with_noise" if "with_noise" in drawn else "image"][1:]
-        on_the_way = {
-            name: x[0] for name, x in drawn.items() if name not in ("image", "with_noise")
-        }
-        return {**on_the_way, **numbered([drawn["image"][0], *further])}
+        further = drawn["with_noise" if "with_noise" in drawn else main][1:]
+        on_the_way = {name: x[0] for name, x in drawn.items() if name not in (main, "with_noise")}
+        return {**on_the_way, **numbered([drawn[main][0], *further], main)}
 
     # What methods share.
 

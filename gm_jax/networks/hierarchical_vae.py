@@ -174,8 +174,15 @@ class HierarchicalVAE(nn.Module):
     dtype: Any = jnp.float32
 
     # What a trained network's weights do not depend on.
-    free_fields = ("init_scale", "init_exponent", "init_log_scale", "num_log_scales", "kernel_std",
-                   "flow_init_scale", "dtype")  # fmt: skip
+    free_fields = (
+        "init_scale",
+        "init_exponent",
+        "init_log_scale",
+        "num_log_scales",
+        "kernel_std",
+        "flow_init_scale",
+        "dtype",
+    )
 
     def setup(self) -> None:
         conv = partial(

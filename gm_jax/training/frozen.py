@@ -15,6 +15,7 @@ from gm_jax import methods
 from gm_jax.data import fields
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.method import Method
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 
 
@@ -45,7 +46,7 @@ def recipes(config: Any, workdir: epath.PathLike) -> dict[str, Any]:
     """
     if "frozen" not in config:
         return {}
-    return workdirs.read_frozen(workdir) or {
+    return recorded.read_frozen(workdir) or {
         name: _recipe(f"frozen.{name}={other}", other)
         for name, other in config.frozen.items()
         if other
@@ -53,7 +54,7 @@ def recipes(config: Any, workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def _recipe(source: str, workdir: str) -> dict[str, Any]:
-    config, data = workdirs.read_config(workdir), workdirs.read_data(workdir)
+    config, data = workdirs.read_config(workdir), recorded.read_data(workdir)
     if data is None:
         raise ValueError(
             f"{source}: there is no data.json; the command that trained it, given again, writes it"

@@ -12,6 +12,7 @@ from etils import epath
 from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.data import fields
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
@@ -199,7 +200,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
         if section in config:  # a classifier draws no samples
             parallel.check_batch_size(f"{section}.batch_size", config[section].batch_size)
     datasets = {split: load_split(config.data, split) for split in SPLITS}
-    _check_images(config, datasets)
+    _check_splits(config, datasets)
     folder = workdirs.absolute(workdir)
     method = create_method(config, folder, datasets["train"].fields)
     run = Run(config, folder, method, datasets, parallel)
@@ -219,7 +220,7 @@ def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
 
 def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
     """The run of a work directory; in place of the examples of `train`, blanks of their fields."""
-    spec = workdirs.read_data(folder) or load_split(config.data, "train").fields
+    spec = recorded.read_data(folder) or load_split(config.data, "train").fields
     method = create_method(config, folder, spec)
     arrays = fields.blanks(spec, config.train.init_batch_size)
     blanks = data.Dataset(arrays, spec, config.data.source, "blanks")
@@ -228,12 +229,12 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
 
 def _check_numbers(config: Any) -> None:
     """Refuses counts below one and seeds below zero."""
+    every = ("log_every_steps", "evaluate_every_steps", "checkpoint_every_steps")
     counts = {
-        "train": ("steps", "log_every_steps", "evaluate_every_steps", "checkpoint_every_steps",
-                  "init_batch_size"),
+        "train": ("steps", *every, "init_batch_size"),
         "evaluate": ("num_reconstructions", "reconstruction_draws"),
         "sample": ("num_images",),
-    }  # fmt: skip
+    }
     for section, names in counts.items():
         for name in names:
             given = section in config and name in config[section]
@@ -243,20 +244,19 @@ def _check_numbers(config: Any) -> None:
         raise ValueError(f"seed is {config.seed}; give 0 or more")
 
 
-def _check_images(config: Any, datasets: dict[str, data.Dataset]) -> None:
-    """Refuses splits that differ in kind, and too few images for a batch."""
+def _check_splits(config: Any, datasets: dict[str, data.Dataset]) -> None:
+    """Refuses splits that differ in kind, but for labels, and too few examples for a batch."""
     train = datasets["train"]
     for split, dataset in datasets.items():
-        for name, field in dataset.fields.items():
-            ours = train.fields.get(name)
-            if (field.shape, field.levels) != (ours and (ours.shape, ours.levels)):
+        for name, ours in train.fields.items():
+            theirs = dataset.fields.get(name)
+            if ours.num_classes is None and theirs != ours:
                 raise ValueError(
-                    f"{split} {name}s have shape {field.shape} and {field.levels} levels, training "
-                    f"{name}s {ours and ours.shape} and {ours and ours.levels}; set data.resize, "
-                    f"or another data.{split}_split"
+                    f"{split} {name} is {theirs or 'absent'}, training {name} {ours}; set "
+                    f"data.resize, or another data.{split}_split"
                 )
     if len(train) < config.data.batch_size:
         raise ValueError(
             f"data.batch_size is {config.data.batch_size}, but {config.data.source} has only "
-            f"{len(train)} images in {config.data.train_split}; lower data.batch_size"
+            f"{len(train)} examples in {config.data.train_split}; lower data.batch_size"
         )

@@ -13,9 +13,6 @@ from typing import Any
 from etils import epath
 from ml_collections import config_dict
 
-from gm_jax.data import fields
-from gm_jax.data.fields import DataSpec, Field
-
 # Nothing here changes what a training step computes: how long to train, what to log, evaluate and
 # sample, and where the image cache lies. Everything else belongs to the run for good.
 CHANGEABLE_FIELDS = (
@@ -143,15 +140,14 @@ def check_config(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, given)
         return
-    saved = _flatten(_read(path))
-    differences = _differences(saved, _flatten(json.loads(given)))
-    refused = [text for name, text in differences.items() if not _may_change(name)]
+    found = differences(read_json(path), json.loads(given))
+    refused = [text for name, text in found.items() if not _may_change(name)]
     if refused:
         raise ValueError(
             f"{path.parent} holds a run of another config: {'; '.join(refused)} (saved -> given). "
             "Restore these values to go on with it, or give another --workdir"
         )
-    if differences and not read_only:
+    if found and not read_only:
         write_atomically(path, given)
 
 
@@ -164,58 +160,7 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     path = absolute(workdir) / "config.json"
     if not path.exists():
         raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
-    return config_dict.ConfigDict(_with_tuples(_read(path))).lock()
-
-
-def record_data(workdir: epath.PathLike, spec: DataSpec) -> None:
-    """Writes `data.json` at a run's first start: the fields of its examples.
-
-    Of a run of several processes, the first one calls it.
-
-    Args:
-      workdir: directory of the run.
-      spec: of the training data.
-
-    Raises:
-      ValueError: a run on other data is there.
-    """
-    path = absolute(workdir) / "data.json"
-    if not path.exists():
-        write_atomically(path, json.dumps(fields.to_json(spec)) + "\n")
-        return
-    given = json.loads(json.dumps(fields.to_json(spec)))
-    differences = _differences(_flatten(fields.to_json(read_data(workdir))), _flatten(given))
-    if differences:
-        raise ValueError(
-            f"{path.parent} holds a run on other data: {'; '.join(differences.values())} "
-            "(saved -> given). Restore the data to go on with it, or give another --workdir"
-        )
-
-
-def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
-    """The fields of `record_data`; None where no run recorded any."""
-    path = absolute(workdir) / "data.json"
-    return fields.from_json(_read(path)) if path.exists() else None
-
-
-def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:
-    """Writes `frozen.json` at a run's first start: what builds the models frozen within it again.
-
-    Of a run of several processes, the first one calls it.
-
-    Args:
-      workdir: directory of the run.
-      recipes: {name: {"config", "data"}}; without any, nothing is written.
-    """
-    path = absolute(workdir) / "frozen.json"
-    if recipes and not path.exists():
-        write_atomically(path, json.dumps(recipes, indent=2) + "\n")
-
-
-def read_frozen(workdir: epath.PathLike) -> dict[str, Any] | None:
-    """The recipes of `record_frozen`, sequences as tuples; None where no run recorded any."""
-    path = absolute(workdir) / "frozen.json"
-    return _with_tuples(_read(path)) if path.exists() else None
+    return config_dict.ConfigDict(with_tuples(read_json(path))).lock()
 
 
 def to_json(config: config_dict.ConfigDict) -> str:
@@ -227,7 +172,8 @@ def to_json(config: config_dict.ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
-def _read(path: epath.Path) -> dict[str, Any]:
+def read_json(path: epath.Path) -> dict[str, Any]:
+    """Reads a JSON file of a work directory; ValueError where it is damaged."""
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -237,11 +183,11 @@ def _read(path: epath.Path) -> dict[str, Any]:
         ) from None
 
 
-def _with_tuples(tree: Any) -> Any:
+def with_tuples(tree: Any) -> Any:
     """JSON with its lists as tuples, which they were before they were written."""
     if isinstance(tree, dict):
-        return {name: _with_tuples(value) for name, value in tree.items()}
-    return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree
+        return {name: with_tuples(value) for name, value in tree.items()}
+    return tuple(map(with_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -255,8 +201,9 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _differences(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
-    """Name -> 'name: saved value -> given value', of the fields that differ."""
+def differences(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+    """{name: 'name: saved value -> given value'} of the fields of JSON trees that differ."""
+    saved, given = _flatten(saved), _flatten(json.loads(json.dumps(given)))
 
     def text(fields: dict[str, Any], name: str) -> str:
         return json.dumps(fields[name]) if name in fields else "(absent)"

@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import methods
+from gm_jax.data import image_spec
 
 
 def create(config, frozen=None):
     """The method of a config, for the images that the config is for."""
     side = config.data.resize or 32
     images = ((8, 8, 1), 17) if config.data.source == "digits" else ((side, side, 3), 256)
-    return methods.create(config, *images, 10, frozen)
+    return methods.create(config, image_spec(*images, 10), frozen)
 
 
 def zero_batch(method, size):

@@ -106,8 +106,9 @@ def test_changes_apply_from_left_to_right_and_leave_the_published_setting_alone(
     models = {"a": {"model": {"rate": 1.0, "new": True}}, "b": {}}
     halved = common.scale(1 / 2, "model.*.widths", "*.rate")
     data = {"x": {}, "y": (halved, {"train": {"steps": 3}}), "z": (halved, halved)}
-    config = small("a+twice,y", model=models, data=data,
-                   refinements={"twice": common.scale(2, "model.rate")})  # fmt: skip
+    config = small(
+        "a+twice,y", model=models, data=data, refinements={"twice": common.scale(2, "model.rate")}
+    )
     assert (config.model.rate, config.model.net.widths, config.train.steps) == (1.0, (2, 3), 3)
     assert config.model.new and (config.method, config.seed) == ("m", 0)
     assert small("b", model=models, data=data).model == small("b,x", model=models, data=data).model

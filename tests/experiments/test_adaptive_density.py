@@ -28,8 +28,12 @@ def command(*flags):
     }
     done = subprocess.run(
         [sys.executable, "experiments/main.py", *flags],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -23,16 +23,26 @@ def run(program, *flags):
     }
     return subprocess.run(
         [sys.executable, f"experiments/{program}.py", *flags],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "result.json"
-    done = run("benchmark", "--config=configs/agave.py:smoke", "--num_steps=2", f"--output={path}",
-               "--config.data.batch_size=8", "--config.model.vae.num_scales=1",
-               "--config.model.pixelcnn.num_scales=1")  # fmt: skip
+    done = run(
+        "benchmark",
+        "--config=configs/agave.py:smoke",
+        "--num_steps=2",
+        f"--output={path}",
+        "--config.data.batch_size=8",
+        "--config.model.vae.num_scales=1",
+        "--config.model.pixelcnn.num_scales=1",
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(path.read_text()), done.stdout
 

@@ -28,9 +28,13 @@ def test_by_default_it_is_the_image_under_its_own_likelihood():
 
 @pytest.mark.parametrize(
     ("levels", "expected"),
-    [(256, (0, 1, 127, 128, 255)), (32, (0, 0, 15, 16, 31)), (2, (0, 0, 0, 1, 1)),
-     (3, (0, 0, 1, 1, 2))],
-)  # fmt: skip
+    [
+        (256, (0, 1, 127, 128, 255)),
+        (32, (0, 0, 15, 16, 31)),
+        (2, (0, 0, 0, 1, 1)),
+        (3, (0, 0, 1, 1, 2)),
+    ],
+)
 def test_colours_are_dealt_to_equal_steps(levels, expected):
     values = np.array([0, 1, 127, 128, 255], np.uint8).reshape(1, 1, 5, 1)
     y = make((1, 5, 1), levels=levels).of(values)

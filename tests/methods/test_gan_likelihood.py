@@ -1,38 +1,36 @@
-"""The likelihood around a generator: a bound on a known one, and a run that stands alone."""
+"""The likelihood around a generator: a bound on the known one of a linear generator."""
 
 import functools
-import json
-import shutil
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gm_jax
-from configs import adaptive_density, agave, gan_likelihood
-from experiments import compare
-from gm_jax import methods, session
+from configs import gan_likelihood
+from gm_jax import methods
 from gm_jax import state as train_state
+from gm_jax.data import image_spec
 from gm_jax.evaluation.likelihood import stream_importance_weights
-from gm_jax.training import workdir as workdirs
-from gm_jax.training.checkpoint import Checkpoints
-from gm_jax.training.run import open_trained
-from tests.support import images
+from gm_jax.methods.method import Method
+from tests.support import noise_of
 
 KEY = jax.random.key(0)
 FLAT, LINEAR_LEVELS, STD = (2, 2, 1), 256, 0.2
+FLAT_SPEC = image_spec(FLAT, LINEAR_LEVELS)
 MATRIX = 0.4 * np.array([[1.0, 0.5, 0.0, -0.5], [0.0, 1.0, 0.5, 0.5]], np.float32)
 
 
-class Linear:
+class Linear(Method):
     """G(z) = Aᵀz: the images around it are Gaussian."""
 
-    num_latents, generator_networks, class_conditional = 2, ("linear",), False
+    num_latents, generator_networks = 2, ("linear",)
 
-    def init(self, rng, batch):
-        return train_state.create({"linear": {"matrix": jnp.asarray(MATRIX)}}, {}, ema=False)
+    def __init__(self, class_conditional=False):
+        self.class_conditional = class_conditional
+
+    def init_networks(self, key, batch, noise):
+        return {"linear": {"params": {"matrix": jnp.asarray(MATRIX)}}}
 
     def generate(self, variables, latents, labels=None):
         return (latents @ variables["linear"]["params"]["matrix"]).reshape(-1, *FLAT)
@@ -42,7 +40,7 @@ class Linear:
 def linear():
     config = gan_likelihood.get_config("smoke").unlock()
     config.optimizer.learning_rate, config.model.encoder.widths = 0.01, (8,)
-    return methods.create(config.lock(), FLAT, LINEAR_LEVELS, None, {"generator": Linear()})
+    return methods.create(config.lock(), FLAT_SPEC, {"generator": Linear()})
 
 
 @functools.cache
@@ -70,7 +68,7 @@ def linear_state():
 
 def test_many_draws_find_the_likelihood_and_one_draw_lies_below_it():
     _, state, _ = linear_state()
-    batch = {"image": images_of_linear(8), "index": np.arange(8, dtype=np.int32)}
+    batch = {"image": images_of_linear(8), "index": np.arange(8)}
     x = (batch["image"].reshape(8, 4) + 0.5) * 2 / LINEAR_LEVELS - 1  # the noise is level-wide
     variance = np.exp(2 * float(state.params["noise"]["log_std"]))
     covariance = MATRIX.T @ MATRIX + variance * np.eye(4)
@@ -91,10 +89,8 @@ def test_the_noise_of_the_images_is_found_around_a_generator_that_stays():
     assert set(after.opt_state) == {"inference"}
 
 
-def test_the_terms_sum_to_the_loss_and_the_parts_to_the_bound():
+def test_the_bits_are_those_of_the_loss_and_a_level_has_its_volume():
     _, _, terms = linear_state()
-    parts = terms["reconstruction"] + terms["kl"] + terms["log_det"]
-    np.testing.assert_allclose(parts, terms["loss"], rtol=1e-5, atol=1e-4)
     bits = terms["loss"] / (4 * np.log(2))
     np.testing.assert_allclose(terms["bits_per_dim"], bits, rtol=1e-5)
     np.testing.assert_allclose(terms["log_det"], 4 * np.log(128), rtol=1e-6)
@@ -102,103 +98,21 @@ def test_the_terms_sum_to_the_loss_and_the_parts_to_the_bound():
 
 def test_noise_and_reconstructions_are_those_of_the_latents():
     variables = train_state.evaluation_variables(linear_state()[1])
-    batch = {"image": images_of_linear(256), "index": np.arange(256, dtype=np.int32)}
-    drawn = jax.jit(linear().reconstruct, static_argnums=3)(variables, batch, KEY, 2)
-    latents = jax.jit(linear().encode)(variables, batch, jax.random.split(KEY)[0])
-    decoded = jax.jit(linear().decode)(variables, latents, KEY, batch["index"])
+    batch, noise = {"image": images_of_linear(256)}, noise_of(KEY, 256)
+    drawn = jax.jit(linear().reconstruct, static_argnums=3)(variables, batch, noise, 2)
+    latents = jax.jit(linear().encode)(variables, batch, noise.split()[0])
+    decoded = jax.jit(linear().decode)(variables, latents, noise)
     np.testing.assert_array_equal(drawn["image"], decoded["image"])
     assert (drawn["image"] != drawn["image_2"]).any()
-    noise = (decoded["with_noise"].astype(float) - decoded["image"]) * 2 / LINEAR_LEVELS
+    error = (decoded["with_noise"].astype(float) - decoded["image"]) * 2 / LINEAR_LEVELS
     std = np.exp(variables["noise"]["params"]["log_std"])
-    np.testing.assert_allclose(noise.std(), std, rtol=0.15)  # the ends clip some
-    np.testing.assert_allclose(noise.mean(), 0, atol=0.02)
-
-
-@pytest.fixture(scope="module")
-def gan(tmp_path_factory):
-    """The work directory of a trained GAN, from the ordinary command."""
-    folder = str(tmp_path_factory.mktemp("gan"))
-    session.run(adaptive_density.get_config("gan,smoke"), folder, "train")
-    return folder
-
-
-def config_around(folder):
-    config = gan_likelihood.get_config("smoke").unlock()
-    config.frozen.generator = str(folder)
-    return config.lock()
-
-
-def latest(run):
-    with Checkpoints(run.workdir, read_only=True) as checkpoints:
-        return jax.device_get(checkpoints.restore(run.state_template)[0])
-
-
-def test_a_gan_trains_and_draws_without_a_likelihood(gan):
-    result = json.loads((workdirs.absolute(gan) / "test.json").read_text())
-    assert result["step"] == 2 and "bits_per_dim" not in result
-    assert gm_jax.load(gan).sample(3)["image"].shape == (3, 8, 8, 1)
-
-
-def test_a_run_around_a_gan_needs_it_no_more_once_it_has_begun(gan, tmp_path, capsys):
-    generator, folder = tmp_path / "gan", tmp_path / "run"
-    shutil.copytree(gan, generator)
-    config = config_around(generator)
-    session.run(config, str(folder), "train")
-    begun = latest(open_trained(folder))
-    theirs = jax.device_get(open_trained(generator).restore("best")[0])
-    shutil.rmtree(generator)
-    longer = config.copy_and_resolve_references().unlock()
-    longer.train.steps = 4
-    session.run(longer.lock(), str(folder), "train")
-    grown = latest(open_trained(folder))
-    for state in (begun, grown):
-        chex.assert_trees_all_equal(state.params["generator_decoder"], theirs["decoder"]["params"])
-    assert grown.params["noise"]["log_std"] != begun.params["noise"]["log_std"]
-    kernels = [state.params["encoder"]["WeightNormConv_0"]["v"] for state in (begun, grown)]
-    assert (kernels[0] != kernels[1]).any() and "generator_discriminator" not in grown.params
-    capsys.readouterr()
-    session.run(longer, str(folder), "evaluate", {"num_importance_samples": 3})
-    printed = capsys.readouterr().out
-    assert printed.count("≤ [") == 2 and "bits/dim (lower bound, one sample)" in printed
-    cell = compare.read_run(str(folder), ["bpd"]).cells["bpd"]
-    assert cell.startswith("[") and cell.endswith("]")
-    assert gm_jax.load(folder).reconstruct(images(2))["image"].shape == (2, 8, 8, 1)
-
-
-def refusal(capsys, config, workdir):
-    with pytest.raises(SystemExit) as end:
-        session.run(config, str(workdir), "train")
-    assert end.value.code == 2
-    assert not workdir.exists()  # so that the mended command is not another config's
-    return capsys.readouterr().err
-
-
-def test_a_generator_of_other_images_is_refused(gan, tmp_path, capsys):
-    config = config_around(gan).unlock()
-    config.data.resize = 16
-    error = refusal(capsys, config.lock(), tmp_path / "run")
-    assert f"frozen.generator={gan}: image_shape is (8, 8, 1) in that run, (16, 16, 1)" in error
-
-
-def test_what_generates_nothing_is_refused(tmp_path, capsys):
-    facts = {"image_shape": (8, 8, 1), "levels": 17, "num_classes": 10}
-    for name, config in (("agave", agave.get_config("smoke")),
-                         ("gan", adaptive_density.get_config("gan,smoke"))):  # fmt: skip
-        workdirs.check_config(tmp_path / name, config)
-        workdirs.record_data(tmp_path / name, facts)
-    workdir = tmp_path / "run"
-    for folder, message in (
-        ("", "frozen.generator is empty; give the work directory"),
-        (tmp_path / "none", f"no run in {tmp_path / 'none'}"),
-        (tmp_path / "agave", "Agave has no generate, num_latents, generator_networks"),
-        (tmp_path / "gan", "no checkpoint"),
-    ):
-        assert message in refusal(capsys, config_around(folder), workdir)
+    np.testing.assert_allclose(error.std(), std, rtol=0.15)  # the ends clip some
+    np.testing.assert_allclose(error.mean(), 0, atol=0.02)
 
 
 def test_a_generator_with_classes_asks_for_labels():
-    conditional = Linear()
-    conditional.class_conditional = True
-    config = gan_likelihood.get_config("smoke")
+    frozen = {"generator": Linear(class_conditional=True)}
     with pytest.raises(ValueError, match="class_conditional is True, but the images have no label"):
-        methods.create(config, FLAT, LINEAR_LEVELS, None, {"generator": conditional})
+        methods.create(gan_likelihood.get_config("smoke"), FLAT_SPEC, frozen)
+    labelled = image_spec(FLAT, LINEAR_LEVELS, 10)
+    assert methods.create(gan_likelihood.get_config("smoke"), labelled, frozen).num_classes == 10

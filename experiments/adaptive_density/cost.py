@@ -1,6 +1,6 @@
 """What each part of adaptive density estimation costs in a step: time, arithmetic, memory.
 
-    python experiments/adaptive_density_cost.py [--data=digits] [--config.FIELD=VALUE …]
+    python experiments/adaptive_density/cost.py [--data=digits] [--config.FIELD=VALUE …]
 
 Benchmarks the models with and without a part, and prints the differences as a Markdown table.
 """
@@ -12,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gm_jax.sweep import CONFIGS, known_overrides
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
-HERE = Path(__file__).resolve().parent
+from experiments import program
+
 NO_PENALTY = "--config.model.gradient_penalty=0.0"
 NUMBERS = ("step_milliseconds", "gflop_per_step", "step_memory_megabytes")
 # A part, the model with it and the one without.
@@ -31,11 +32,11 @@ def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[s
     """NUMBERS of a model's train step."""
     name, *changes = model
     page = f"adaptive_density.py:{name},{data}"
-    changes = known_overrides(page, ["--config.model.warmup_steps=0", *changes, *overrides])
+    changes = program.known_overrides(page, ["--config.model.warmup_steps=0", *changes, *overrides])
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [sys.executable, HERE / "benchmark.py", f"--config={CONFIGS / page}",
-                   "--nostart", f"--output={file.name}", *changes]  # fmt: skip
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        config, output = f"--config={program.CONFIGS / page}", f"--output={file.name}"
+        command = [sys.executable, program.HERE / "benchmark.py", config, "--nostart", output]
+        subprocess.run([*command, *changes], check=True, stdout=subprocess.DEVNULL)
         result = json.loads(Path(file.name).read_text())
     return {number: result[number] for number in NUMBERS}
 

@@ -1,6 +1,6 @@
 """Table 1 of adaptive density estimation: its models at an equal budget, side by side.
 
-    python experiments/adaptive_density_table.py [--data=DATA] [--features=classifier:WORKDIR]
+    python experiments/adaptive_density/table_1.py [--data=DATA] [--features=classifier:WORKDIR]
         [--num_samples=1000] [--output=DIR] [--config.FIELD=VALUE …]
 
 Calls, for every model of `configs/adaptive_density.py`, the command that trains it (unless it is
@@ -9,20 +9,14 @@ The bits/dim of the GAN are those of an inference network trained around it.
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
-from gm_jax.sweep import CONFIGS, known_overrides
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
-HERE = Path(__file__).resolve().parent
+from experiments import program
+
 MODELS = ("gan", "vae", "v_ade", "av_gde", "av_ade")
-
-
-def call(script: str, *arguments: str) -> None:
-    """Runs a script of this folder, shown as one would type it; its failure ends this one."""
-    print(f"python experiments/{script} {' '.join(arguments)}", file=sys.stderr)
-    subprocess.run([sys.executable, HERE / script, *arguments], check=True)
 
 
 def main() -> None:
@@ -34,26 +28,36 @@ def main() -> None:
     parser.add_argument(
         "--features", default="pixels", help="classifier:WORKDIR, inception, pixels"
     )
-    parser.add_argument("--output", default="runs/adaptive_density_table")
+    parser.add_argument("--output", default="runs/adaptive_density-table_1")
     options, overrides = parser.parse_known_args()
     pages = {model: f"adaptive_density.py:{model},{options.data}" for model in MODELS}
     pages["gan_likelihood"] = f"gan_likelihood.py:{options.data}"
-    told = {model: known_overrides(page, overrides) for model, page in pages.items()}
+    told = {model: program.known_overrides(page, overrides) for model, page in pages.items()}
     for override in overrides:
         if not any(override in known for known in told.values()):
             parser.error(f"no model of the table has the field of {override}")
     judged = ["fid", "prd"] if options.features == "pixels" else ["fid", "is", "prd"]
     for model, page in pages.items():
-        run = [f"--config={CONFIGS}/{page}", f"--workdir={options.output}/{model}", *told[model]]
+        run = [
+            f"--config={program.CONFIGS}/{page}",
+            f"--workdir={options.output}/{model}",
+            *told[model],
+        ]
         metrics = judged if model == "gan" else ["bpd", *judged]
         if model == "gan_likelihood":
             run.append(f"--config.frozen.generator={options.output}/gan")
             metrics = ["bpd"]
-        call("main.py", *run)
-        call("main.py", *run, "--mode=evaluate", f"--metrics={','.join(metrics)}",
-             f"--features={options.features}", f"--num_samples={options.num_samples}")  # fmt: skip
+        program.call("main.py", *run)
+        program.call(
+            "main.py",
+            *run,
+            "--mode=evaluate",
+            f"--metrics={','.join(metrics)}",
+            f"--features={options.features}",
+            f"--num_samples={options.num_samples}",
+        )
     runs = [f"{options.output}/{model}" for model in pages]
-    call("compare.py", *runs, f"--output={options.output}")
+    program.call("compare.py", *runs, f"--output={options.output}")
 
 
 if __name__ == "__main__":

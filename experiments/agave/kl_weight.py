@@ -1,6 +1,6 @@
 """AGAVE for several λ: what the weight of the KL divergence buys (thesis 3.4.3, figs 3.3 and 3.4).
 
-    python experiments/agave_lambda.py [--kl_weight=1 --kl_weight=2 …] [--variant=cifar10]
+    python experiments/agave/kl_weight.py [--kl_weight=1 --kl_weight=2 …] [--variant=cifar10]
         [--steps=N] [--output=DIR]
 
 Writes into the output folder
@@ -12,17 +12,21 @@ Writes into the output folder
   it (fig. 3.3a);
 - `samples.png`: for each λ, f(z) of the prior and the PixelCNN's draw (fig. 3.3b).
 
-A run lies in `DIR/kl_weight_<λ>`; a finished one is not trained again.
+A run lies in `DIR/kl_weight_<λ>-seed_<seed>`; a finished one is not trained again.
 """
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
+
+from experiments import program
 from gm_jax import command_line, sweep
-from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split
 
 KL_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 12.0)
@@ -37,16 +41,13 @@ WHOLE_IMAGE = {
 
 def compare(config: ConfigDict, kl_weights: Sequence[float], output: str) -> list[dict[str, Any]]:
     """Trains AGAVE once for each λ; writes the table and the pictures, returns the table's rows."""
-    configs = {
-        f"kl_weight_{weight:g}": sweep.with_fields(
-            config, {**WHOLE_IMAGE, "model.kl_weight": float(weight)}
-        )
-        for weight in kl_weights
-    }
-    scores = sweep.train_all(configs, output)
-    rows = [row(configs[name].model.kl_weight, scores[name]) for name in configs]
-    sweep.write_csv(f"{output}/bits_per_dim.csv", rows)
-    sweep.picture_runs(list(configs), output, load_split(config.data, "test").images, COLUMNS)
+    with command_line.refusals():
+        whole = sweep.with_fields(config, WHOLE_IMAGE)
+        members = sweep.product(whole, {"model.kl_weight": kl_weights}, [config.seed])
+    scores = program.train_all({name: run.config for name, run in members.items()}, output)
+    rows = [row(run.fields["model.kl_weight"], scores[name]) for name, run in members.items()]
+    program.write_csv(f"{output}/bits_per_dim.csv", rows)
+    program.picture_runs(list(members), output, load_split(config.data, "test").images, COLUMNS)
     return rows
 
 
@@ -68,13 +69,11 @@ def row(kl_weight: float, scores: dict[str, Any]) -> dict[str, Any]:
 def main(_: list[str]) -> None:
     """Reads the flags."""
     options = flags.FLAGS
-    with command_line.refusals():
-        config = sweep.load_config("agave", options.variant, options.steps)
+    config = program.load_config("agave", options.variant, options.steps)
     compare(config, options.kl_weight, options.output)
 
 
 if __name__ == "__main__":
-    sweep.define_flags("runs/agave_lambda")
+    program.define_flags("runs/agave-kl_weight")
     flags.DEFINE_multi_float("kl_weight", KL_WEIGHTS, "λ of Eq. 3.13; repeat it.", lower_bound=0)
-    keep_buffers()
-    app.run(main)
+    program.run(main)

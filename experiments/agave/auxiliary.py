@@ -1,6 +1,6 @@
 """AGAVE for several auxiliary images y: fewer levels, fewer pixels, no colour (thesis 3.4.5).
 
-    python experiments/agave_auxiliary.py [--setting=levels_17 --setting=half …] [--kl_weight=8]
+    python experiments/agave/auxiliary.py [--setting=levels_17 --setting=half …] [--kl_weight=8]
         [--variant=cifar10] [--steps=N] [--output=DIR]
 
 Images of L levels are sketched at L/8, L/4, L/2 and L levels (fig. 3.8), at half and a quarter of
@@ -16,14 +16,18 @@ the config's if none is given; figure 3.8 has λ = 8. Writes into the output fol
 A run lies in `DIR/<setting>`; a finished one is not trained again.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
+
+from experiments import program
 from gm_jax import command_line, sweep
-from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split
 
 COLUMNS = 10  # of the pictures
@@ -44,10 +48,10 @@ def settings(levels: int, channels: int) -> dict[str, dict[str, Any]]:
 
 
 def chosen(table: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of these names, all of them where none is given; ValueError for any other."""
+    """The settings of these names, all of them where none is given; refuses any other."""
     for name in names:
         if name not in table:
-            raise ValueError(f"--setting={name}: choose among {', '.join(table)}")
+            program.refuse(f"--setting={name}: choose among {', '.join(table)}")
     return {name: table[name] for name in names} if names else table
 
 
@@ -68,7 +72,7 @@ def compare(
         )
         for name, auxiliary in auxiliaries.items()
     }
-    scores = sweep.train_all(configs, output)
+    scores = program.train_all(configs, output)
     rows = [
         {
             "auxiliary_image": name,
@@ -81,28 +85,27 @@ def compare(
         }
         for name, auxiliary in auxiliaries.items()
     ]
-    sweep.write_csv(f"{output}/bits_per_dim.csv", rows)
-    sweep.picture_runs(list(configs), output, test.images, COLUMNS)
+    program.write_csv(f"{output}/bits_per_dim.csv", rows)
+    program.picture_runs(list(configs), output, test.images, COLUMNS)
     return rows
 
 
 def main(_: list[str]) -> None:
     """Reads the flags."""
     options = flags.FLAGS
+    config = program.load_config("agave", options.variant, options.steps)
     with command_line.refusals():
-        config = sweep.load_config("agave", options.variant, options.steps)
         images = load_split(config.data, "test")
-        table = chosen(settings(images.levels, images.image_shape[-1]), options.setting)
+    table = chosen(settings(images.levels, images.image_shape[-1]), options.setting)
     if options.kl_weight is not None:
         config = sweep.with_fields(config, {"model.kl_weight": options.kl_weight})
     compare(config, table, options.output)
 
 
 if __name__ == "__main__":
-    sweep.define_flags("runs/agave_auxiliary")
+    program.define_flags("runs/agave-auxiliary")
     flags.DEFINE_float(
         "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
     )
     flags.DEFINE_multi_string("setting", [], "Of the table; repeat it. All if not given.")
-    keep_buffers()
-    app.run(main)
+    program.run(main)

@@ -1,6 +1,6 @@
 """What a trained AGAVE does with its latents: draws given one f(z), and ways between images.
 
-    python experiments/agave_pictures.py [--workdir=RUN] [--num_sketches=8] [--num_draws=10]
+    python experiments/agave/pictures.py [--workdir=RUN] [--num_sketches=8] [--num_draws=10]
         [--num_pairs=4] [--num_steps=8] [--classifier=RUN] [--output=DIR]
 
 Without `--workdir` it trains `--variant` (for `--steps`) in `DIR/run` first, unless that is done.
@@ -15,18 +15,22 @@ Writes into the output folder
   their f(z), and of how many PixelCNN samples given these it names the class.
 """
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
+
+from experiments import program
 from gm_jax import command_line, load, sweep
 from gm_jax.evaluation.batches import over_rows
 from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.evaluation.latent_information import draw_images, draw_latents
 from gm_jax.evaluation.pictures import draw_reconstructions
 from gm_jax.images import spread
-from gm_jax.training.parallel import keep_buffers
 from gm_jax.training.run import load_split, open_trained
 
 
@@ -40,9 +44,9 @@ def picture_draws(
     drawn = [draw_images(run, variables, latents, seed) for seed in range(num_draws)]
     levels, f_z = run.train_data.levels, drawn[0]["f_z"]
     rows = {"f_z": f_z} | {f"draw {k + 1}": one["image"] for k, one in enumerate(drawn)}
-    sweep.save_rows(f"{output}/draws.png", rows, levels)
+    program.save_rows(f"{output}/draws.png", rows, levels)
     table = distances(np.stack([one["image"] for one in drawn]), f_z, levels)
-    sweep.write_csv(f"{output}/draws.csv", table)
+    program.write_csv(f"{output}/draws.csv", table)
     return table
 
 
@@ -75,7 +79,7 @@ def picture_interpolations(workdir: str, output: str, num_pairs: int, num_steps:
         way = model.interpolate(*images[2 * pair : 2 * pair + 2], num_steps)
         rows[f"f_z of pair {pair + 1}"] = way["f_z"]
         rows[f"pair {pair + 1}"] = way["image"]
-    sweep.save_rows(f"{output}/interpolations.png", rows, model.levels)
+    program.save_rows(f"{output}/interpolations.png", rows, model.levels)
 
 
 def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]]:
@@ -105,7 +109,7 @@ def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]
     table = [
         {"images": name, "recognised": share_of_right(images)} for name, images in shown.items()
     ]
-    sweep.write_csv(f"{output}/recognised.csv", table)
+    program.write_csv(f"{output}/recognised.csv", table)
     return table
 
 
@@ -114,8 +118,7 @@ def main(_: list[str]) -> None:
     options = flags.FLAGS
     workdir = options.workdir
     if not workdir:
-        with command_line.refusals():
-            config = sweep.load_config("agave", options.variant, options.steps)
+        config = program.load_config("agave", options.variant, options.steps)
         workdir = f"{options.output}/run"
         sweep.train(config, workdir)
     with command_line.refusals():
@@ -126,12 +129,11 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sweep.define_flags("runs/agave_pictures")
+    program.define_flags("runs/agave-pictures")
     flags.DEFINE_string("workdir", None, "Of a trained AGAVE.")
     flags.DEFINE_string("classifier", None, "Run of configs/classifier.py on the same images.")
     flags.DEFINE_integer("num_sketches", 8, "f(z) of the prior.", 2)
     flags.DEFINE_integer("num_draws", 10, "PixelCNN samples of each.", 1)
     flags.DEFINE_integer("num_pairs", 4, "Pairs of test images.", 1)
     flags.DEFINE_integer("num_steps", 8, "Images on a way, both ends among them.", 2)
-    keep_buffers()
-    app.run(main)
+    program.run(main)

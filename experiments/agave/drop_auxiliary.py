@@ -1,6 +1,6 @@
 """AGAVE without its auxiliary loss, dropped after convergence (thesis 3.4.4, fig. 3.7).
 
-    python experiments/agave_drop_auxiliary.py [--kl_weight=λ] [--variant=cifar10] [--steps=N]
+    python experiments/agave/drop_auxiliary.py [--kl_weight=λ] [--variant=cifar10] [--steps=N]
         [--drop_steps=M] [--num_samples=64] [--output=DIR]
 
 Trains N steps on Eq. 3.13 in `DIR/before`, copies that run to `DIR/after` and trains it for M more
@@ -17,18 +17,22 @@ on Eq. 3.6: KL of weight 1 without free bits, no auxiliary term. Writes into the
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 
-from gm_jax import command_line, load, sweep
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
+
+from experiments import program
+from gm_jax import command_line, sweep
 from gm_jax.evaluation.latent_information import draw_images, draw_latents, latent_information
 from gm_jax.evaluation.likelihood import evaluate_likelihood, summarize
-from gm_jax.training.parallel import keep_buffers
-from gm_jax.training.run import load_split, open_trained
+from gm_jax.evaluation.pictures import draw_reconstructions
+from gm_jax.training.run import Run, load_split, open_trained
 
 COLUMNS, DRAWS = 10, 4  # of the pictures
 CURVE = ("kl", "auxiliary", "autoregressive", "bits_per_dim")
@@ -55,15 +59,16 @@ def compare(
     after = sweep.with_fields(before, {"train.steps": steps + drop_steps})
     with command_line.refusals():
         sweep.is_finished(after, folder / "after")  # of another config: refused at once
-    sweep.train_all({"before": before}, folder)
+    program.train_all({"before": before}, folder)
     if not (folder / "after").exists():
         shutil.copytree(folder / "before", folder / ".after", dirs_exist_ok=True)
         (folder / ".after").rename(folder / "after")
     sweep.train(after, folder / "after")
-    sweep.write_csv(folder / "kl.csv", curve(folder / "after" / "metrics.jsonl"))
-    rows = [dependence(folder / when, when, num_samples) for when in ("before", "after")]
-    sweep.write_csv(folder / "dependence.csv", rows)
-    picture(folder)
+    program.write_csv(folder / "kl.csv", curve(folder / "after" / "metrics.jsonl"))
+    runs = {when: open_trained(folder / when) for when in ("before", "after")}
+    rows = [dependence(run, when, num_samples) for when, run in runs.items()]
+    program.write_csv(folder / "dependence.csv", rows)
+    picture(runs, folder)
     return rows
 
 
@@ -77,13 +82,12 @@ def curve(metrics: Path) -> list[dict[str, Any]]:
     ]
 
 
-def dependence(workdir: Path, when: str, num_samples: int) -> dict[str, Any]:
+def dependence(run: Run, when: str, num_samples: int) -> dict[str, Any]:
     """Test scores of a run's latest checkpoint, and how much its samples depend on f(z)."""
-    run = open_trained(workdir)
     variables, step = run.restore("latest")
     test = load_split(run.config.data, "test")
     terms = evaluate_likelihood(run, variables, test)
-    scores = summarize(terms, test.image_shape)
+    scores = summarize(terms, test.fields)
     information = latent_information(run, variables, num_samples)
     return {
         "when": when,
@@ -100,30 +104,28 @@ def dependence(workdir: Path, when: str, num_samples: int) -> dict[str, Any]:
     }
 
 
-def picture(folder: Path) -> None:
+def picture(runs: dict[str, Run], folder: Path) -> None:
     """Pictures reconstructions, and several samples given one f(z), before and after."""
     reconstructions, samples = {}, {}
-    for when in ("before", "after"):
-        run = open_trained(folder / when)
+    for when, run in runs.items():
         variables, _ = run.restore("latest")
-        images = np.asarray(load_split(run.config.data, "test").images[:COLUMNS])
-        drawn = load.load(folder / when, "latest").reconstruct(images)
-        reconstructions["test images"] = images
+        first = load_split(run.config.data, "test").first(COLUMNS)
+        drawn = draw_reconstructions(run, variables, first, 1)
+        reconstructions["test images"] = np.asarray(first.images)
         reconstructions |= {f"{name} {when}": drawn[name] for name in ("f_z", "image")}
         latents = draw_latents(run, variables, COLUMNS)
         several = [draw_images(run, variables, latents, seed) for seed in range(DRAWS)]
         samples[f"f_z {when}"] = several[0]["f_z"]
         samples |= {f"draw {k + 1} {when}": one["image"] for k, one in enumerate(several)}
-    levels = run.train_data.levels
-    sweep.save_rows(folder / "reconstructions.png", reconstructions, levels)
-    sweep.save_rows(folder / "samples.png", samples, levels)
+    levels = runs["after"].train_data.levels
+    program.save_rows(folder / "reconstructions.png", reconstructions, levels)
+    program.save_rows(folder / "samples.png", samples, levels)
 
 
 def main(_: list[str]) -> None:
     """Reads the flags."""
     options = flags.FLAGS
-    with command_line.refusals():
-        config = sweep.load_config("agave", options.variant, options.steps)
+    config = program.load_config("agave", options.variant, options.steps)
     if options.kl_weight is not None:
         config = sweep.with_fields(config, {"model.kl_weight": options.kl_weight})
     drop_steps = options.drop_steps or config.train.steps
@@ -131,7 +133,7 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sweep.define_flags("runs/agave_drop_auxiliary")
+    program.define_flags("runs/agave-drop_auxiliary")
     flags.DEFINE_float(
         "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
     )
@@ -139,5 +141,4 @@ if __name__ == "__main__":
         "drop_steps", None, "Without auxiliary loss; as many as before if None.", 1
     )
     flags.DEFINE_integer("num_samples", 64, "Of the model, to measure their dependence.", 2)
-    keep_buffers()
-    app.run(main)
+    program.run(main)

@@ -1,0 +1,150 @@
+"""What the programs of the papers share: their flags, config pages, tables and pictures."""
+
+import csv
+import io
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from absl import app, flags
+from etils import epath
+from ml_collections import ConfigDict
+
+from gm_jax import command_line, load, sweep
+from gm_jax.evaluation.pictures import side_by_side
+from gm_jax.images import save_png
+from gm_jax.training import workdir as workdirs
+from gm_jax.training.parallel import keep_buffers
+
+HERE = Path(__file__).resolve().parent
+CONFIGS = HERE.parent / "configs"
+
+
+def define_flags(output: str) -> None:
+    """Defines `--variant`, `--steps` and `--output`, which `load_config` and the program read."""
+    flags.DEFINE_string("variant", "digits", "Of the config file; cifar10 is the paper's size.")
+    flags.DEFINE_integer("steps", None, "Of each training; the config's if not given.", 1)
+    flags.DEFINE_string("output", output, "Folder for runs, tables and pictures.")
+
+
+def run(main: Callable[[list[str]], Any]) -> None:
+    """Runs the `main` of a program that trains in this process; a run asked to end ends it."""
+
+    def ending(arguments: list[str]) -> Any:
+        try:
+            return main(arguments)
+        except sweep.Ended as end:
+            return str(end)
+
+    keep_buffers()
+    app.run(ending)
+
+
+def refuse(message: str) -> NoReturn:
+    """Ends the program with one line on stderr and status 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def load_page(page: str) -> ConfigDict:
+    """The config of FILE[:VARIANT] of the folder `configs`; refuses a variant that is not there."""
+    file, colon, variant = page.partition(":")
+    get_config = runpy.run_path(str(CONFIGS / file))["get_config"]
+    try:
+        return get_config(variant) if colon else get_config()
+    except ValueError as error:
+        refuse(f"{file}: {error}")
+
+
+def load_config(method: str, variant: str, steps: int | None) -> ConfigDict:
+    """The config of a method and variant, for `steps` steps, or its own where None."""
+    config = load_page(f"{method}.py:{variant}")
+    return config if steps is None else sweep.with_fields(config, {"train.steps": steps})
+
+
+def known_overrides(page: str, overrides: Sequence[str]) -> list[str]:
+    """Those of the overrides --config.FIELD=VALUE whose field a page has; says what is left."""
+    fields, known = sweep.fields_of(load_page(page)), []
+    for override in overrides:
+        name = override.partition("=")[0].removeprefix("--config.")
+        if name in fields:
+            known.append(override)
+        else:
+            print(f"{page} has no field {name}: it goes without {override}", file=sys.stderr)
+    return known
+
+
+def call(script: str, *arguments: str) -> None:
+    """Runs a program of this folder, shown as one would type it; its failure ends this one."""
+    print(f"python experiments/{script} {shlex.join(arguments)}", file=sys.stderr)
+    subprocess.run([sys.executable, HERE / script, *arguments], check=True)
+
+
+def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict[str, dict]:
+    """Trains every config in `folder/<name>`, in this process, but for those that are finished.
+
+    What a person can mend in any of them ends the program, with status 2, before the first is
+    trained. Kill it at any moment: the same command goes on.
+
+    Args:
+      configs: {name of the run: its config}.
+      folder: for the runs.
+
+    Returns:
+      {name: the scores in the run's `test.json`, in bits/dim}.
+    """
+    with command_line.refusals():
+        sweep.check(configs, folder)
+    return {
+        name: sweep.train(config, epath.Path(folder) / name) for name, config in configs.items()
+    }
+
+
+def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a table, numbers to a millionth, and prints it; missing folders are made."""
+    text = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = csv.DictWriter(text, list(names), lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: f"{v:.6f}" if isinstance(v, float) else v for name, v in row.items()})
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workdirs.write_atomically(path, text.getvalue())
+    print(f"{path}:\n{text.getvalue()}", end="")
+
+
+def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int) -> None:
+    """Writes a picture of rows {what they are: uint8 [N, H, W, C]}, and says what they are."""
+    save_png(path, side_by_side(dict(rows), levels, columns=len(next(iter(rows.values())))))
+    print(f"{path}, from top to bottom: {', '.join(rows)}")
+
+
+def picture_runs(
+    names: Sequence[str], folder: epath.PathLike, images: np.ndarray, num_images: int
+) -> None:
+    """Pictures runs whose method has `f_z`: `reconstructions.png` and `samples.png`.
+
+    Every run gives its f(z) and, below it, what is drawn given it.
+
+    Args:
+      names: of the runs, which lie in `folder/<name>`.
+      folder: for the pictures, too.
+      images: uint8 [N, H, W, C], to reconstruct; they are the first row.
+      num_images: columns, of either picture; at most N.
+    """
+    folder, images = workdirs.absolute(folder), np.asarray(images[:num_images])
+    reconstructions, samples = {"test images": images}, {}
+    for name in names:
+        model = load.load(folder / name)
+        reconstructed, drawn = model.reconstruct(images), model.sample(num_images)
+        for row in ("f_z", "image"):
+            reconstructions[f"{row} of {name}"] = reconstructed[row]
+            samples[f"{row} of {name}"] = drawn[row]
+    save_rows(folder / "reconstructions.png", reconstructions, model.levels)
+    save_rows(folder / "samples.png", samples, model.levels)

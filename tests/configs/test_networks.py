@@ -1,0 +1,84 @@
+"""The variants of the pages build their networks on the images that they are for.
+
+Shapes alone are traced; the steps of the smoke variants are made in `tests/methods`, and the
+published networks counted in `test_sizes.py`.
+"""
+
+import importlib
+
+import pytest
+
+from configs import adaptive_density, gan_likelihood
+from gm_jax.nn.weight_norm import num_parameters
+from tests.configs.building import create, initial, step
+
+NETWORKS = {
+    "agave": {"vae", "condition", "pixelcnn"},
+    "classifier": {"classifier"},
+    "pixelcnn": {"pixelcnn"},
+    "real_nvp": {"real_nvp"},
+    "vae_iaf": {"vae"},
+    "wgan_gp": {"discriminator", "decoder"},
+}
+MODELS = {
+    "vae,photos": {"encoder", "decoder"},
+    "v_ade+s2,smoke": {"real_nvp", "encoder", "decoder"},
+    "av_gde+rd,digits": {"discriminator", "encoder", "decoder"},
+    "av_ade+iaf,stl10": {"discriminator", "real_nvp", "encoder", "decoder"},
+    "av_ade+rd+wg+iaf,smoke": {"discriminator", "real_nvp", "encoder", "decoder"},
+    "gan+rd,cifar10": {"discriminator", "decoder"},
+    "gan+wg,stl10": {"discriminator", "decoder"},
+}
+
+
+def page(name):
+    return importlib.import_module(f"configs.{name}")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_variant_of_a_page_makes_its_method(name):
+    for variant in page(name).VARIANTS:
+        method = create(page(name).get_config(variant))
+        moved = {network for player in method.players for network in player.networks}
+        assert moved == NETWORKS[name], variant
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_networks_of_minutes_fit_their_images(name):
+    for variant in {"digits", "photos"} & set(page(name).VARIANTS):
+        assert initial(create(page(name).get_config(variant))).params.keys() == NETWORKS[name]
+
+
+@pytest.mark.parametrize("variant", MODELS)
+def test_models_and_refinements_of_adaptive_density_have_their_networks(variant):
+    method = create(adaptive_density.get_config(variant))
+    assert initial(method).params.keys() == MODELS[variant]
+
+
+def test_a_step_of_every_choice_of_adaptive_density_builds():
+    config = adaptive_density.get_config("av_ade+rd,smoke").unlock()
+    config.model.update({"likelihood_unit": "dimension", "adversarial_sample": "noise"})
+    config.model.update({"encoder_input": "image", "class_conditional": True})
+    config.model.matmul_dtype = "bfloat16"
+    state, _ = step(create(config.lock()), config)
+    assert state.params["encoder"]["WeightNormConv_0"]["g"].shape == (10, 8)
+
+
+def test_parameters_are_averaged_where_no_running_statistics_belong_to_them():
+    def averaged(variant):
+        config = adaptive_density.get_config(variant).unlock()
+        config.model.ema_decay = 0.99
+        return initial(create(config.lock()))
+
+    state = averaged("av_gde,smoke")
+    assert state.ema_params.keys() == state.params.keys()
+    with pytest.raises(ValueError, match=r"model.ema_decay is 0.99: the running statistics"):
+        averaged("av_ade,smoke")
+
+
+@pytest.mark.parametrize("variant", gan_likelihood.VARIANTS)
+def test_the_likelihood_fits_around_the_gan_of_every_variant(variant):
+    generator = create(adaptive_density.get_config(f"gan,{variant}"))
+    state = initial(create(gan_likelihood.get_config(variant), {"generator": generator}))
+    theirs = initial(generator).params["decoder"]
+    assert num_parameters(state.params["generator_decoder"]) == num_parameters(theirs)

@@ -1,0 +1,49 @@
+"""The documents: links lead somewhere, programs that are named exist, the list is up to date."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import make_results
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@pages
+def test_links_lead_to_something_that_exists(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    local = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pages
+def test_programs_and_configs_that_are_named_exist(page):
+    named = re.findall(r"\b(?:experiments|configs|docs|gm_jax)/[\w/]+\.\w+", page.read_text())
+    real = [name for name in named if "PAPER" not in name]  # which stands for any
+    assert [name for name in real if not (ROOT / name).exists()] == []
+
+
+def test_pictures_and_tables_are_all_linked():
+    text = "".join(page.read_text() for page in PAGES)
+    kept = [
+        path for path in (ROOT / "docs").rglob("*.*") if path.suffix in (".png", ".jpg", ".csv")
+    ]
+    assert [path.name for path in kept if f"/{path.name})" not in text] == []
+
+
+def test_the_list_of_verdicts_is_up_to_date():
+    """After a change of a page in docs/results/: python docs/make_results.py"""
+    assert (ROOT / "docs" / "results.md").read_text() == make_results.make()
+
+
+def test_an_outcome_has_its_claim_place_and_verdict():
+    other = "| a | b |\n|---|---|\n| 1 | 2 |\n"
+    table = "| claim, there | where | x | verdict |\n|---|---|---|---|\n| c | w | n | v |\n"
+    outcome = {"claim": "c", "where": "w", "verdict": "v"}
+    for page in (f"{other}\n{table}", f"{table}\n{other}"):
+        assert make_results.outcomes(page) == [outcome]
+    with pytest.raises(ValueError, match="no table with the columns claim, where, verdict"):
+        make_results.outcomes(other)
