@@ -13,6 +13,7 @@ import gm_jax
 from configs import classifier
 from gm_jax import data, session
 from gm_jax.evaluation.likelihood import importance_weighted_likelihood
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import load_split, open_run
 from tests import toy as toy_page
@@ -39,7 +40,7 @@ def test_the_config_is_the_one_that_trained(model):
     assert (model.step, model.image_shape, model.levels) == (2, SHAPE, LEVELS)
     config = classifier.get_config("smoke")  # tuples of tuples
     saved = json.loads(workdirs.to_json(config))
-    assert workdirs._with_tuples(saved) == config.to_dict()
+    assert workdirs.with_tuples(saved) == config.to_dict()
 
 
 def test_samples_are_those_of_the_sample_mode(workdir, model):
@@ -143,7 +144,7 @@ def test_a_methods_own_interpolation_is_used(model, monkeypatch):
 
 
 def test_no_images_are_needed_but_for_runs_that_recorded_nothing(workdir, model, monkeypatch):
-    assert workdirs.read_data(workdir) == LABELLED
+    assert recorded.read_data(workdir) == LABELLED
     opened, load = [], data.load
     monkeypatch.setattr(data, "load", lambda *args, **kw: opened.append(args) or load(*args, **kw))
     expected = model.sample(1)["image"]

@@ -6,7 +6,6 @@ import pytest
 from gm_jax.evaluation import independent_wasserstein_critic, wasserstein_critic
 from tests.support import optimized
 
-
 UPDATE = optimized(wasserstein_critic._update, static_argnums=5, donate_argnums=0)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from configs import agave, pixelcnn, vae_iaf
 from gm_jax import session
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.run import open_run
@@ -22,7 +23,7 @@ def begin(config, workdir):
     """Leaves what a run of two steps would, but for its values: nothing is compiled."""
     run = open_run(config, workdir)
     workdirs.check_config(workdir, config)
-    workdirs.record_data(workdir, run.train_data.fields)
+    recorded.record_data(workdir, run.train_data.fields)
     generator = np.random.default_rng(0)
 
     def draw(leaf):
