@@ -136,7 +136,8 @@ def page(
             if kind != "refinement":
                 raise
             raise ValueError(f"refinement '{key}': the {first} '{head}' {error}") from None
-    return config.lock()
+    config.model.lock()  # `config` itself is locked, so that its `lock` would do nothing
+    return config
 
 
 def _apply(config: ConfigDict, change: Change) -> None:

@@ -34,3 +34,14 @@ def real_data():
     if not folder.is_dir():
         pytest.skip(f"no image data at {folder}; set GM_JAX_TEST_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """Lets configs name the method of `tests/toy.py`."""
+    from gm_jax import methods
+    from tests.toy import Toy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(methods.METHODS, "toy", Toy)
+        yield

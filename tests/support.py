@@ -75,3 +75,9 @@ def jacobian_log_det(function, x):
     sign, log_det = np.linalg.slogdet(np.asarray(jacobian, np.float64))
     assert sign != 0
     return log_det
+
+
+def optimized(jitted, **options):
+    """A compiled function with optimization, which the tests switch off: for long trainings."""
+    compiler_options = {"xla_backend_optimization_level": 2}
+    return jax.jit(jitted.__wrapped__, compiler_options=compiler_options, **options)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gm_jax.noise import standard_logistic
 from scipy.special import expit, log_expit, logsumexp
 
 from gm_jax import distributions
+from gm_jax.nn.noise import standard_logistic
 
 logistic_log_prob = jax.jit(distributions.discretized_logistic_log_prob, static_argnums=3)
 mixture_log_prob = jax.jit(distributions.discretized_logistic_mixture_log_prob, static_argnums=2)

@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 
 import gm_jax
-from configs import agave, classifier
+from configs import classifier
 from gm_jax import data, session
 from gm_jax.evaluation.likelihood import importance_weighted_likelihood
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import load_split, open_run
-from tests.support import LEVELS, SHAPE, images
+from tests import toy as toy_page
+from tests.support import LABELLED, LEVELS, SHAPE, images
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    """Work directory of a trained AGAVE, whose end drew samples and scored the test images."""
+def workdir(tmp_path_factory, toy):
+    """Work directory of a trained toy, whose end drew samples and scored the test images."""
     folder = tmp_path_factory.mktemp("run")
-    session.run(agave.get_config("smoke"), str(folder), "train")
+    session.run(toy_page.get_config(), str(folder), "train")
     return folder
 
 
@@ -34,11 +36,11 @@ def model(workdir):
 
 
 def test_the_config_is_the_one_that_trained(model):
-    assert model.config == agave.get_config("smoke") and model.config.is_locked
+    assert model.config == toy_page.get_config() and model.config.is_locked
     assert (model.step, model.image_shape, model.levels) == (2, SHAPE, LEVELS)
     config = classifier.get_config("smoke")  # tuples of tuples
     saved = json.loads(workdirs.to_json(config))
-    assert workdirs._with_tuples(saved) == config.to_dict()
+    assert workdirs.with_tuples(saved) == config.to_dict()
 
 
 def test_samples_are_those_of_the_sample_mode(workdir, model):
@@ -142,8 +144,7 @@ def test_a_methods_own_interpolation_is_used(model, monkeypatch):
 
 
 def test_no_images_are_needed_but_for_runs_that_recorded_nothing(workdir, model, monkeypatch):
-    facts = {"image_shape": list(SHAPE), "levels": LEVELS, "num_classes": 10}
-    assert json.loads((workdir / "data.json").read_text()) == facts
+    assert recorded.read_data(workdir) == LABELLED
     opened, load = [], data.load
     monkeypatch.setattr(data, "load", lambda *args, **kw: opened.append(args) or load(*args, **kw))
     expected = model.sample(1)["image"]
@@ -177,7 +178,7 @@ def test_numbers_and_labels_that_mean_nothing_are_refused(workdir, model, tmp_pa
         (lambda: model.sample(2, temperature=-0.5), "temperature is -0.5; give 0 or more"),
         (lambda: model.sample(2, labels=[1]), r"shape \(1,\); give integers \[2\]"),
         (lambda: model.sample(1, labels=[10]), r"lie in 10..10, but there are 10 classes"),
-        (lambda: model.sample(1, labels=[3]), "AGAVE is trained without labels"),
+        (lambda: model.sample(1, labels=[3]), "Toy: class_conditional is False: give none"),
         (lambda: model.log_likelihood(images(1), 0), "num_importance_samples is 0"),
         (lambda: model.reconstruct(images(1), num_draws=0), "num_draws is 0; give 1"),
         (lambda: model.decode([np.zeros((2, 1)), np.zeros((1, 1))]), r"latents begin with \[\(1,"),

@@ -12,7 +12,8 @@ from gm_jax import optimizers
 def config(name, **fields):
     return ConfigDict(
         {"name": name, "learning_rate": 0.1, "learning_rate_decay": 1.0, "beta1": 0.9,
-         "beta2": 0.999, "epsilon": 1e-8, "epsilon_root": 0.0} | fields
+         "beta2": 0.999, "epsilon": 1e-8, "epsilon_root": 0.0,
+         "clip_norm": 0.0} | fields
     )  # fmt: skip
 
 
@@ -53,8 +54,8 @@ def test_an_unknown_optimizer_is_refused():
 
 
 def test_long_gradients_are_shortened_to_the_clip_norm():
-    sgd = optimizers.create(config("sgd"), clip_norm=2.0)
+    sgd = optimizers.create(config("sgd", clip_norm=2.0))
     np.testing.assert_allclose(run(sgd, [[6.0, 8.0]]), [-0.12, -0.16], rtol=1e-6)
     np.testing.assert_allclose(run(sgd, [[0.6, 0.8]]), [-0.06, -0.08], rtol=1e-6)
-    with pytest.raises(ValueError, match=r"clip_norm is -1.0.*above 0"):
-        optimizers.create(config("sgd"), clip_norm=-1.0)
+    with pytest.raises(ValueError, match=r"clip_norm is -1.0.*0 for none"):
+        optimizers.create(config("sgd", clip_norm=-1.0))

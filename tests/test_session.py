@@ -4,7 +4,10 @@ import pytest
 
 from configs import agave
 from gm_jax import session
+from gm_jax.data import image_spec
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
+from tests.support import LABELLED, SHAPE
 
 
 @pytest.fixture
@@ -49,9 +52,8 @@ def test_a_temperature_where_nothing_is_drawn(no_images, tmp_path, capsys):
 
 
 def test_a_run_on_other_images(tmp_path):
-    facts = {"image_shape": (8, 8, 1), "levels": 17, "num_classes": 10}
-    workdirs.record_data(tmp_path, facts)
-    workdirs.record_data(tmp_path, facts)
-    assert workdirs.read_data(tmp_path) == facts
-    with pytest.raises(ValueError, match=r"levels: 17 -> 256 \(saved -> given\)"):
-        workdirs.record_data(tmp_path, facts | {"levels": 256})
+    for _ in range(2):
+        recorded.record_data(tmp_path, LABELLED)
+    assert recorded.read_data(tmp_path) == LABELLED
+    with pytest.raises(ValueError, match=r"image.levels: 17 -> 256 \(saved -> given\)"):
+        recorded.record_data(tmp_path, image_spec(SHAPE, 256, 10))

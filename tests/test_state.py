@@ -9,7 +9,9 @@ import numpy as np
 import optax
 import pytest
 
+from gm_jax import devices
 from gm_jax import state as train_state
+from gm_jax.state import Loss
 
 PARAMS = {"a": {"w": jnp.array([1.0, 2.0])}, "b": {"w": jnp.array([3.0])}}
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
@@ -22,7 +24,7 @@ def new_state():
 def update(state, weight):
     def loss_fn(params):
         loss = weight * jnp.sum(params["a"]["w"] ** 2)
-        return loss, ({"loss": loss, "also": loss * 2}, {})
+        return Loss({"squares": loss}, {"also": loss * 2})
 
     return train_state.update_player(state, "p", ("a",), OPTIMIZER, loss_fn)
 
@@ -41,14 +43,17 @@ def test_the_update_of_the_vector_is_that_of_the_trees():
     }
     optimizer = optax.chain(optax.clip_by_global_norm(3.0), OPTIMIZER)
 
+    def loss(params):
+        return sum(jnp.sum(jnp.cos(leaf) * leaf) for leaf in jax.tree.leaves(params))
+
     def loss_fn(params):
-        return sum(jnp.sum(jnp.cos(leaf) * leaf) for leaf in jax.tree.leaves(params)), ({}, {})
+        return Loss({"waves": loss(params)})
 
     state = train_state.create(params, {"p": (("a", "b"), optimizer)}, ema=False)
     moments = optimizer.init(params)
     for _ in range(2):
         state, _ = train_state.update_player(state, "p", ("a", "b"), optimizer, loss_fn)
-        updates, moments = optimizer.update(jax.grad(loss_fn, has_aux=True)(params)[0], moments)
+        updates, moments = optimizer.update(jax.grad(loss)(params), moments)
         params = optax.apply_updates(params, updates)
     chex.assert_trees_all_close(state.params, params, rtol=1e-5)
     assert [leaf.shape for leaf in jax.tree.leaves(state.opt_state)] == [(12,)]
@@ -63,7 +68,8 @@ def test_a_non_finite_update_is_skipped_and_recorded(bad):
                         jax.tree.leaves((state.params, state.opt_state)), strict=True):  # fmt: skip
         np.testing.assert_array_equal(new, old)
     message = train_state.describe_failure(skipped, terms)
-    assert message == "step 2: player 'p': also, gradient_norm, loss, update_norm not finite"
+    bad_terms = "also, gradient_norm, loss, squares, update_norm"
+    assert message == f"step 2: player 'p': {bad_terms} not finite"
     assert train_state.describe_failure(state, terms) is None
 
 
@@ -74,7 +80,7 @@ def update_both(state, weights, player):
     def one(state, weight):
         def loss_fn(params):
             loss = weight * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
-            return loss, ({"loss": loss, "another": jnp.float32(1)}, {})
+            return Loss({"squares": loss}, {"another": jnp.float32(1)})
 
         return train_state.update_player(state, player, (player,), OPTIMIZER, loss_fn)
 
@@ -91,7 +97,7 @@ def test_a_failure_is_told_by_its_player_and_its_terms_alone():
         metrics |= terms
     assert {"a/loss", "b/loss", "a/update_norm"} < set(metrics)
     message = train_state.describe_failure(state, metrics)
-    expected = "a/gradient_norm, a/loss, a/update_norm"
+    expected = "a/gradient_norm, a/loss, a/squares, a/update_norm"
     assert message == f"step 1: player 'a': {expected} not finite"
 
 
@@ -112,17 +118,58 @@ def test_the_average_follows_the_parameters_ever_more_slowly(step, decay):
     assert variables["a"]["params"] is state.ema_params["a"]
 
 
-def test_devices_share_one_mean_in_one_reduction():
-    def mean(tree):
-        return train_state.mean_over_devices(tree, "batch")
+def test_the_loss_is_the_sum_of_its_terms_means_and_no_curve_moves_anything():
+    def loss_fn(params):
+        w = params["a"]["w"]
+        return Loss({"each": w, "one": 0.5 * w[0] ** 2}, {"curve": 7 * w})
 
-    tree = {"a": np.arange(8.0, dtype=np.float32), "b": np.ones((8, 3), np.float32)}
-    reduced = jax.pmap(mean, "batch")(tree)
-    np.testing.assert_allclose(reduced["a"], 3.5)
-    assert jax.pmap(mean, "batch").lower(tree).as_text().count("all_reduce") == 1
+    _, terms = train_state.update_player(new_state(), "p", ("a",), OPTIMIZER, loss_fn)
+    found = {name: float(terms[name]) for name in ("each", "one", "loss", "curve")}
+    assert found == {"each": 1.5, "one": 0.5, "loss": 2.0, "curve": 10.5}
+    np.testing.assert_allclose(terms["gradient_norm"], np.hypot(0.5 + 1, 0.5), rtol=1e-6)
 
 
-def test_the_loss_is_the_sum_of_its_terms_means():
-    terms = {"a": jnp.array([1.0, 3.0]), "b": jnp.float32(0.5)}
-    loss, logged = train_state.total(terms)
-    assert loss == 2.5 and logged == {"loss": 2.5, "a": 2.0, "b": 0.5}
+def with_statistics(weight, network="a"):
+    """An update whose loss also counts the updates of a network."""
+    state = new_state().replace(statistics={name: {"counts": {"n": 0.0}} for name in PARAMS})
+
+    def loss_fn(params):
+        loss = weight * jnp.sum(params["a"]["w"] ** 2)
+        return Loss({"squares": loss}, statistics={network: {"counts": {"n": jnp.float32(1)}}})
+
+    return train_state.update_player(state, "p", ("a",), OPTIMIZER, loss_fn)[0]
+
+
+@pytest.mark.parametrize(("weight", "count"), [(1.0, 1), (np.nan, 0)])
+def test_statistics_are_those_of_a_good_update(weight, count):
+    state = with_statistics(weight)
+    assert float(state.statistics["a"]["counts"]["n"]) == count
+    assert state.statistics["b"]["counts"]["n"] == 0
+    variables = train_state.training_variables(state, {"a": {"w": "moved"}})
+    assert variables["a"] == {"params": {"w": "moved"}, **state.statistics["a"]}
+    assert variables["b"]["params"] is state.params["b"]
+
+
+def test_statistics_of_a_network_that_rests_are_refused():
+    with pytest.raises(ValueError, match=r"player 'p' moves \('a',\), not all of \['b'\]"):
+        with_statistics(1.0, "b")
+
+
+def test_gradients_and_terms_of_devices_are_averaged_in_one_reduction():
+    """Parameters differ from device to device only by their batch, so that none is left."""
+
+    def step(x):
+        def loss_fn(params):
+            return Loss({"product": x * params["a"]["w"]}, {"mean": x})
+
+        state, terms = train_state.update_player(new_state(), "p", ("a",), OPTIMIZER, loss_fn)
+        return state.params["a"]["w"], terms
+
+    x = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
+    mapped = jax.pmap(step, devices.AXIS)
+    moved, terms = mapped(x)
+    expected = PARAMS["a"]["w"] - 0.1 * x.mean(0) / 2
+    np.testing.assert_allclose(moved, np.tile(expected, (8, 1)), rtol=1e-5)
+    np.testing.assert_allclose(terms["mean"], np.full(8, x.mean()), rtol=1e-5)
+    np.testing.assert_allclose(terms["loss"], terms["product"])
+    assert mapped.lower(x).as_text().count("stablehlo.all_reduce") == 1

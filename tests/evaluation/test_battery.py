@@ -5,12 +5,11 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
-from configs import agave
 from gm_jax import distributions, methods, session
-from gm_jax import state as train_state
 from gm_jax.evaluation import battery, feature_networks
 from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
@@ -18,41 +17,41 @@ from gm_jax.evaluation.inception_weights import InceptionWeights
 from gm_jax.evaluation.records import read_results
 from gm_jax.evaluation.request import Request
 from gm_jax.images import save_png, spread
-from gm_jax.nn import per_example
+from gm_jax.methods.method import Loss, Method, Player
 from gm_jax.training.run import open_run
+from tests import toy
 
 SIGMA = 0.5
 
 
-class Toy:
+class Toy(Method):
     """p(x|z)p(z)/q(z|x) = exp(σε − σ²/2): its mean over ε is 1, so that log p(x) = 0 exactly."""
 
-    likelihood_is_exact = False
-    class_conditional = True
+    likelihood = "bound"
 
-    def __init__(self, config, image_shape, levels, num_classes):
-        self.shape, self.levels = image_shape, levels
+    def __init__(self, config, data, frozen=None):
+        super().__init__(config, data, frozen)
+        self.condition_on_classes(True)
+        self.players = (Player("toy", ("toy",), optax.sgd(0.1), self.loss),)
 
-    def init(self, rng, batch):
-        return train_state.create({"toy": {"shift": jnp.zeros(())}}, {}, ema=False)
+    def init_networks(self, key, batch, noise):
+        return {"toy": {"params": {"shift": jnp.zeros(())}}}
 
-    def train_step(self, state, batch, rng, axis_name=None):
-        return train_state.advance(state, 0.0), {"loss": jnp.zeros(())}
+    def loss(self, variables, batch, noise, step):
+        return Loss({"nothing": 0 * variables["toy"]["params"]["shift"]})
 
-    def log_likelihood(self, variables, batch, rng):
-        noise = per_example.normal(rng, batch["index"], ())
-        return {"log_likelihood": SIGMA * noise - SIGMA**2 / 2}
+    def log_likelihood(self, variables, batch, noise):
+        return {"log_likelihood": SIGMA * noise.normal() - SIGMA**2 / 2}
 
-    def sample(self, variables, rng, num_images, labels=None, temperature=1.0, index=None):
-        noise = 0.3 * per_example.normal(rng, index, self.shape)
-        labels = index % 10 if labels is None else labels
-        x = noise + (labels[:, None, None, None] / 5 - 1) + variables["toy"]["params"]["shift"]
+    def draw(self, variables, noise, labels, temperature):
+        x = 0.3 * noise.normal(*self.image_shape) + (labels[:, None, None, None] / 5 - 1)
+        x += variables["toy"]["params"]["shift"]
         return {"image": distributions.quantize(x, self.levels)}
 
 
 def toy_config(cache, **changes):
-    config = agave.get_config("smoke").unlock()
-    config.method, config.data.cache_dir = "toy", str(cache)
+    config = toy.get_config().unlock()
+    config.method, config.data.cache_dir = "conditional_toy", str(cache)
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config.lock()
 
@@ -62,7 +61,7 @@ def trained(tmp_path_factory):
     """Work directory of a trained toy."""
     folder = tmp_path_factory.mktemp("toy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(methods.METHODS, "toy", Toy)
+        patch.setitem(methods.METHODS, "conditional_toy", Toy)
         session.run(toy_config(folder / "cache"), str(folder / "run"), "train")
         yield folder / "run"
 
@@ -243,7 +242,7 @@ def test_bad_samples_are_refused(run, tmp_path, kind, expected):
 )
 def test_a_request_that_means_nothing_ends_with_status_2(tmp_path, capsys, fields, expected):
     with pytest.raises(SystemExit) as end:
-        session.run(agave.get_config("smoke"), str(tmp_path), "evaluate", fields)
+        session.run(toy.get_config(), str(tmp_path), "evaluate", fields)
     assert end.value.code == 2 and expected in capsys.readouterr().err
 
 

@@ -8,46 +8,43 @@ import numpy as np
 import pytest
 from jax.scipy.special import logsumexp
 
-from configs import agave
 from gm_jax import distributions, methods
 from gm_jax import state as train_state
 from gm_jax.evaluation import likelihood
-from gm_jax.nn import per_example
+from gm_jax.methods.method import Method
+from gm_jax.nn.noise import Noise
 from gm_jax.training.run import open_run
-from tests.support import LEVELS, SHAPE, images
+from tests import toy
+from tests.support import SPEC, images, noise_of
 
 KEY = jax.random.key(3)
 
 
-class OneLatent:
+class OneLatent(Method):
     """z ~ N(0, 1); a pixel is a discretised logistic around a·z + b; q(z | x) is a little off."""
 
-    likelihood_is_exact = False
+    likelihood = "bound"
 
-    def __init__(self, config, image_shape, levels, num_classes):
-        self.image_shape, self.levels = image_shape, levels
-
-    def init(self, rng, batch):
+    def init_networks(self, key, batch, noise):
         slope = jnp.linspace(-0.5, 0.5, np.prod(self.image_shape)).reshape(self.image_shape)
         params = {"slope": slope, "offset": 0.3 * slope**2, "log_scale": jnp.array(-0.5)}
-        return train_state.create({"decoder": params}, {}, ema=False)
+        return {"decoder": {"params": params}}
 
     def log_prob_of_image(self, params, image, z):
         """ln p(x | z) [B] of images [B, H, W, C] and z [B]."""
-        x = distributions.scale_to_unit(image, self.levels)
+        x = self.scale(image)
         mean = params["slope"] * z[:, None, None, None] + params["offset"]
         log_prob = distributions.discretized_logistic_log_prob(
             x, mean, params["log_scale"], self.levels
         )
         return jnp.sum(log_prob, (1, 2, 3))
 
-    def log_likelihood(self, variables, batch, rng):
+    def log_likelihood(self, variables, batch, noise):
         params = variables["decoder"]["params"]
-        x = distributions.scale_to_unit(batch["image"], self.levels)
+        x = self.scale(batch["image"])
         evidence = jnp.sum((x - params["offset"]) * params["slope"], (1, 2, 3))
         mean, log_std = 0.4 * evidence + 0.2, jnp.log(0.7)
-        noise = per_example.normal(rng, per_example.global_index(batch), ())
-        z = mean + jnp.exp(log_std) * noise
+        z = mean + jnp.exp(log_std) * noise.normal()
         log_ratio = distributions.gaussian_log_prob(z, 0.0, 0.0)
         log_ratio -= distributions.gaussian_log_prob(z, mean, log_std)
         return {"log_likelihood": self.log_prob_of_image(params, batch["image"], z) + log_ratio}
@@ -68,7 +65,7 @@ class OneLatent:
 
 
 def open_with(workdir, **changes):
-    config = agave.get_config("smoke").unlock()
+    config = toy.get_config().unlock()
     config.method = "one_latent"
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     with pytest.MonkeyPatch.context() as patch:
@@ -114,8 +111,12 @@ def test_streamed_sums_are_the_naive_formula_of_the_documented_draws(run, variab
     dataset = run.dataset("test")
     batch = {"image": dataset.images, "index": np.arange(len(dataset), dtype=np.int32)}
     keys = jax.vmap(likelihood.draw_key, (None, 0))(run.keys["evaluate"], np.arange(1000))
-    draw = jax.jit(lambda key: run.method.log_likelihood(variables, batch, key)["log_likelihood"])
-    log_weights = np.float64(jax.lax.map(draw, keys))
+
+    @jax.jit
+    def draw(key):
+        return run.method.log_likelihood(variables, batch, Noise(key, batch["index"]))
+
+    log_weights = np.float64(jax.lax.map(draw, keys)["log_likelihood"])
     for k in (150, 1000):
         found = bound(run, variables, k)
         naive = np.logaddexp.reduce(log_weights[:k], 0) - np.log(k)
@@ -131,21 +132,21 @@ def test_batch_size_and_devices_change_nothing(run, variables, tmp_path):
 
 
 def test_memory_does_not_grow_with_k():
-    method = OneLatent(None, SHAPE, LEVELS, None)
-    batch = {"image": images(16), "index": np.arange(16, dtype=np.int32)}
+    method, noise = OneLatent(toy.get_config(), SPEC), noise_of(KEY, 16)
+    batch = {"image": images(16), "index": noise.index}
     variables = train_state.evaluation_variables(method.init(KEY, batch))
 
     def bytes_of(function):
         return jax.jit(function).lower(variables).compile().memory_analysis().temp_size_in_bytes
 
     def streamed(k, variables):
-        rng = (KEY, jnp.int32(k))
-        return likelihood.stream_importance_weights(method.log_likelihood, variables, batch, rng)
+        draws = (KEY, jnp.int32(k))
+        return likelihood.stream_importance_weights(method.log_likelihood, variables, batch, draws)
 
     def together(k, variables):
         keys = jax.vmap(likelihood.draw_key, (None, 0))(KEY, jnp.arange(k))
-        one = functools.partial(method.log_likelihood, variables, batch)
-        return logsumexp(jax.vmap(one)(keys)["log_likelihood"], 0)
+        one = jax.vmap(lambda key: method.log_likelihood(variables, batch, noise.replace(key=key)))
+        return logsumexp(one(keys)["log_likelihood"], 0)
 
     few, many = (bytes_of(functools.partial(streamed, k)) for k in (10, 1000))
     assert few == many < bytes_of(functools.partial(together, 1000)) / 10
@@ -154,13 +155,14 @@ def test_memory_does_not_grow_with_k():
 def test_weights_far_apart_and_weights_of_zero_are_summed():
     log_weights = jnp.array([[-9000.0, -jnp.inf, -3.0], [-8000.0, -5000.0, -3.0]])
 
-    def log_likelihood(variables, batch, key):
-        return {"log_likelihood": log_weights[variables["order"][jnp.argmax(keys == key)]]}
+    def log_likelihood(variables, batch, noise):
+        drawn = jnp.argmax(keys == noise.key)
+        return {"log_likelihood": log_weights[variables["order"][drawn]]}
 
     keys = jax.vmap(likelihood.draw_key, (None, 0))(KEY, jnp.arange(2))
     for order in ([0, 1], [1, 0]):
         sums = likelihood.stream_importance_weights(
-            log_likelihood, {"order": jnp.array(order)}, {"image": np.zeros(3)}, (KEY, np.int32(2))
+            log_likelihood, {"order": jnp.array(order)}, {"index": np.arange(3)}, (KEY, np.int32(2))
         )
         total = sums["largest"] + sums["log_mean"]
         np.testing.assert_allclose(total, [-8000 - np.log(2), -5000 - np.log(2), -3], rtol=1e-6)
@@ -170,12 +172,30 @@ def test_numbers_of_samples_that_mean_nothing_are_refused(run, variables):
     with pytest.raises(ValueError, match=r"num_importance_samples is 0: .* 1 or more draws"):
         bound(run, variables, 0)
 
-    class Exact:
-        likelihood_is_exact = True
-        log_likelihood = None
+    class Exact(OneLatent):
+        likelihood = "exact"
 
+    class Without(OneLatent):
+        likelihood = None
+
+    exact, without = (method(toy.get_config(), SPEC) for method in (Exact, Without))
     with pytest.raises(ValueError, match="exact: there is no bound to tighten"):
-        likelihood.check_num_samples(Exact(), 2)
-    likelihood.check_num_samples(Exact(), 1)
+        likelihood.check_num_samples(exact, 2)
+    likelihood.check_num_samples(exact, 1)
     with pytest.raises(ValueError, match="no likelihood"):
-        likelihood.check_num_samples(object(), 2)
+        likelihood.check_num_samples(without, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("exact", "exact"),
+        ("estimate", "estimate"),
+        ("bound", "lower bound, 5 samples"),
+        ("bracketed", "[lower bound, 5 samples]"),
+    ],
+)
+def test_a_likelihood_is_called_what_it_is(kind, expected):
+    method = OneLatent(toy.get_config(), SPEC)
+    method.likelihood = kind
+    assert likelihood.kind_of_likelihood(method, 5) == expected

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from gm_jax.evaluation import gan_train_test
+from gm_jax.evaluation import gan_train_test, train_test_classifier
+from tests.support import optimized
+
+UPDATE = optimized(train_test_classifier._update, static_argnums=(0, 1, 2), donate_argnums=3)
+
+
+@pytest.fixture(autouse=True)
+def optimized_updates(monkeypatch):
+    monkeypatch.setattr(train_test_classifier, "_update", UPDATE)
 
 
 def _striped(seed, classes, count=240):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from gm_jax import devices
 from gm_jax.losses.free_bits import free_bits
 
 KL = jnp.abs(jax.random.normal(jax.random.key(0), (8, 3, 2)))
@@ -29,12 +30,12 @@ def test_no_floor_leaves_the_divergence():
 
 
 def test_the_batch_is_the_global_one():
-    mesh = jax.make_mesh((8,), ("batch",), (jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh((8,), (devices.AXIS,), (jax.sharding.AxisType.Auto,))
     mapped = jax.shard_map(
-        lambda kl: free_bits(kl, FLOOR, "batch"),
+        lambda kl: free_bits(kl, FLOOR),
         mesh=mesh,
-        in_specs=P("batch"),
-        out_specs=P("batch"),
+        in_specs=P(devices.AXIS),
+        out_specs=P(devices.AXIS),
         check_vma=False,
     )
     np.testing.assert_allclose(jax.jit(mapped)(KL), free_bits(KL, FLOOR), rtol=1e-6)

@@ -11,6 +11,7 @@ from gm_jax.distributions import gaussian_kl
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow, raster_mask
 from gm_jax.nn.weight_norm import WeightNormConv, data_dependent_init, num_parameters
+from tests.support import noise_of
 
 KEY = jax.random.key(0)
 
@@ -69,7 +70,7 @@ def test_a_mask_that_the_channels_do_not_divide_is_refused():
 def initialised(flow=False):
     net = make(flow=flow)
     x = jax.random.uniform(KEY, (4, 8, 8, 1), minval=-1)
-    _, variables = jax.jit(lambda: data_dependent_init(net, KEY, x, KEY, jnp.arange(4)))()
+    _, variables = jax.jit(lambda: data_dependent_init(net, KEY, x, noise_of(KEY, 4)))()
     return net, variables, x
 
 
@@ -77,7 +78,7 @@ def test_without_flow_the_divergence_of_the_top_layer_is_its_monte_carlo_value()
     net, variables, x = initialised()
     count = 4_000
     image = jnp.broadcast_to(x[:1], (count, 8, 8, 1))
-    draw = jax.jit(lambda: net.apply(variables, image, KEY, jnp.arange(count)))
+    draw = jax.jit(lambda: net.apply(variables, image, noise_of(KEY, count)))
     estimate = np.asarray(draw().kl[:, 0].sum(-1))
 
     def closed_form(module):
@@ -97,14 +98,14 @@ def test_with_flow_the_divergence_of_one_latent_is_its_integral():
     """The flow of one latent is affine: z' is Gaussian, whatever the flow calls its density."""
     net = make(flow=True, num_scales=1, num_latents=1, features=4, init_exponent=0.0)
     images = jax.random.uniform(KEY, (4, 2, 2, 1), minval=-1)
-    variables = jax.jit(lambda: net.init(KEY, images, KEY, jnp.arange(4)))()
+    variables = jax.jit(lambda: net.init(KEY, images, noise_of(KEY, 4)))()
     awake = jax.random.normal(jax.random.key(2), (4,))
     variables["params"]["top"] = awake
     for head in ("WeightNormConv_2", "WeightNormConv_3"):
         variables["params"]["blocks_0"]["posterior_flow"][head]["b"] = 4 * awake[:1]
     count = 20_000
     image = jnp.broadcast_to(images[:1], (count, 2, 2, 1))
-    draw = jax.jit(net.apply)(variables, image, KEY, jnp.arange(count))
+    draw = jax.jit(net.apply)(variables, image, noise_of(KEY, count))
 
     def prior(module):
         h = jnp.broadcast_to(module.top, (1, 1, 1, 4))
@@ -123,22 +124,31 @@ def test_with_flow_the_divergence_of_one_latent_is_its_integral():
 def test_the_divergence_is_zero_where_posterior_and_prior_agree():
     net, variables, x = initialised()
     silent = jax.tree.map(jnp.zeros_like, variables)
-    kl = net.apply(silent, x, KEY, jnp.arange(4)).kl
+    kl = jax.jit(net.apply)(silent, x, noise_of(KEY, 4)).kl
     np.testing.assert_allclose(kl, 0, atol=1e-5)
 
 
 def test_given_latents_decode_to_the_same_image():
     net, variables, x = initialised(flow=True)
-    seen = net.apply(variables, x, KEY, jnp.arange(4))
-    again = net.apply(variables, None, (8, 8), None, jnp.arange(4), seen.latents, method="decode")
+
+    def decode(latents):
+        return net.apply(variables, None, (8, 8), None, latents, method="decode")
+
+    seen = jax.jit(net.apply)(variables, x, noise_of(KEY, 4))
+    again = jax.jit(decode)(seen.latents)
     np.testing.assert_allclose(again.mean, seen.mean, atol=1e-6)
     assert [latents.shape for latents in seen.latents] == [(4, 2, 2, 4), (4, 4, 4, 4)]
 
 
 def test_temperature_zero_draws_one_image():
     net, variables, _ = initialised()
-    draw = functools.partial(net.apply, variables, None, (8, 8), KEY, jnp.arange(3), None)
-    cold, warm = draw(0.0, method="decode").mean, draw(1.0, method="decode").mean
+
+    @jax.jit
+    def draw(temperature):
+        noise = noise_of(KEY, 3)
+        return net.apply(variables, None, (8, 8), noise, None, temperature, method="decode").mean
+
+    cold, warm = draw(0.0), draw(1.0)
     np.testing.assert_array_equal(cold[0], cold[1])
     assert (warm[0] != warm[1]).any()
 
@@ -147,7 +157,7 @@ def test_the_published_network_has_its_number_of_parameters():
     net = make(channels=3, num_scales=1, num_blocks=20, features=160, num_latents=32,
                stem_kernel_size=5, levels=256)  # fmt: skip
     x = jnp.zeros((1, 32, 32, 3))
-    shapes = jax.eval_shape(lambda: net.init(KEY, x, KEY, jnp.arange(1)))
+    shapes = jax.eval_shape(lambda: net.init(KEY, x, noise_of(KEY, 1)))
     assert num_parameters(shapes) == 41_557_927
 
 
@@ -156,8 +166,8 @@ def test_the_decoder_may_be_smaller_than_the_encoder(downsampling):
     """Of the same parameters, and every pixel still sees the image."""
     net = make(downsampling=downsampling, channels=3)
     x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1)
-    _, variables = jax.jit(lambda: data_dependent_init(net, KEY, x, KEY, jnp.arange(2)))()
-    mean = jax.jit(lambda x: net.apply(variables, x, KEY, jnp.arange(2)).mean)
+    _, variables = jax.jit(lambda: data_dependent_init(net, KEY, x, noise_of(KEY, 2)))()
+    mean = jax.jit(lambda x: net.apply(variables, x, noise_of(KEY, 2)).mean)
     side = 8 // downsampling
     assert mean(x).shape == (2, side, side, 3)
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(mean(x)[0] ** 2)))(x)
@@ -167,9 +177,9 @@ def test_the_decoder_may_be_smaller_than_the_encoder(downsampling):
 def test_a_decoder_that_the_stem_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"4 times smaller.*stride 3"):
         net = make(downsampling=4, stem_stride=3)
-        jax.eval_shape(lambda: net.init(KEY, jnp.zeros((1, 12, 12, 1)), KEY, jnp.arange(1)))
+        jax.eval_shape(lambda: net.init(KEY, jnp.zeros((1, 12, 12, 1)), noise_of(KEY, 1)))
 
 
 def test_sizes_that_the_scales_do_not_divide_are_refused():
     with pytest.raises(ValueError, match=r"6×8.*multiples of 4.*num_scales"):
-        jax.eval_shape(lambda: make().init(KEY, jnp.zeros((1, 6, 8, 1)), KEY, jnp.arange(1)))
+        jax.eval_shape(lambda: make().init(KEY, jnp.zeros((1, 6, 8, 1)), noise_of(KEY, 1)))

@@ -13,6 +13,7 @@ from gm_jax import distributions
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.networks.pixelcnn_sampling import pixel_noise
+from tests.support import noise_of
 
 INDEX = jnp.arange(2)
 
@@ -22,7 +23,7 @@ def example(channels, num_scales, size, num_blocks=1, features=4):
     # A floor that some of the log-scales fall below.
     network = PixelCNN(num_scales, num_blocks, features, 2, 0.5, 0.1, 0.05, min_log_scale=-2.0)
     stream = ConditionStream(1, 3, 0.1, 0.05, features, num_scales, num_blocks)
-    keys = jax.random.split(jax.random.key(channels + num_scales), 3)
+    keys = jax.random.split(jax.random.key(channels + num_scales))
     x = jnp.zeros((2, *size, channels))
 
     def shapes():
@@ -30,10 +31,10 @@ def example(channels, num_scales, size, num_blocks=1, features=4):
         return network.init(keys[0], x, INDEX, conditions), conditions
 
     leaves, tree = jax.tree.flatten(jax.eval_shape(shapes))
-    draws = 0.5 * jax.random.normal(keys[1], (sum(leaf.size for leaf in leaves),))
-    draws = jnp.split(draws, np.cumsum([leaf.size for leaf in leaves])[:-1])
-    leaves = [draw.reshape(leaf.shape) for draw, leaf in zip(draws, leaves, strict=True)]
-    noise = pixel_noise(keys[2], INDEX, (*size, channels), num_mixtures=2)
+    draw = np.random.default_rng(channels + num_scales).normal
+    leaves = [0.5 * draw(size=leaf.shape).astype(np.float32) for leaf in leaves]
+    draw_noise = jax.jit(pixel_noise, static_argnums=(1, 2))
+    noise = draw_noise(noise_of(keys[1], 2), (*size, channels), 2)
     return network, *jax.tree.unflatten(tree, leaves), noise
 
 
@@ -60,8 +61,7 @@ def naive(network, variables, conditions, noise, levels, temperature):
         (3, 1, (3, 4), False, 256, 0.7),
         (3, 2, (6, 4), True, 256, 1.0),
         (1, 2, (2, 8), False, 256, 1.0),
-        (1, 3, (8, 8), True, 256, 0.7),
-        (3, 3, (8, 12), False, 256, 1.0),
+        (3, 3, (4, 8), True, 256, 0.7),
     ],
 )
 def test_the_pixels_are_those_of_naive_sampling(

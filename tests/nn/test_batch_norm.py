@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from gm_jax import devices
 from gm_jax.nn.batch_norm import BatchNorm, BatchStatistics, global_moments
 
 X = 4 + 2 * jax.random.normal(jax.random.key(0), (16, 3, 3, 5))
@@ -20,7 +21,7 @@ def test_training_standardises_every_channel_and_adds_the_shift():
 def test_running_averages_start_at_the_first_batch_and_decay():
     statistics = BatchStatistics(decay=0.75)
     variables = statistics.init(jax.random.key(0), X, True)
-    first, second = global_moments(X, None), global_moments(3 * X + 1, None)
+    first, second = global_moments(X), global_moments(3 * X + 1)
     np.testing.assert_array_equal(statistics.apply(variables, X, False), first)
     moments, variables = statistics.apply(variables, 3 * X + 1, True, mutable=["batch_stats"])
     np.testing.assert_array_equal(moments, second)
@@ -30,7 +31,7 @@ def test_running_averages_start_at_the_first_batch_and_decay():
 
 def test_moments_are_those_of_the_global_batch():
     split = X.reshape(8, 2, 3, 3, 5)
-    moments = jax.pmap(lambda x: global_moments(x, "batch"), "batch")(split)
+    moments = jax.pmap(global_moments, devices.AXIS)(split)
     array = np.asarray(X, np.float64)
     for found, expected in zip(moments, (array.mean((0, 1, 2)), array.var((0, 1, 2))), strict=True):
         np.testing.assert_allclose(found, np.tile(expected, (8, 1)), rtol=1e-5)
@@ -41,10 +42,10 @@ def test_the_gradient_is_that_of_the_global_batch():
     norm = BatchNorm(decay=0.9, epsilon=1e-4)
     variables = norm.init(jax.random.key(0), X, True)
 
-    def loss(x, axis_name):
-        y, _ = norm.apply(variables, x, True, axis_name, mutable=["batch_stats"])
+    def loss(x):
+        y, _ = norm.apply(variables, x, True, mutable=["batch_stats"])
         return (y**3).sum()
 
-    alone = jax.grad(loss)(X, None)
-    together = jax.pmap(lambda x: jax.grad(loss)(x, "batch"), "batch")(X.reshape(8, 2, 3, 3, 5))
+    alone = jax.grad(loss)(X)
+    together = jax.pmap(jax.grad(loss), devices.AXIS)(X.reshape(8, 2, 3, 3, 5))
     np.testing.assert_allclose(together.reshape(X.shape), alone, rtol=1e-4, atol=1e-4)

@@ -21,8 +21,8 @@ def train(bucket, steps):
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "experiments/main.py", "--config=configs/agave.py:smoke",
-         "--workdir=gs://bucket/run", f"--config.train.steps={steps}"],
+        [sys.executable, "-m", "tests.toy", "--config=tests/toy.py", "--workdir=gs://bucket/run",
+         f"--config.train.steps={steps}"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from configs import adaptive_density, agave, gan_likelihood
 from experiments import compare
 from gm_jax import session
 from gm_jax.data import image_spec
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
@@ -75,7 +76,7 @@ def test_a_run_around_a_gan_needs_it_no_more_once_it_has_begun(gan, tmp_path, ca
 def test_what_generates_nothing_or_other_images_is_refused(tmp_path):
     for config in (agave.get_config("smoke"), adaptive_density.get_config("gan,smoke")):
         workdirs.check_config(tmp_path / config.method, config)
-        workdirs.record_data(tmp_path / config.method, SPEC)
+        recorded.record_data(tmp_path / config.method, SPEC)
     for name, spec, message in (
         ("", SPEC, "frozen.generator is empty; give the work directory"),
         (tmp_path / "none", SPEC, f"no run in {tmp_path / 'none'}"),
@@ -92,7 +93,7 @@ def test_what_generates_nothing_or_other_images_is_refused(tmp_path):
 
 def test_a_generator_without_a_checkpoint_is_refused_before_anything_is_written(tmp_path, capsys):
     workdirs.check_config(tmp_path / "gan", adaptive_density.get_config("gan,smoke"))
-    workdirs.record_data(tmp_path / "gan", LABELLED)
+    recorded.record_data(tmp_path / "gan", LABELLED)
     with pytest.raises(SystemExit) as end:
         session.run(config_around(tmp_path / "gan"), str(tmp_path / "run"), "train")
     assert end.value.code == 2 and "no checkpoint" in capsys.readouterr().err
