@@ -121,7 +121,6 @@ class TrainedModel:
         encode = self._run.program("encode", keyed(self._run.method.encode))
         key = self._key(seed, 0)
         return over_images(
-            self._run,
             self._dataset(images, labels),
             lambda batch: encode(self._variables, batch, key),
             self._run.config.evaluate.batch_size,

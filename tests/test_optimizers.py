@@ -11,10 +11,18 @@ from gm_jax import optimizers
 
 def config(name, **fields):
     return ConfigDict(
-        {"name": name, "learning_rate": 0.1, "learning_rate_decay": 1.0, "beta1": 0.9,
-         "beta2": 0.999, "epsilon": 1e-8, "epsilon_root": 0.0,
-         "clip_norm": 0.0} | fields
-    )  # fmt: skip
+        {
+            "name": name,
+            "learning_rate": 0.1,
+            "learning_rate_decay": 1.0,
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "epsilon": 1e-8,
+            "epsilon_root": 0.0,
+            "clip_norm": 0.0,
+        }
+        | fields
+    )
 
 
 def run(optimizer, gradients):

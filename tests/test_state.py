@@ -64,8 +64,11 @@ def test_a_non_finite_update_is_skipped_and_recorded(bad):
     state, _ = update(new_state(), 1.0)
     state = train_state.advance(state, 0.5)
     skipped, terms = update(state, bad)
-    for new, old in zip(jax.tree.leaves((skipped.params, skipped.opt_state)),
-                        jax.tree.leaves((state.params, state.opt_state)), strict=True):  # fmt: skip
+    for new, old in zip(
+        jax.tree.leaves((skipped.params, skipped.opt_state)),
+        jax.tree.leaves((state.params, state.opt_state)),
+        strict=True,
+    ):
         np.testing.assert_array_equal(new, old)
     message = train_state.describe_failure(skipped, terms)
     bad_terms = "also, gradient_norm, loss, squares, update_norm"

@@ -9,14 +9,12 @@ import numpy as np
 
 from gm_jax import data
 from gm_jax.training.logging import progress
-from gm_jax.training.run import Run
 
 Tree = Any
 Batch = dict[str, Any]
 
 
 def over_images(
-    run: Run,
     dataset: data.Dataset,
     function: Callable[[Batch], Tree],
     batch_size: int,
@@ -27,7 +25,6 @@ def over_images(
     Where a second domain is longer than the first, its examples beyond the first's are left out.
 
     Args:
-      run: of `open_run`.
       dataset: at least one example.
       function: this process's share of a batch of `data.evaluation_batches` -> a tree of arrays
         [batch_size, ...] of the whole batch.

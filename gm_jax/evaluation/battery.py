@@ -72,9 +72,8 @@ def evaluate(run: Run, request: Request) -> dict[str, str]:
     check(request)
     if "image" not in run.train_data.fields:
         raise ValueError(
-            f"--metrics={','.join(request.metrics)}: these metrics judge images, and "
-            f"{run.train_data.name} has {', '.join(run.train_data.fields)}; --mode=evaluate without "
-            "--metrics scores it"
+            f"--metrics={','.join(request.metrics)}: they judge images, and {run.train_data.name} "
+            f"has {', '.join(run.train_data.fields)}; --mode=evaluate without --metrics scores it"
         )
     first = jax.process_index() == 0
     records = Records(run.workdir, writes=first)

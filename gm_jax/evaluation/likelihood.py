@@ -165,7 +165,7 @@ def stream_importance_weights(
 def _score(
     run: Run, dataset: data.Dataset, score: Callable[[dict[str, np.ndarray]], Terms]
 ) -> Terms:
-    terms = over_images(run, dataset, score, run.config.evaluate.batch_size, "likelihood")
+    terms = over_images(dataset, score, run.config.evaluate.batch_size, "likelihood")
     return {name: term.astype(np.float64) for name, term in terms.items()}
 
 

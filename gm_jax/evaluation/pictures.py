@@ -116,7 +116,6 @@ def draw_reconstructions(
     )
     key = jax.random.fold_in(run.keys["reconstruct"], seed)
     return over_images(
-        run,
         dataset,
         lambda batch: reconstruct(variables, batch, key),
         run.config.sample.batch_size,

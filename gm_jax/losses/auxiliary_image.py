@@ -61,7 +61,7 @@ class AuxiliaryImage:
 
     @property
     def channels(self) -> int:
-        """Of y."""
+        """The number of y's channels."""
         return 1 if self.grayscale else self.image_shape[-1]
 
     def of(self, images: Array) -> Array:

@@ -86,7 +86,7 @@ def read(what: str, function: Callable[[], Result]) -> tuple[Result | None, str 
 
 
 def _worst(outcome: int) -> int:
-    """Of the processes' outcomes."""
+    """The worst of the processes' outcomes."""
     if jax.process_count() == 1:
         return outcome
     return int(np.max(multihost_utils.process_allgather(np.int32(outcome))))

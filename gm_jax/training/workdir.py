@@ -23,7 +23,7 @@ CHANGEABLE_FIELDS = (
     "data.cache_dir",
 )
 CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
-# Of a kind of bucket: the library that reaches it (or TensorFlow), and how to install it.
+# {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}.
 CLIENTS = {
     "gs": ("gcsfs", "pip install -e '.[gcs]'"),
     "s3": ("s3fs", "pip install s3fs"),

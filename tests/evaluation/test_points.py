@@ -11,7 +11,10 @@ import gm_jax
 from configs import common, real_nvp
 from gm_jax import methods, optimizers, session
 from gm_jax.distributions import gaussian_log_prob
+from gm_jax.evaluation import battery
+from gm_jax.evaluation.request import Request
 from gm_jax.methods.method import Loss, Method, Player
+from gm_jax.training.run import open_run, open_trained
 
 
 class DiagonalGaussian(Method):
@@ -96,3 +99,15 @@ def test_points_are_encoded_and_decoded(folder):
         np.testing.assert_allclose(rebuilt[name], points, atol=1e-6)
     with pytest.raises(ValueError, match="bits/dim are of images"):
         model.bits_per_dim(points)
+    with pytest.raises(ValueError, match=r"shape \(3,\), not \(2,\)"):
+        model.interpolate(np.zeros(3), np.zeros(3), 2)
+
+
+def test_what_judges_images_alone_refuses_points(folder, tmp_path):
+    run = open_trained(folder)
+    with pytest.raises(ValueError, match=r"--metrics=fid: they judge images, and points:ring has"):
+        battery.evaluate(run, Request(metrics=("fid",)))
+    config = gm_jax.load(folder).config.copy_and_resolve_references().unlock()
+    config.data.flip = True
+    with pytest.raises(ValueError, match=r"data.flip mirrors images; points:ring has none"):
+        open_run(config.lock(), tmp_path)

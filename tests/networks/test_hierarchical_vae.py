@@ -18,13 +18,27 @@ KEY = jax.random.key(0)
 
 def make(**overrides):
     settings = {
-        "channels": 1, "downsampling": 1,
-        "num_scales": 2, "num_blocks": 1, "features": 8, "num_latents": 4,
-        "kernel_size": 3, "stem_kernel_size": 3, "stem_stride": 2, "flow": True, "init_scale": 0.5,
-        "flow_layers": 2, "flow_scale": 0.1, "flow_init_scale": 1.0, "residual_scale": 0.1,
-        "init_exponent": 1 / 3, "kernel_std": 0.05,
-        "levels": 17, "num_log_scales": 1, "init_log_scale": 0.0,
-    }  # fmt: skip
+        "channels": 1,
+        "downsampling": 1,
+        "num_scales": 2,
+        "num_blocks": 1,
+        "features": 8,
+        "num_latents": 4,
+        "kernel_size": 3,
+        "stem_kernel_size": 3,
+        "stem_stride": 2,
+        "flow": True,
+        "init_scale": 0.5,
+        "flow_layers": 2,
+        "flow_scale": 0.1,
+        "flow_init_scale": 1.0,
+        "residual_scale": 0.1,
+        "init_exponent": 1 / 3,
+        "kernel_std": 0.05,
+        "levels": 17,
+        "num_log_scales": 1,
+        "init_log_scale": 0.0,
+    }
     return HierarchicalVAE(**(settings | overrides))
 
 
@@ -154,8 +168,15 @@ def test_temperature_zero_draws_one_image():
 
 
 def test_the_published_network_has_its_number_of_parameters():
-    net = make(channels=3, num_scales=1, num_blocks=20, features=160, num_latents=32,
-               stem_kernel_size=5, levels=256)  # fmt: skip
+    net = make(
+        channels=3,
+        num_scales=1,
+        num_blocks=20,
+        features=160,
+        num_latents=32,
+        stem_kernel_size=5,
+        levels=256,
+    )
     x = jnp.zeros((1, 32, 32, 3))
     shapes = jax.eval_shape(lambda: net.init(KEY, x, noise_of(KEY, 1)))
     assert num_parameters(shapes) == 41_557_927

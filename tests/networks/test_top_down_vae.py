@@ -21,9 +21,14 @@ X = jax.random.normal(jax.random.key(1), (6, *SHAPE))
 
 def networks(shape=SHAPE, widths=(4, 6, 8), flow=False, residual_scale=0.0, num_latents=2):
     shared = {
-        "widths": widths, "top_latents": 3, "num_latents": num_latents, "flow": flow,
-        "residual_scale": residual_scale, "head_init_scale": 0.5, "num_classes": None,
-    }  # fmt: skip
+        "widths": widths,
+        "top_latents": 3,
+        "num_latents": num_latents,
+        "flow": flow,
+        "residual_scale": residual_scale,
+        "head_init_scale": 0.5,
+        "num_classes": None,
+    }
     decoder = Decoder(shape, flow_layers=2, flow_scale=0.5, init_log_std=-1.0, **shared)
     return Encoder(**shared), decoder
 

@@ -16,15 +16,29 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def train(bucket, steps):
-    environment = os.environ | bucket.environment | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-    }  # fmt: skip
+    environment = (
+        os.environ
+        | bucket.environment
+        | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        }
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "tests.toy", "--config=tests/toy.py", "--workdir=gs://bucket/run",
-         f"--config.train.steps={steps}"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "tests.toy",
+            "--config=tests/toy.py",
+            "--workdir=gs://bucket/run",
+            f"--config.train.steps={steps}",
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -44,10 +44,19 @@ def start(workdir, *flags, devices=8, steps=STEPS, **environment):
     """The command, whose steps take a moment each (`tests/toy.py`)."""
     fields = {**TRAIN, "steps": steps}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.toy", "--config=tests/toy.py", f"--workdir={workdir}",
-         *(f"--config.train.{name}={value}" for name, value in fields.items()), *flags],
+        [
+            sys.executable,
+            "-m",
+            "tests.toy",
+            "--config=tests/toy.py",
+            f"--workdir={workdir}",
+            *(f"--config.train.{name}={value}" for name, value in fields.items()),
+            *flags,
+        ],
         cwd=ROOT,
-        env=os.environ | environment | {
+        env=os.environ
+        | environment
+        | {
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices),
             "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
@@ -55,7 +64,7 @@ def start(workdir, *flags, devices=8, steps=STEPS, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
+    )
     _started.append(process)
     return process
 
@@ -65,10 +74,17 @@ def start_two(workdir, *flags, **options):
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     return [
-        start(workdir, f"--coordinator={address}", "--num_processes=2", f"--process_id={number}",
-              *flags, devices=1, **options)
+        start(
+            workdir,
+            f"--coordinator={address}",
+            "--num_processes=2",
+            f"--process_id={number}",
+            *flags,
+            devices=1,
+            **options,
+        )
         for number in range(2)
-    ]  # fmt: skip
+    ]
 
 
 def finish(process, timeout=240):
