@@ -17,8 +17,8 @@ then, [≤ 4.61]), photos, cifar10, stl10, imagenet64, lsun64, lsun128, smoke. T
 are not yet reproduced here.
 `--config.model.class_conditional=True` conditions on labels. The bits/dim of a trained GAN are a
 run of their own: `configs/gan_likelihood.py`. The paper compares models of equal size: f_ψ is paid
-for in the generator's width (−1.4 %). On CIFAR-10 encoder and decoder have 9,579,143 parameters (vae,
-av_gde); the width takes 115,000 of them, and f_ψ adds 127,440: 9,591,623 (v_ade, av_ade), .13 % more.
+for in the generator's width (−1.4 %). On CIFAR-10 encoder and decoder have 9,579,143 parameters
+(vae, av_gde); the width takes 115,000 of them, and f_ψ adds 127,440: 9,591,623 (v_ade, av_ade).
 """
 
 from collections.abc import Callable

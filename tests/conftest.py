@@ -26,6 +26,26 @@ jax.config.update(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+# Where whole methods are compiled or trained; every other test is marked `fast`.
+SLOW = (
+    *("methods", "experiments", "configs/test_networks.py", "configs/test_sizes.py"),
+    *("networks", "training", "test_load.py", "test_sweep.py"),
+    *("evaluation/test_battery.py", "evaluation/test_latent_information.py"),
+    *("evaluation/test_inception_v3.py", "evaluation/test_points.py"),
+    *("evaluation/test_train_test_classifier.py", "evaluation/test_wasserstein_critic.py"),
+    *("evaluation/test_precision_recall.py", "evaluation/test_likelihood.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks as `fast` what is not in SLOW."""
+    root = Path(__file__).parent
+    slow = [root / path for path in SLOW]
+    for item in items:
+        if not any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.fast)
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """Folder of real images (the tests that ask for it are skipped where it is absent)."""
