@@ -130,7 +130,7 @@ def test_validation_compiles_once(whole):
 def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path):
     config = toy.get_config().unlock()
     config.data.batch_size = 72
-    with pytest.raises(ValueError, match=r"data.batch_size is 72.*only 64 images"):
+    with pytest.raises(ValueError, match=r"data.batch_size is 72.*only 64 examples"):
         open_run(config, tmp_path / "run")
     config.data.batch_size, config.train.log_every_steps = 16, 0
     with pytest.raises(ValueError, match=r"train.log_every_steps is 0"):
