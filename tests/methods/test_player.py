@@ -1,5 +1,7 @@
 """The updates of a step: their order, their parameters, their batches and their noise."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,3 +102,10 @@ def test_several_updates_have_noise_of_their_own_and_an_only_one_the_steps():
     assert terms["key"] == jax.random.key_data(KEY)[-1]
     _, terms = played((E, (G, D)))
     assert len({int(terms[f"{name}/key"]) for name in "EGD"}) == 3
+
+
+def test_two_players_of_one_name_with_other_optimizers_are_refused():
+    other = dataclasses.replace(E, optimizer=optax.sgd(0.2))
+    with pytest.raises(ValueError, match="two players are called 'E'"):
+        in_order((E, D, other))
+    assert in_order((E, D, E.on_batch(1))) == [E, D, E.on_batch(1)]
