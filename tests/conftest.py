@@ -37,13 +37,22 @@ SLOW = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items):
-    """Marks as `fast` what is not in SLOW."""
+    """Marks as `fast` what is not in SLOW, and groups the tests that one process runs.
+
+    A file is a group, since its tests share what they compile; of the battery, which is long, a
+    page is one (the likelihood of a GAN needs the GAN).
+    """
     root = Path(__file__).parent
     slow = [root / path for path in SLOW]
     for item in items:
         if not any(item.path.is_relative_to(path) for path in slow):
             item.add_marker(pytest.mark.fast)
+        group = str(item.path.relative_to(root))
+        if item.path.name == "test_every_method.py":
+            group += item.callspec.params["name"].removesuffix("_likelihood")
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

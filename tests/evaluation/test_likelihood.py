@@ -176,7 +176,7 @@ def test_numbers_of_samples_that_mean_nothing_are_refused(run, variables):
         likelihood = "exact"
 
     class Without(OneLatent):
-        likelihood = None
+        likelihood, log_likelihood = None, Method.log_likelihood
 
     exact, without = (method(toy.get_config(), SPEC) for method in (Exact, Without))
     with pytest.raises(ValueError, match="exact: there is no bound to tighten"):

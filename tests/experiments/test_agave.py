@@ -16,7 +16,7 @@ from gm_jax import methods, session, sweep
 from gm_jax.data import image_spec
 from gm_jax.evaluation.latent_information import draw_images, draw_latents, pairwise_log_probs
 from gm_jax.training.run import open_trained
-from tests.support import images
+from tests.support import images, noise_of
 
 # The run in which the auxiliary loss will be dropped is the one that the others share.
 CONFIG = sweep.with_fields(
@@ -199,7 +199,7 @@ def test_every_image_is_scored_under_every_row_of_latents(folder):
     log_prob = jax.jit(run.method.conditional_log_prob)
     for j in range(3):
         alone = [np.repeat(z[j : j + 1], 3, axis=0) for z in latents]
-        column = log_prob(variables, {"image": drawn}, alone)
+        column = log_prob(variables, {"image": drawn}, alone, noise_of(jax.random.key(0), 3))
         np.testing.assert_allclose(matrix[:, j], column, rtol=1e-4)
     assert np.ptp(matrix, axis=1).min() > 1e-3
     np.testing.assert_array_equal(draw_latents(run, variables, 2)[0], latents[0][:2])

@@ -71,7 +71,7 @@ def test_a_benchmarks_numbers_fit_each_other(measured):
 
 def test_a_start_that_fails_says_why():
     done = run("benchmark", "--config=configs/agave.py:smoke", "--config.data.batch_size=72")
-    assert done.returncode == 1 and "only 64 images" in done.stderr
+    assert done.returncode == 1 and "only 64 examples" in done.stderr
 
 
 def test_baselines_are_a_row_a_code():
