@@ -38,16 +38,18 @@ def adamax(
     )
 
 
-OPTIMIZERS = ("adamax", "adam", "sgd")
+OPTIMIZERS = ("adamax", "adam", "momentum", "sgd")
 
 
 def create(config: Any) -> optax.GradientTransformation:
     """Builds the optimizer of a config.
 
     Args:
-      config: fields `name` (one of OPTIMIZERS), `learning_rate`, `learning_rate_decay` (a factor a
-        step: 1 keeps the rate), `beta1`, `beta2`, `epsilon`, `epsilon_root` (inside Adam's root),
-        `clip_norm` (gradients longer than this are shortened to it first; 0 never does).
+      config: fields of all: `name` (one of OPTIMIZERS); `learning_rate`, `learning_rate_decay` (a
+        factor a step: 1 keeps the rate), `decay_steps` (after each of these steps the rate is
+        multiplied by `decay_factor`); `clip_norm` (gradients longer than this are shortened to it
+        first; 0 never does). Adam and Adamax have `beta1`, `beta2`, `epsilon`, Adam alone
+        `epsilon_root` (inside its root); `momentum` has `momentum`.
     """
     if config.clip_norm < 0:
         raise ValueError(f"optimizer.clip_norm is {config.clip_norm}; give a length, or 0 for none")
@@ -57,12 +59,20 @@ def create(config: Any) -> optax.GradientTransformation:
     return optimizer
 
 
+def _rate(config: Any) -> optax.Schedule:
+    smooth = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
+    jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
+    return lambda step: optax.piecewise_constant_schedule(smooth(step), jumps)(step)
+
+
 def _named(config: Any) -> optax.GradientTransformation:
-    rate = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
+    rate = _rate(config)
     if config.name == "adamax":
         return adamax(rate, config.beta1, config.beta2, config.epsilon)
     if config.name == "adam":
         return optax.adam(rate, config.beta1, config.beta2, config.epsilon, config.epsilon_root)
+    if config.name == "momentum":
+        return optax.sgd(rate, config.momentum)
     if config.name == "sgd":
         return optax.sgd(rate)
     raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")

@@ -120,7 +120,7 @@ def main(_: list[str]) -> None:
     if not workdir:
         config = program.load_config("agave", options.variant, options.steps)
         workdir = f"{options.output}/run"
-        sweep.train(config, workdir)
+        program.train(config, workdir)
     with command_line.refusals():
         picture_draws(workdir, options.output, options.num_sketches, options.num_draws)
         picture_interpolations(workdir, options.output, options.num_pairs, options.num_steps)

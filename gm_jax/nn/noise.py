@@ -5,7 +5,6 @@ however it is split over devices, processes and evaluation batches.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,8 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+
+from gm_jax.cpu import draw_flat
 
 Array = jax.Array
 _SHARED = 2**32 - 1  # no example's index
@@ -105,17 +106,6 @@ class Dropout(nn.Module):
         octets = jax.lax.bitcast_convert_type(bits, jnp.uint8).reshape(x.shape[0], -1)
         keep = octets[:, : x[0].size].reshape(x.shape) >= threshold
         return jnp.where(keep, x * (256 / (256 - threshold)), 0).astype(x.dtype)
-
-
-def draw_flat(
-    sampler: Callable[..., Array], key: Array, shape: tuple[int, ...], **options: Any
-) -> Array:
-    """Draws noise of a shape by way of a vector: `sampler(key, shape, **options)`, bit for bit.
-
-    XLA's compiler for CPUs takes ten times as long over a draw in several dimensions (jaxlib
-    0.10.2), and the program is slower.
-    """
-    return sampler(key, (math.prod(shape),), **options).reshape(shape)
 
 
 def standard_logistic(key: Array, shape: tuple[int, ...]) -> Array:
