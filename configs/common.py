@@ -86,7 +86,7 @@ SGD = {
 }
 MOMENTUM = SGD | {"name": "momentum", "momentum": 0.9}
 ADAM = SGD | {
-    "name": "adam",  # or adamax, sgd
+    "name": "adam",  # or adamax, sgd, which are given fewer of these fields
     "learning_rate": 0.001,
     "beta1": 0.9,
     "beta2": 0.999,

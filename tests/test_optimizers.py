@@ -86,6 +86,14 @@ def test_an_unknown_optimizer_is_refused():
         optimizers.create(config("adagrad"))
 
 
+def test_a_section_without_the_fields_of_its_optimizer_is_refused():
+    section = config("adam")
+    del section.momentum
+    section.name = "momentum"
+    with pytest.raises(ValueError, match=r"name is 'momentum', but .* has no momentum"):
+        optimizers.create(section)
+
+
 def test_long_gradients_are_shortened_to_the_clip_norm():
     sgd = optimizers.create(config("sgd", clip_norm=2.0))
     np.testing.assert_allclose(run(sgd, [[6.0, 8.0]]), [-0.12, -0.16], rtol=1e-6)

@@ -25,7 +25,7 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from gm_jax import command_line, load, sweep
+from gm_jax import command_line, load
 from gm_jax.evaluation.batches import over_rows
 from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.evaluation.latent_information import draw_images, draw_latents
