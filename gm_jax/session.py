@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
 from gm_jax.training.run import Run, open_run
 
-MODES = {
+MODES: dict[str, Callable[..., Any]] = {
     "evaluate": report.evaluate,
     "sample": report.sample,
     "reconstruct": report.reconstruct,
@@ -174,4 +174,4 @@ def use_compilation_cache() -> None:
         folder = Path.home() / ".cache" / "gm_jax" / "compilation"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    logging.debug("compilation cache: %s", jax.config.jax_compilation_cache_dir)
+    logging.debug("compilation cache: %s", jax.config.values["jax_compilation_cache_dir"])

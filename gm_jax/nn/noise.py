@@ -4,6 +4,7 @@ A draw is keyed by the example's global index, so that the same global batch see
 however it is split over devices, processes and evaluation batches.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -36,11 +37,13 @@ class Noise:
 
     def split(self, count: int = 2) -> tuple["Noise", ...]:
         """Returns independent noises for the same examples."""
-        return tuple(self.replace(key=key) for key in jax.random.split(self.key, count))
+        return tuple(
+            dataclasses.replace(self, key=key) for key in jax.random.split(self.key, count)
+        )
 
     def layer(self, number: int) -> "Noise":
         """Returns the noise of one of several layers: as many as are asked for."""
-        return self.replace(key=jax.random.fold_in(self.key, number))
+        return dataclasses.replace(self, key=jax.random.fold_in(self.key, number))
 
     def keys(self) -> Array:
         """Returns one key an example [B]: `fold_in(key, index[b])`."""
