@@ -35,12 +35,7 @@ PUBLISHED = {
     "data": common.CIFAR10 | {"flip": True, "batch_size": 256},
     "train": common.TRAIN | {"steps": 80_000, "evaluate_every_steps": 4_000},
     "evaluate": {"batch_size": 256},
-    "optimizer": {
-        "learning_rate": 0.1,
-        "decay_steps": (40_000, 60_000),
-        "decay_factor": 0.1,
-        "momentum": 0.9,
-    },
+    "optimizer": common.MOMENTUM | {"decay_steps": (40_000, 60_000)},
     "model": {
         "layers": layers(WIDTHS, (1, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1)),
         "crop_size": 24,  # random in training, central in evaluation; 0: whole images

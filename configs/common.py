@@ -76,15 +76,22 @@ EVALUATE = {"batch_size": 128}
 RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # a method decodes
 SAMPLE = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
 
-ADAM = {
-    "name": "adam",  # or adamax, sgd
-    "learning_rate": 0.001,
+SGD = {
+    "name": "sgd",
+    "learning_rate": 0.1,
     "learning_rate_decay": 1.0,  # a factor a step
+    "decay_steps": (),  # after each of them the rate is multiplied by `decay_factor`
+    "decay_factor": 0.1,
+    "clip_norm": 0.0,  # longer gradients are shortened to it; 0 never does
+}
+MOMENTUM = SGD | {"name": "momentum", "momentum": 0.9}
+ADAM = SGD | {
+    "name": "adam",  # or adamax, sgd, which are given fewer of these fields
+    "learning_rate": 0.001,
     "beta1": 0.9,
     "beta2": 0.999,
     "epsilon": 1e-8,
     "epsilon_root": 0.0,  # within Adam's root
-    "clip_norm": 0.0,  # longer gradients are shortened to it; 0 never does
 }
 ADAMAX = ADAM | {"name": "adamax", "learning_rate": 0.002}
 

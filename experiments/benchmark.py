@@ -162,11 +162,10 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
     starts = start_seconds() if _START.value else {}
     import jax
 
-    from gm_jax import data
-    from gm_jax.training.parallel import keep_buffers
+    from gm_jax import cpu, data
     from gm_jax.training.run import open_run
 
-    keep_buffers()
+    cpu.keep_buffers()
     with tempfile.TemporaryDirectory() as workdir:
         run = open_run(config, workdir)
         images_per_step = config.data.batch_size * run.method.batches_per_step

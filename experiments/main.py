@@ -41,12 +41,12 @@ def main(_: list[str]) -> None:
     if _PRINT_CONFIG.value:
         print(workdirs.to_json(config), end="")
         return
-    from gm_jax import session
-    from gm_jax.training import parallel  # after the flags: importing JAX takes seconds
+    from gm_jax import cpu, session  # after the flags: importing JAX takes seconds
+    from gm_jax.training import parallel
 
     logging.set_verbosity(logging.WARNING)
     config_file = flags.FLAGS["config"].config_filename
-    with parallel.ending_together():
+    with session.ending_together():
         with command_line.refusals():
             parallel.initialize(
                 _COORDINATOR.value,
@@ -54,7 +54,7 @@ def main(_: list[str]) -> None:
                 _PROCESS_ID.value,
                 deterministic=config.train.deterministic,
             )
-        parallel.keep_buffers()
+        cpu.keep_buffers()
         workdir = _WORKDIR.value or command_line.default_workdir(config_file, config)
         battery = {flag.name: flag.value for flag in _BATTERY if flag.value is not None}
         session.run(config, workdir, _MODE.value, battery, _TEMPERATURE.value)

@@ -15,11 +15,10 @@ from absl import app, flags
 from etils import epath
 from ml_collections import ConfigDict
 
-from gm_jax import command_line, load, sweep
+from gm_jax import command_line, cpu, load, sweep
 from gm_jax.evaluation.pictures import side_by_side
 from gm_jax.images import save_png
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.parallel import keep_buffers
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parent / "configs"
@@ -41,7 +40,7 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except sweep.Ended as end:
             return str(end)
 
-    keep_buffers()
+    cpu.keep_buffers()
     app.run(ending)
 
 
@@ -100,9 +99,13 @@ def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict
     """
     with command_line.refusals():
         sweep.check(configs, folder)
-    return {
-        name: sweep.train(config, epath.Path(folder) / name) for name, config in configs.items()
-    }
+    return {name: train(config, epath.Path(folder) / name) for name, config in configs.items()}
+
+
+def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
+    """Calls `sweep.train`; what a person can mend ends the program with status 2."""
+    with command_line.refusals():
+        return sweep.train(config, workdir)
 
 
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:

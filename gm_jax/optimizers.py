@@ -1,5 +1,6 @@
 """The optimizers of the papers, by name."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -38,31 +39,46 @@ def adamax(
     )
 
 
-OPTIMIZERS = ("adamax", "adam", "sgd")
+# {name: (function of the rate and of the options, the config's fields that are its options)}
+OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], tuple[str, ...]]] = {
+    "adamax": (adamax, ("beta1", "beta2", "epsilon")),
+    "adam": (optax.adam, ("beta1", "beta2", "epsilon", "epsilon_root")),
+    "momentum": (optax.sgd, ("momentum",)),
+    "sgd": (optax.sgd, ()),
+}
 
 
 def create(config: Any) -> optax.GradientTransformation:
     """Builds the optimizer of a config.
 
     Args:
-      config: fields `name` (one of OPTIMIZERS), `learning_rate`, `learning_rate_decay` (a factor a
-        step: 1 keeps the rate), `beta1`, `beta2`, `epsilon`, `epsilon_root` (inside Adam's root),
-        `clip_norm` (gradients longer than this are shortened to it first; 0 never does).
+      config: `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
+        `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor a step (1
+        keeps the rate); `decay_steps`, after each of which the rate is multiplied by
+        `decay_factor`; `clip_norm`, to which longer gradients are shortened first (0 never does).
+
+    Raises:
+      ValueError: there is no such optimizer, a field of it is missing, or `clip_norm` is negative.
     """
     if config.clip_norm < 0:
         raise ValueError(f"optimizer.clip_norm is {config.clip_norm}; give a length, or 0 for none")
-    optimizer = _named(config)
+    if config.name not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")
+    build, fields = OPTIMIZERS[config.name]
+    missing = [field for field in fields if field not in config]
+    if missing:
+        raise ValueError(
+            f"optimizer.name is '{config.name}', but this page's section optimizer has no "
+            f"{', '.join(missing)}; configs/common.py has sections with these fields"
+        )
+    optimizer = build(_rate(config), *(config[field] for field in fields))
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
     return optimizer
 
 
-def _named(config: Any) -> optax.GradientTransformation:
-    rate = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
-    if config.name == "adamax":
-        return adamax(rate, config.beta1, config.beta2, config.epsilon)
-    if config.name == "adam":
-        return optax.adam(rate, config.beta1, config.beta2, config.epsilon, config.epsilon_root)
-    if config.name == "sgd":
-        return optax.sgd(rate)
-    raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")
+def _rate(config: Any) -> optax.Schedule:
+    """Returns step -> learning rate, which decays by a factor a step and jumps after some."""
+    smooth = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
+    jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
+    return lambda step: optax.piecewise_constant_schedule(smooth(step), jumps)(step)

@@ -1,7 +1,13 @@
-"""One call of the command: open the run, then train, evaluate, sample or reconstruct."""
+"""One call of the command: open the run, then train, evaluate, sample or reconstruct.
+
+The library raises; this file alone turns what it raises into a line and an exit status.
+"""
 
 import contextlib
 import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +24,34 @@ from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
 from gm_jax.training.run import Run, open_run
 
-MODES = {
+MODES: dict[str, Callable[..., Any]] = {
     "evaluate": report.evaluate,
     "sample": report.sample,
     "reconstruct": report.reconstruct,
 }
+
+
+def train(config: Any, workdir: str) -> bool:
+    """Trains a run, from its latest checkpoint where it has one, and then judges its best.
+
+    Args:
+      config: of a config file.
+      workdir: of the run.
+
+    Returns:
+      Whether the run is finished (False: it was asked to end, and saved).
+
+    Raises:
+      ValueError: the config, the data or the work directory cannot be trained with.
+      FloatingPointError: a loss term or a gradient was not finite.
+    """
+    use_compilation_cache()
+    with contextlib.ExitStack() as held:
+        opened = _open(config, workdir, held=held)
+        finished = loop.train(opened, report.validate)
+        if finished:
+            report.finish(opened)
+        return finished
 
 
 def run(
@@ -32,7 +61,7 @@ def run(
     battery: dict[str, Any] | None = None,
     temperature: float | None = None,
 ) -> None:
-    """Does what the command asks for.
+    """Does what the command asks for: the program's door, which may exit.
 
     What a user can mend (config, data, work directory) ends in one line and exit status 2.
 
@@ -45,30 +74,47 @@ def run(
         bound of `--mode=evaluate`.
       temperature: of samples drawn; None takes the config's.
     """
-    use_compilation_cache()
     fields = battery or {}
-    with contextlib.ExitStack() as held:
-        with command_line.refusals():
-            request = _request(mode, fields)
-            config = _at_temperature(config, mode, request, temperature)
+    missing: dict[str, str] = {}
+    with command_line.refusals():
+        request = _request(mode, fields)
+        config = _at_temperature(config, mode, request, temperature)
+        if mode == "train":
+            train(config, workdir)
+        else:
+            use_compilation_cache()
             needs_run = request is None or request.samples is None  # given samples need no run
-            opened = _open(config, workdir, mode == "train", needs_run, held)
-        if request is not None:
-            with command_line.refusals():
-                missing = evaluate_battery(opened, request)
-            if missing:
-                raise SystemExit(1)
-        elif mode != "train":
-            with command_line.refusals():
+            opened = _open(config, workdir, needs_run)
+            if request is None:
                 MODES[mode](opened, **fields)
-        elif loop.train(opened, report.validate):
-            report.finish(opened)
+            else:
+                missing = evaluate_battery(opened, request)
+    if missing:
+        raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """Ends this process at once where an error escapes, so that its peers do not wait for it.
+
+    A process that merely raised would wait at exit for peers that wait in a collective for it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else 1
+        if jax.process_count() == 1 or code in (0, None):
+            raise
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _open(
-    config: Any, workdir: str, training: bool, needs_run: bool, held: contextlib.ExitStack
+    config: Any, workdir: str, needs_run: bool = True, held: contextlib.ExitStack | None = None
 ) -> Run:
-    """Opens the run, which to train it holds.
+    """Opens the run to read it or, where there is a `held`, to train it while that holds it.
 
     A run that cannot go on is refused before its images are opened, which takes seconds; a work
     directory is made after them, so that a config that fits no images leaves nothing behind.
@@ -76,14 +122,14 @@ def _open(
     first = jax.process_index() == 0
     folder = workdirs.absolute(workdir)
     found = (folder / "config.json").exists()
-    if first and training and found:
+    if first and found and held is not None:
         held.enter_context(workdirs.hold(folder))
-    if first and needs_run and (found or not training):
+    if first and needs_run and (found or held is None):
         workdirs.check_config(folder, config, read_only=True)
     opened = open_run(config, workdir)
-    if training:
+    if held is not None:
         opened.check_start()  # before anything is written
-    if first and training:
+    if first and held is not None:
         if not found:
             held.enter_context(workdirs.hold(folder))
         workdirs.check_config(folder, config)
@@ -128,4 +174,4 @@ def use_compilation_cache() -> None:
         folder = Path.home() / ".cache" / "gm_jax" / "compilation"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    logging.debug("compilation cache: %s", jax.config.jax_compilation_cache_dir)
+    logging.debug("compilation cache: %s", jax.config.values["jax_compilation_cache_dir"])

@@ -171,11 +171,12 @@ def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
 
     Raises:
       Ended: it was asked to end before its last step.
-      SystemExit: `session.run` refuses, with its message on stderr.
+      ValueError: the config, the data or the work directory cannot be trained with.
+      FloatingPointError: a loss term or a gradient was not finite.
     """
     workdir = workdirs.absolute(workdir)
     if not is_finished(config, workdir):
-        session.run(config, str(workdir), "train")
+        session.train(config, str(workdir))
         if not is_finished(config, workdir):
             raise Ended(f"{workdir} was asked to end; the same command goes on")
     return json.loads((workdir / "test.json").read_text())

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from configs import agave
-from gm_jax import methods
+from gm_jax import cpu, methods
 from gm_jax.data import image_spec
 from gm_jax.nn.noise import Noise
 from gm_jax.state import evaluation_variables
@@ -79,5 +79,5 @@ def jacobian_log_det(function, x):
 
 def optimized(jitted, **options):
     """A compiled function with optimization, which the tests switch off: for long trainings."""
-    compiler_options = {"xla_backend_optimization_level": 2}
+    compiler_options = cpu.known_options({"xla_backend_optimization_level": 2})
     return jax.jit(jitted.__wrapped__, compiler_options=compiler_options, **options)

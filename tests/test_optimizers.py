@@ -1,5 +1,6 @@
 """The optimizers do what their papers print."""
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -15,6 +16,9 @@ def config(name, **fields):
             "name": name,
             "learning_rate": 0.1,
             "learning_rate_decay": 1.0,
+            "decay_steps": (),
+            "decay_factor": 0.1,
+            "momentum": 0.9,
             "beta1": 0.9,
             "beta2": 0.999,
             "epsilon": 1e-8,
@@ -56,9 +60,38 @@ def test_the_rate_decays_a_factor_a_step():
     np.testing.assert_allclose(run(sgd, [[1.0, 0.0]] * 3)[0], -0.1 * 1.75, rtol=1e-6)
 
 
+def test_the_rate_jumps_after_each_of_some_steps():
+    sgd = optimizers.create(config("sgd", decay_steps=(2, 3), decay_factor=0.5))
+    rates = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(6)]
+    np.testing.assert_allclose(np.diff(rates), [0.1, 0.1, 0.05, 0.025, 0.025], rtol=1e-5)
+    both = optimizers.create(config("sgd", decay_steps=(1,), learning_rate_decay=0.5))
+    np.testing.assert_allclose(run(both, [[1.0, 0.0]] * 2)[0], -0.1 - 0.1 * 0.5 * 0.1, rtol=1e-6)
+
+
+def test_the_classifier_is_trained_as_before_it_spoke_this_config():
+    fields = {"learning_rate": 0.3, "decay_steps": (3, 7), "decay_factor": 0.1, "momentum": 0.9}
+    schedule = optax.piecewise_constant_schedule(0.3, {3: 0.1, 7: 0.1})
+    params = {"w": jnp.zeros(5)}
+    pair = [optax.sgd(schedule, 0.9), optimizers.create(config("momentum", **fields))]
+    states = [optimizer.init(params) for optimizer in pair]
+    for gradient in np.random.default_rng(0).normal(size=(10, 5)).astype(np.float32):
+        results = [o.update({"w": gradient}, s) for o, s in zip(pair, states, strict=True)]
+        np.testing.assert_array_equal(*(updates["w"] for updates, _ in results))
+        states = [state for _, state in results]
+    chex.assert_trees_all_equal(*states)
+
+
 def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match=r"'adagrad'.*adamax, adam, sgd"):
+    with pytest.raises(ValueError, match=r"'adagrad'.*adamax, adam, momentum, sgd"):
         optimizers.create(config("adagrad"))
+
+
+def test_a_section_without_the_fields_of_its_optimizer_is_refused():
+    section = config("adam")
+    del section.momentum
+    section.name = "momentum"
+    with pytest.raises(ValueError, match=r"name is 'momentum', but .* has no momentum"):
+        optimizers.create(section)
 
 
 def test_long_gradients_are_shortened_to_the_clip_norm():

@@ -1,9 +1,12 @@
 """What cannot be done is refused at once: before images are opened, which takes seconds."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from configs import agave
-from gm_jax import session
+from gm_jax import session, sweep
 from gm_jax.data import image_spec
 from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
@@ -30,6 +33,22 @@ def test_a_second_start_in_a_held_work_directory(no_images, tmp_path, capsys):
     workdirs.check_config(tmp_path, config)
     with workdirs.hold(tmp_path):
         assert "is held by a live run (pid" in refusal(capsys, config, str(tmp_path), "train")
+
+
+def test_a_library_call_raises_what_the_command_refuses(no_images, tmp_path):
+    config = agave.get_config("smoke")
+    workdirs.check_config(tmp_path, config)
+    with workdirs.hold(tmp_path):
+        for train in (session.train, sweep.train):
+            with pytest.raises(ValueError, match=r"is held by a live run \(pid"):
+                train(config, str(tmp_path))
+
+
+def test_only_the_doors_of_programs_end_a_process():
+    ending = re.compile(r"SystemExit|sys\.exit|os\._exit|refusals\(")
+    files = Path(session.__file__).parent.rglob("*.py")
+    doors = {path.name for path in files if ending.search(path.read_text(encoding="utf-8"))}
+    assert doors == {"command_line.py", "session.py"}
 
 
 def test_a_run_of_another_config_and_no_run(no_images, tmp_path, capsys):

@@ -79,10 +79,10 @@ def test_every_combination_has_every_seed():
 
 
 def test_finished_runs_are_not_trained_again(members, folder, monkeypatch):
-    def run(*_):
+    def train(*_):
         raise AssertionError("a run was trained")
 
-    monkeypatch.setattr(session, "run", run)
+    monkeypatch.setattr(session, "train", train)
     for name, member in members.items():
         scores = sweep.train(member.config, folder / name)
         assert scores == json.loads((folder / name / "test.json").read_text())

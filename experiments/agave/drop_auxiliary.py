@@ -63,7 +63,7 @@ def compare(
     if not (folder / "after").exists():
         shutil.copytree(folder / "before", folder / ".after", dirs_exist_ok=True)
         (folder / ".after").rename(folder / "after")
-    sweep.train(after, folder / "after")
+    program.train(after, folder / "after")
     program.write_csv(folder / "kl.csv", curve(folder / "after" / "metrics.jsonl"))
     runs = {when: open_trained(folder / when) for when in ("before", "after")}
     rows = [dependence(run, when, num_samples) for when, run in runs.items()]

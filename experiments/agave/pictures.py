@@ -25,7 +25,7 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from gm_jax import command_line, load, sweep
+from gm_jax import command_line, load
 from gm_jax.evaluation.batches import over_rows
 from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.evaluation.latent_information import draw_images, draw_latents
@@ -120,7 +120,7 @@ def main(_: list[str]) -> None:
     if not workdir:
         config = program.load_config("agave", options.variant, options.steps)
         workdir = f"{options.output}/run"
-        sweep.train(config, workdir)
+        program.train(config, workdir)
     with command_line.refusals():
         picture_draws(workdir, options.output, options.num_sketches, options.num_draws)
         picture_interpolations(workdir, options.output, options.num_pairs, options.num_steps)

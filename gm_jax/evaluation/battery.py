@@ -15,12 +15,7 @@ from gm_jax.evaluation.context import Context, subset
 from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
-from gm_jax.evaluation.likelihood import (
-    evaluate_likelihood,
-    importance_weighted_likelihood,
-    kind_of_likelihood,
-    summarize,
-)
+from gm_jax.evaluation.likelihood import judge_likelihood, kind_of_likelihood
 from gm_jax.evaluation.ms_ssim import sample_diversity
 from gm_jax.evaluation.precision_recall import (
     area_under_curve,
@@ -140,36 +135,22 @@ def _say(text: str) -> None:
 
 
 def _bits_per_dim(context: Context) -> Outcome:
-    method, dataset = _with_likelihood(context), context.test
-    terms = evaluate_likelihood(context.run, context.model[0], dataset)
-    scores = summarize(terms, dataset.fields)
-    kind = kind_of_likelihood(method)
-    return Outcome({"bpd": scores.pop("bits_per_dim"), **scores, "likelihood": kind}, terms)
+    return _likelihood("bpd", context)
 
 
 def _importance_weighted_bits(context: Context) -> Outcome:
-    method, dataset = _with_likelihood(context), context.test
-    if method.likelihood == "exact":
+    if context.run.method.likelihood == "exact":
         raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
-    number = context.request.num_importance_samples
-    terms = importance_weighted_likelihood(context.run, context.model[0], dataset, number)
-    scores = summarize(terms, dataset.fields)
-    return Outcome(
-        {
-            "iwae": scores["bits_per_dim"],
-            "standard_error": scores["standard_error"],
-            "one_sample": scores["one_sample"],
-            "likelihood": kind_of_likelihood(method, number),
-        },
-        terms,
-    )
+    return _likelihood("iwae", context, context.request.num_importance_samples)
 
 
-def _with_likelihood(context: Context) -> Any:
-    method = context.run.method
-    if method.likelihood is None:
-        raise ValueError(f"the method '{context.run.config.method}' has no likelihood")
-    return method
+def _likelihood(name: str, context: Context, num_samples: int | None = None) -> Outcome:
+    run = context.run
+    if run.method.likelihood is None:
+        raise ValueError(f"the method '{run.config.method}' has no likelihood")
+    terms, scores = judge_likelihood(run, context.model[0], context.test, num_samples)
+    kind = kind_of_likelihood(run.method, num_samples or 1)
+    return Outcome({name: scores.pop("bits_per_dim"), **scores, "likelihood": kind}, terms)
 
 
 def _inception_score(context: Context) -> Outcome:

@@ -20,6 +20,21 @@ Array = jax.Array
 Terms = dict[str, np.ndarray]
 
 
+def judge_likelihood(
+    run: Run, variables: dict[str, Any], dataset: data.Dataset, num_samples: int | None = None
+) -> tuple[Terms, dict[str, float]]:
+    """Scores a split: by one draw an image or, where given, by the bound of `num_samples` draws.
+
+    Returns:
+      {term: float64 [N]} in nats, and what `summarize` makes of it.
+    """
+    if num_samples is None:
+        terms = evaluate_likelihood(run, variables, dataset)
+    else:
+        terms = importance_weighted_likelihood(run, variables, dataset, num_samples)
+    return terms, summarize(terms, dataset.fields)
+
+
 def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.Dataset) -> Terms:
     """Scores every image of a data set once, on all devices.
 

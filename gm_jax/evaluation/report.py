@@ -15,11 +15,9 @@ from gm_jax import data
 from gm_jax.data.fields import main_field
 from gm_jax.evaluation.likelihood import (
     check_num_samples,
-    evaluate_likelihood,
-    importance_weighted_likelihood,
+    judge_likelihood,
     kind_of_likelihood,
     score_images,
-    summarize,
     unit_of,
 )
 from gm_jax.evaluation.pictures import (
@@ -72,8 +70,7 @@ def score_split(
     """
     method, terms, scores = run.method, {}, {}
     if "log_likelihood" in method.capabilities:
-        terms = evaluate_likelihood(run, variables, dataset)
-        scores = summarize(terms, dataset.fields)
+        terms, scores = judge_likelihood(run, variables, dataset)
     if "score" in method.capabilities:
         scored = score_images(run, "score", method.score, variables, dataset)
         terms |= scored
@@ -111,9 +108,8 @@ def evaluate(
         result["likelihood"] = kind_of_likelihood(run.method)
     result |= scores
     if num_importance_samples > 1:
-        tightened = importance_weighted_likelihood(run, variables, dataset, num_importance_samples)
-        terms["importance_weighted"] = tightened["log_likelihood"]
-        tightened = summarize(tightened, dataset.fields)
+        weighted, tightened = judge_likelihood(run, variables, dataset, num_importance_samples)
+        terms["importance_weighted"] = weighted["log_likelihood"]
         result["num_importance_samples"] = num_importance_samples
         result["importance_weighted"] = tightened[unit_of(dataset.fields)]
         result["importance_weighted_standard_error"] = tightened["standard_error"]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.classifier import ClassifierOutputs, ConvolutionalClassifier
@@ -38,11 +39,7 @@ class Classifier(Method):
             model.batch_norm_decay,
             self.dtype,
         )
-        options = config.optimizer
-        rate = optax.piecewise_constant_schedule(
-            options.learning_rate, dict.fromkeys(options.decay_steps, options.decay_factor)
-        )
-        optimizer = optax.sgd(rate, options.momentum)
+        optimizer = optimizers.create(config.optimizer)
         self.players = (Player(NAME, (NAME,), optimizer, self.loss),)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
+from gm_jax.cpu import draw_flat
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
-from gm_jax.nn.noise import Noise, draw_flat, standard_logistic
+from gm_jax.nn.noise import Noise, standard_logistic
 
 Array = jax.Array
 SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise

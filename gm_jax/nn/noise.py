@@ -4,8 +4,8 @@ A draw is keyed by the example's global index, so that the same global batch see
 however it is split over devices, processes and evaluation batches.
 """
 
+import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +13,8 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+
+from gm_jax.cpu import draw_flat
 
 Array = jax.Array
 _SHARED = 2**32 - 1  # no example's index
@@ -35,11 +37,13 @@ class Noise:
 
     def split(self, count: int = 2) -> tuple["Noise", ...]:
         """Returns independent noises for the same examples."""
-        return tuple(self.replace(key=key) for key in jax.random.split(self.key, count))
+        return tuple(
+            dataclasses.replace(self, key=key) for key in jax.random.split(self.key, count)
+        )
 
     def layer(self, number: int) -> "Noise":
         """Returns the noise of one of several layers: as many as are asked for."""
-        return self.replace(key=jax.random.fold_in(self.key, number))
+        return dataclasses.replace(self, key=jax.random.fold_in(self.key, number))
 
     def keys(self) -> Array:
         """Returns one key an example [B]: `fold_in(key, index[b])`."""
@@ -105,17 +109,6 @@ class Dropout(nn.Module):
         octets = jax.lax.bitcast_convert_type(bits, jnp.uint8).reshape(x.shape[0], -1)
         keep = octets[:, : x[0].size].reshape(x.shape) >= threshold
         return jnp.where(keep, x * (256 / (256 - threshold)), 0).astype(x.dtype)
-
-
-def draw_flat(
-    sampler: Callable[..., Array], key: Array, shape: tuple[int, ...], **options: Any
-) -> Array:
-    """Draws noise of a shape by way of a vector: `sampler(key, shape, **options)`, bit for bit.
-
-    XLA's compiler for CPUs takes ten times as long over a draw in several dimensions (jaxlib
-    0.10.2), and the program is slower.
-    """
-    return sampler(key, (math.prod(shape),), **options).reshape(shape)
 
 
 def standard_logistic(key: Array, shape: tuple[int, ...]) -> Array:

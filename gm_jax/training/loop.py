@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from gm_jax import command_line, data
+from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.state import TrainState
 from gm_jax.training.checkpoint import Checkpoints
@@ -31,6 +31,7 @@ def train(run: Run, validate: Validate) -> bool:
       Whether the run is finished (False: it was asked to end, and saved).
 
     Raises:
+      ValueError: the work directory holds checkpoints of another model, or none that can be read.
       FloatingPointError: a loss term or a gradient was not finite. It was neither applied nor
         saved.
     """
@@ -47,8 +48,7 @@ def train(run: Run, validate: Validate) -> bool:
     )
     writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)
     with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
-        with command_line.refusals():  # a checkpoint of another model
-            state, step, validated = _start(run, checkpoints, batches)
+        state, step, validated = _start(run, checkpoints, batches)
         writer.truncate(step)
 
         def save(state: TrainState, step: int, metrics: dict[str, Any]) -> None:

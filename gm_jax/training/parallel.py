@@ -6,16 +6,10 @@ the way it was long done; `shard_map` on all under `jit` over a mesh, which scal
 three give the same update.
 """
 
-import contextlib
-import ctypes
-import functools
 import glob
 import importlib.util
 import os
-import platform
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,13 +18,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from gm_jax import cpu
 from gm_jax.devices import AXIS
 
 Tree = Any
 MODES = ("jit", "pmap", "shard_map")
-# Besides compiling faster, it makes the train steps of `agave` and `adaptive_density` 5 to 10 %
-# faster. An option of jaxlib 0.10.2, which another may refuse; pmap does not take it.
-_CPU_OPTIONS = {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 
 
 def initialize(
@@ -63,55 +55,6 @@ def initialize(
         "/dev/vfio/*"
     ):
         jax.distributed.initialize()
-
-
-@functools.cache
-def keep_buffers() -> None:
-    """Lets programs on one CPU device reuse the memory of their buffers.
-
-    Where each execution maps its buffers anew, the kernel has to clear their pages: a quarter of
-    the time of a step of `configs/agave.py` on two cores. With glibc they are taken from a heap
-    instead, up to 4 GiB, which is not given back before the process ends.
-
-    Call it before JAX has devices; after that it has little effect.
-    """
-    # Programs then run, and allocate, on the main thread: the heaps of others are small.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if platform.libc_ver()[0] == "glibc":
-        _reserve_heap(2**32)
-
-
-def _reserve_heap(num_bytes: int) -> None:
-    """Grows the main heap for good; its pages are taken as they are used."""
-    library = ctypes.CDLL(None)
-    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    library.free.argtypes = [ctypes.c_void_p]
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # as in malloc.h
-    never = -1
-    library.mallopt(M_TRIM_THRESHOLD, never)
-    library.mallopt(M_MMAP_MAX, 0)
-    library.free(library.malloc(num_bytes))  # where it is refused, nothing is freed
-    library.mallopt(M_MMAP_MAX, 65_536)  # its default
-    # The largest that glibc itself adapts it to, which it no longer does after the calls above.
-    library.mallopt(M_MMAP_THRESHOLD, 2**25)
-
-
-@contextlib.contextmanager
-def ending_together() -> Iterator[None]:
-    """Ends this process at once where an error escapes, so that its peers do not wait for it.
-
-    A process that merely raised would wait at exit for peers that wait in a collective for it.
-    """
-    try:
-        yield
-    except BaseException as error:
-        code = error.code if isinstance(error, SystemExit) else 1
-        if jax.process_count() == 1 or code in (0, None):
-            raise
-        if not isinstance(error, SystemExit):
-            traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
 
 
 class Parallel:
@@ -147,7 +90,7 @@ class Parallel:
         local = [device for device in devices if device.process_index == jax.process_index()]
         self._local_mesh = Mesh(np.array(local), (AXIS,), axis_types=(AxisType.Auto,))
         self._on_cpu = devices[0].platform == "cpu"
-        self._compiler_options = _CPU_OPTIONS if self._on_cpu else None
+        self._compiler_options = self._on_cpu_alone(cpu.FAST_COMPILE)
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
         """Refuses a global batch that the devices cannot share evenly."""
@@ -203,8 +146,12 @@ class Parallel:
 
         On CPU it is compiled without optimization: to optimize takes ten times as long.
         """
-        options = {"xla_backend_optimization_level": 0} if self._on_cpu else None
+        options = self._on_cpu_alone(cpu.NO_OPTIMIZATION)
         return jax.jit(function, out_shardings=self.replicated, compiler_options=options)
+
+    def _on_cpu_alone(self, options: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns compiler options of CPUs, as `jax.jit` takes them."""
+        return cpu.known_options(options) if self._on_cpu else None
 
     def per_example(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
         """Compiles `function(variables, batch, key)` -> arrays [B, ...], each device on its share.

@@ -18,7 +18,11 @@ PAGES = sorted(
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
 # What was changed on purpose since: the field, its value (None: it is gone), and where.
 CHANGES = [
-    ("optimizer.clip_norm", 0.0, lambda page, variant: page not in ("classifier", "real_nvp")),
+    ("optimizer.clip_norm", 0.0, lambda page, variant: page != "real_nvp"),
+    ("optimizer.decay_steps", [], lambda page, variant: page != "classifier"),
+    ("optimizer.decay_factor", 0.1, lambda page, variant: page != "classifier"),
+    ("optimizer.name", "momentum", lambda page, variant: page == "classifier"),
+    ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
     *(
         (field, None, lambda page, variant: variant.startswith("gan"))  # which read none of them
         for field in (

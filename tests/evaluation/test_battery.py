@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gm_jax import distributions, methods, session
-from gm_jax.evaluation import battery, feature_networks
+from gm_jax.evaluation import battery, feature_networks, report
 from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
 from gm_jax.evaluation.inception_weights import InceptionWeights
@@ -95,6 +95,17 @@ def test_importance_samples_close_the_gap_of_the_bound(run):
     bits = -nats["log_likelihood"].mean() / (64 * np.log(2))
     np.testing.assert_allclose(found["iwae"]["values"]["iwae"], bits)
     assert found["iwae"]["values"]["likelihood"] == "lower bound, 300 samples"
+
+
+def test_both_doors_give_the_same_likelihood(run):
+    found, _ = results(run, ["bpd", "iwae"], num_importance_samples=3)
+    plain = report.evaluate(run, num_importance_samples=3)
+    for name, score, error in (
+        ("bpd", "bits_per_dim", "standard_error"),
+        ("iwae", "importance_weighted", "importance_weighted_standard_error"),
+    ):
+        values = found[name]["values"]
+        assert (values[name], values["standard_error"]) == (plain[score], plain[error])
 
 
 def test_numbers_do_not_depend_on_batch_size_or_devices(trained, run, tmp_path):

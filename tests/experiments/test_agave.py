@@ -56,10 +56,10 @@ def dropped(folder, tmp_path_factory):
 
 
 def no_training(monkeypatch):
-    def run(*_):
+    def train(*_):
         raise AssertionError("a run was trained")
 
-    monkeypatch.setattr(session, "run", run)
+    monkeypatch.setattr(session, "train", train)
 
 
 def test_both_bounds_are_the_kl_and_a_reconstruction(folder):

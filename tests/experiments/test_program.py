@@ -6,6 +6,7 @@ import pytest
 
 from configs import agave
 from experiments import program
+from gm_jax.training import workdir as workdirs
 
 FOLDER = Path(program.__file__).parent
 # These two have tests of their own.
@@ -18,6 +19,15 @@ def test_a_page_is_found_by_method_and_variant(capsys):
     with pytest.raises(SystemExit) as end:
         program.load_config("agave", "digit", None)
     assert end.value.code == 2 and "choose among digits, photos" in capsys.readouterr().err
+
+
+def test_a_training_that_is_refused_ends_the_program(tmp_path, capsys):
+    with workdirs.hold(tmp_path):
+        config = agave.get_config("smoke")
+        workdirs.check_config(tmp_path, config)
+        with pytest.raises(SystemExit) as end:
+            program.train(config, tmp_path)
+    assert end.value.code == 2 and "is held by a live run" in capsys.readouterr().err
 
 
 def test_a_model_is_not_told_of_fields_that_it_has_not(capsys):

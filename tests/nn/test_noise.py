@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gm_jax import devices
-from gm_jax.nn.noise import Dropout, Noise, draw_flat, keyed, standard_logistic
+from gm_jax.nn.noise import Dropout, Noise, keyed, standard_logistic
 from tests.support import noise_of
 
 KEY = jax.random.key(3)
@@ -16,20 +16,6 @@ DRAWS = {
     "logistic": Noise.logistic,
     "bits": Noise.bits,
 }
-
-
-@pytest.mark.parametrize(
-    ("sampler", "options"),
-    [
-        (jax.random.normal, {}),
-        (jax.random.gumbel, {}),
-        (jax.random.uniform, {"minval": 0.25, "maxval": 0.5}),
-        (jax.random.bits, {"dtype": jnp.uint16}),
-    ],
-)
-def test_flat_noise_has_the_bits_of_noise_in_its_shape(sampler, options):
-    drawn = draw_flat(sampler, KEY, (2, 3, 5), **options)
-    np.testing.assert_array_equal(drawn, sampler(KEY, (2, 3, 5), **options))
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)

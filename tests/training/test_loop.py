@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from gm_jax import optimizers, session
+from gm_jax import optimizers, session, sweep
 from gm_jax.evaluation import report
 from gm_jax.training import loop
 from gm_jax.training.checkpoint import Checkpoints
@@ -66,6 +67,19 @@ def test_a_failed_update_stops_the_run_and_is_not_saved(tmp_path):
         loop.train(broken, no_validation)
     chex.assert_trees_all_equal(final_state(broken), good)
     assert [line["step"] for line in lines(broken)] == [1, 2]
+
+
+def test_a_checkpoint_of_another_optimizer_raises_and_is_refused_by_the_command(
+    whole, tmp_path, capsys
+):
+    shutil.copytree(whole.workdir / "checkpoints", tmp_path / "checkpoints")
+    other = sweep.with_fields(whole.config, {"optimizer.name": "sgd"})
+    with pytest.raises(ValueError, match="is of another model or optimizer"):
+        sweep.train(other, tmp_path)
+    with pytest.raises(SystemExit) as end:
+        session.run(other, str(tmp_path), "train")
+    assert end.value.code == 2
+    assert "is of another model or optimizer" in capsys.readouterr().err
 
 
 def test_lines_after_the_restored_step_are_dropped(tmp_path):

@@ -1,11 +1,6 @@
-"""Functions placed on devices: what they exchange, what they return, what memory they use."""
+"""Functions placed on devices: what they exchange and what they return."""
 
 import importlib
-import os
-import platform
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +10,6 @@ from gm_jax import methods
 from gm_jax.training.parallel import Parallel
 from tests.support import LABELLED, images
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY = jax.random.key(7)
 
 
@@ -46,34 +40,6 @@ def test_per_example_functions_return_the_whole_batch():
         np.float32(2), batch, KEY
     )
     np.testing.assert_array_equal(result, 2 * np.arange(16))
-
-
-PAGE_FAULTS = """
-import resource
-import jax, jax.numpy as jnp
-from gm_jax.training.parallel import keep_buffers
-
-if {keep}:
-    keep_buffers()
-square = jax.jit(lambda x: jnp.sum(jnp.sin(x @ x.T)))  # by way of 64 MiB
-x = jnp.ones((4096, 2))
-for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
-        square(x).block_until_ready()
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(faults)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's malloc")
-def test_programs_reuse_the_memory_of_their_buffers():
-    def page_faults(keep):
-        command = [sys.executable, "-c", PAGE_FAULTS.format(keep=keep)]
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-        return int(subprocess.check_output(command, env=environment, cwd=ROOT, timeout=120))
-
-    assert page_faults(True) < page_faults(False) / 5
 
 
 def test_what_devices_cannot_share_is_refused():
