@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
 from gm_jax.training.run import Run, open_run
 
-MODES = {
+MODES: dict[str, Callable[..., object]] = {
     "evaluate": report.evaluate,
     "sample": report.sample,
     "reconstruct": report.reconstruct,
@@ -128,4 +129,4 @@ def use_compilation_cache() -> None:
         folder = Path.home() / ".cache" / "gm_jax" / "compilation"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    logging.debug("compilation cache: %s", jax.config.jax_compilation_cache_dir)
+    logging.debug("compilation cache: %s", jax.config.values["jax_compilation_cache_dir"])

@@ -113,13 +113,14 @@ def evaluate(
     if num_importance_samples > 1:
         tightened = importance_weighted_likelihood(run, variables, dataset, num_importance_samples)
         terms["importance_weighted"] = tightened["log_likelihood"]
-        tightened = summarize(tightened, dataset.fields)
+        summary = summarize(tightened, dataset.fields)
         result["num_importance_samples"] = num_importance_samples
-        result["importance_weighted"] = tightened[unit_of(dataset.fields)]
-        result["importance_weighted_standard_error"] = tightened["standard_error"]
+        result["importance_weighted"] = summary[unit_of(dataset.fields)]
+        result["importance_weighted_standard_error"] = summary["standard_error"]
     if jax.process_index() == 0:
         with (run.workdir / "test.npz").open("wb") as file:
-            np.savez_compressed(file, **terms)
+            stored: dict[str, Any] = {**terms}
+            np.savez_compressed(file, **stored)
         write_atomically(run.workdir / "test.json", json.dumps(result, indent=2) + "\n")
         print(describe(result))
     return result
@@ -167,15 +168,18 @@ def sample(run: Run, restored: Restored | None = None) -> None:
     path = _picture(run, "sample", step)
     folder = path.parent / path.stem
     if jax.process_index() == 0:
-        arrays, where, levels = path.with_suffix(".npz"), "", {}
+        arrays, where = path.with_suffix(".npz"), ""
+        stored: dict[str, Any] = {**drawn}
         if "image" in spec:
-            levels["levels"] = spec["image"].levels  # data.source=npz:… can read it
+            levels = spec["image"].levels
+            assert levels is not None  # images have levels
+            stored["levels"] = levels  # data.source=npz:… can read it
             where = f"{folder} and "
             digits = len(str(options.num_images - 1))
-            for number, image in enumerate(spread(drawn["image"], **levels)):
+            for number, image in enumerate(spread(drawn["image"], levels)):
                 save_png(folder / f"{number:0{digits}d}.png", image)
         with arrays.open("wb") as file:
-            np.savez_compressed(file, **drawn, **levels)
+            np.savez_compressed(file, **stored)
         save_png(path, pictured(drawn, run.train_data))
         print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
 
@@ -205,6 +209,7 @@ def _reconstructions(
 def finish(run: Run) -> None:
     """Ends a training: pictures and test scores of the best checkpoint, each made once."""
     step = run.best_step()
+    assert step is not None  # a training ends with a checkpoint
     restored = None
     for name, make in (("reconstruct", reconstruct), ("sample", sample)):
         if name in run.method.capabilities and not _picture(run, name, step).exists():

@@ -7,7 +7,7 @@ however it is split over devices, processes and evaluation batches.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -32,6 +32,7 @@ class Noise:
 
     key: Array
     index: Array
+    replace: ClassVar[Callable[..., "Noise"]]  # flax.struct makes it
 
     def split(self, count: int = 2) -> tuple["Noise", ...]:
         """Returns independent noises for the same examples."""
