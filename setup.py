@@ -9,6 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["gm_jax", "gm_jax.*"]),
+    package_data={"gm_jax": ["py.typed"]},
     install_requires=[
         "absl-py",
         "chex>=0.1.92",
@@ -35,6 +36,6 @@ setup(
         "tpu": ["jax[tpu]>=0.10.2"],
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "tfds": ["tensorflow-cpu>=2.21"],
-        "test": ["gcsfs", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": ["gcsfs", "mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },
 )

@@ -1,9 +1,10 @@
 """Image models that are likelihood models and adversarial models at once, in JAX."""
 
 import importlib
+from typing import Any
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "load":  # imported when asked for: it takes JAX along
         return importlib.import_module("gm_jax.load")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

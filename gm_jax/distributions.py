@@ -5,15 +5,22 @@ owns the interval of half-width 1 / (levels − 1) around it. Everything is comp
 """
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+Array = jax.Array
+Nats = TypeVar("Nats", jax.Array, np.ndarray, float)
 
 # PixelCNN++ as published keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 
 
-def scale_to_unit(images, levels):
+def scale_to_unit(images: ArrayLike, levels: int) -> Array:
     """Places the values of an image in [−1, 1]: x = 2v / (levels − 1) − 1.
 
     Args:
@@ -29,7 +36,7 @@ def scale_to_unit(images, levels):
     return steps * (1.0 / (levels - 1))
 
 
-def quantize(x, levels):
+def quantize(x: ArrayLike, levels: int) -> Array:
     """Rounds to the nearest level and clips: the inverse of `scale_to_unit`.
 
     Args:
@@ -44,7 +51,9 @@ def quantize(x, levels):
     return jnp.clip(values, 0, levels - 1).astype(jnp.uint8)
 
 
-def discretized_logistic_log_prob(x, mean, log_scale, levels=256):
+def discretized_logistic_log_prob(
+    x: ArrayLike, mean: ArrayLike, log_scale: ArrayLike, levels: int = 256
+) -> Array:
     """Log-mass of the level at x under a logistic; the two end levels take the tails.
 
     log[σ(a) − σ(b)] with a = (x + h − mean) / s, b = (x − h − mean) / s, h = 1 / (levels − 1)
@@ -88,7 +97,13 @@ def discretized_logistic_log_prob(x, mean, log_scale, levels=256):
     )
 
 
-def discretized_logistic_sample(mean, log_scale, logistic_noise, levels=256, temperature=1.0):
+def discretized_logistic_sample(
+    mean: ArrayLike,
+    log_scale: ArrayLike,
+    logistic_noise: Array,
+    levels: int = 256,
+    temperature: float = 1.0,
+) -> Array:
     """Draws from the discretized logistic: mean + temperature · scale · noise, to its level.
 
     Args:
@@ -105,12 +120,17 @@ def discretized_logistic_sample(mean, log_scale, logistic_noise, levels=256, tem
     return scale_to_unit(quantize(_as_float(mean) + scale * logistic_noise, levels), levels)
 
 
-def num_mixture_parameters(num_mixtures, channels):
+def num_mixture_parameters(num_mixtures: int, channels: int) -> int:
     """Parameters a pixel of a mixture of K logistics over C channels: K(1 + 2C + C(C−1)/2)."""
     return num_mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
 
 
-def discretized_logistic_mixture_log_prob(x, parameters, levels=256, min_log_scale=MIN_LOG_SCALE):
+def discretized_logistic_mixture_log_prob(
+    x: ArrayLike,
+    parameters: ArrayLike,
+    levels: int = 256,
+    min_log_scale: float = MIN_LOG_SCALE,
+) -> Array:
     """Log-probability of pixels under the PixelCNN++ mixture (Salimans et al. 2017, Eqs. 1–3).
 
     log Σ_k π_k Π_c P(x_c | m_ck + Σ_{j<c} tanh(coefficient_cjk) · x_j, s_ck), log s_ck ≥ −7
@@ -151,13 +171,13 @@ def discretized_logistic_mixture_log_prob(x, parameters, levels=256, min_log_sca
 
 
 def discretized_logistic_mixture_sample(
-    parameters,
-    gumbel_noise,
-    logistic_noise,
-    levels=256,
-    temperature=1.0,
-    min_log_scale=MIN_LOG_SCALE,
-):
+    parameters: ArrayLike,
+    gumbel_noise: Array,
+    logistic_noise: Array,
+    levels: int = 256,
+    temperature: float = 1.0,
+    min_log_scale: float = MIN_LOG_SCALE,
+) -> Array:
     """Draws pixels from the PixelCNN++ mixture, channel after channel (R, G, B).
 
     The component is the argmax of logits / temperature + Gumbel noise. Each channel is clipped
@@ -193,9 +213,9 @@ def discretized_logistic_mixture_sample(
     scores = parameters[..., :num_mixtures] + temperature * gumbel_noise
     component = jnp.argmax(scores, axis=-1)[..., None, None]
     runs = parameters.reshape(*pixels, count // num_mixtures, num_mixtures)
-    chosen = jnp.take_along_axis(runs, component, axis=-1)[..., 0]
-    chosen = [chosen[..., run] for run in range(1, count // num_mixtures)]
-    pixel = []
+    of_component = jnp.take_along_axis(runs, component, axis=-1)[..., 0]
+    chosen = [of_component[..., run] for run in range(1, count // num_mixtures)]
+    pixel: list[Array] = []
     for channel in range(channels):
         mean, log_scale = _conditional_logistic(chosen, channels, pixel, min_log_scale)
         noise = logistic_noise[..., channel]
@@ -203,7 +223,7 @@ def discretized_logistic_mixture_sample(
     return jnp.stack(pixel, axis=-1)
 
 
-def gaussian_log_prob(x, mean, log_std):
+def gaussian_log_prob(x: Array, mean: Array | float, log_std: Array | float) -> Array:
     """Log-density of a normal: −½ ln 2π − log_std − ½ ((x − mean) / std)².
 
     Args:
@@ -216,7 +236,12 @@ def gaussian_log_prob(x, mean, log_std):
     return -0.5 * math.log(2.0 * math.pi) - log_std - 0.5 * jnp.square(standardised)
 
 
-def gaussian_kl(mean_q, log_std_q, mean_p, log_std_p):
+def gaussian_kl(
+    mean_q: Array | float,
+    log_std_q: Array | float,
+    mean_p: Array | float,
+    log_std_p: Array | float,
+) -> Array:
     """KL(q ‖ p) of two normals: ln(std_p / std_q) + (std_q² + (mean_q − mean_p)²) / 2 std_p² − ½.
 
     Args:
@@ -232,7 +257,7 @@ def gaussian_kl(mean_q, log_std_q, mean_p, log_std_p):
     return 0.5 * (jnp.expm1(2.0 * log_ratio) + jnp.square(shift)) - log_ratio
 
 
-def bits_per_dim(log_likelihood, image_shape):
+def bits_per_dim(log_likelihood: Nats, image_shape: Sequence[int]) -> Nats:
     """Bits per sub-pixel: −log_likelihood / (H · W · C · ln 2).
 
     Args:
@@ -252,7 +277,9 @@ def bits_per_dim(log_likelihood, image_shape):
     return -log_likelihood / (math.prod(image_shape) * math.log(2.0))
 
 
-def _conditional_logistic(runs, channels, previous, min_log_scale):
+def _conditional_logistic(
+    runs: Sequence[Array], channels: int, previous: Sequence[Array], min_log_scale: float
+) -> tuple[Array, Array]:
     """Mean and log-scale of channel c = len(previous), given the channels before it.
 
     `runs` are the parameters after the logits, one array a run (the layout is documented in
@@ -271,7 +298,7 @@ def _conditional_logistic(runs, channels, previous, min_log_scale):
     return mean, jnp.maximum(log_scale, min_log_scale)
 
 
-def _num_mixtures(count, channels):
+def _num_mixtures(count: int, channels: int) -> int:
     """K of a pixel with that many parameters."""
     each = num_mixture_parameters(1, channels)
     if count < each or count % each:
@@ -282,12 +309,12 @@ def _num_mixtures(count, channels):
     return count // each
 
 
-def _check_levels(levels):
+def _check_levels(levels: int) -> None:
     if not 2 <= levels <= 256:
         raise ValueError(f"levels is {levels}; images have 2 to 256 levels")
 
 
-def _as_float(x):
+def _as_float(x: ArrayLike) -> Array:
     """As float32, whatever the matrix work was done in; raw uint8 images are refused."""
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jnp.unsignedinteger):

@@ -2,21 +2,29 @@
 
 import io
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from etils import epath
 from PIL import Image
 
+if TYPE_CHECKING:
+    import jax
+
+Drawn = TypeVar("Drawn")
+Pixels = TypeVar("Pixels", np.ndarray, "jax.Array")
+
 # Grid lines in mid-grey stand out from black and from white images.
 LINE = 128
 
 
-def numbered(draws, name="image"):
+def numbered(draws: Iterable[Drawn], name: str = "image") -> dict[str, Drawn]:
     """Draws of the same thing by name: {`image`, `image_2`, `image_3`, …}, from a sequence."""
     return {f"{name}_{draw}" if draw > 1 else name: x for draw, x in enumerate(draws, 1)}
 
 
-def spread(images, levels):
+def spread(images: Pixels, levels: int) -> Pixels:
     """Spreads level v over 0..255: 255·v / (levels − 1), to the nearest integer.
 
     Integer arithmetic on operators alone: JAX arrays, traced ones too, stay JAX arrays, so that
@@ -42,7 +50,7 @@ def spread(images, levels):
     return (doubled // (2 * (levels - 1))).astype(np.uint8)
 
 
-def grid(images, columns, padding=1, enlarge=1):
+def grid(images: np.ndarray, columns: int, padding: int = 1, enlarge: int = 1) -> np.ndarray:
     """Lays images out row by row, with lines between and around them.
 
     Args:
@@ -80,11 +88,11 @@ def grid(images, columns, padding=1, enlarge=1):
     return canvas
 
 
-def save_png(path, image):
+def save_png(path: epath.PathLike, image: np.ndarray) -> None:
     """Writes one image as PNG, on disk or in a bucket (gs://…); missing folders are made.
 
     Args:
-      path: str or path.
+      path: where to.
       image: uint8 [H, W, 3] (colour) or [H, W, 1] (grey), in 0..255.
 
     Raises:

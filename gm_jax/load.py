@@ -3,7 +3,7 @@
 import functools
 import sys
 import types
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -26,7 +26,9 @@ _FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode")
 
 
 def load(
-    workdir: epath.PathLike, which: str = "best", batch_size: int | None = None
+    workdir: epath.PathLike,
+    which: Literal["latest", "best"] = "best",
+    batch_size: int | None = None,
 ) -> "TrainedModel":
     """Loads a model from the work directory of its run, which may still be training.
 
@@ -34,7 +36,7 @@ def load(
 
     Args:
       workdir: of the run.
-      which: checkpoint, `best` on validation or `latest`.
+      which: checkpoint; the best is the best on validation.
       batch_size: images at once, on all devices; None takes the config's for evaluation and for
         sampling. It changes no result.
 

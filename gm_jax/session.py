@@ -24,7 +24,7 @@ from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
 from gm_jax.training.run import Run, open_run
 
-MODES: dict[str, Callable[..., Any]] = {
+MODES: dict[str, Callable[..., object]] = {
     "evaluate": report.evaluate,
     "sample": report.sample,
     "reconstruct": report.reconstruct,

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import flax.struct
 import jax
@@ -37,6 +37,7 @@ class TrainState:
     ema_params: dict[str, Tree]
     statistics: dict[str, Tree]
     failures: dict[str, Array]
+    replace: ClassVar[Callable[..., "TrainState"]]  # flax.struct makes it
 
 
 class Loss(NamedTuple):
@@ -115,7 +116,7 @@ def update_player(
         wanted = loss_fn(params)
         terms = {name: jnp.mean(term) for name, term in wanted.terms.items()}
         curves = {name: jnp.mean(curve) for name, curve in (wanted.curves or {}).items()}
-        loss = sum(terms.values())
+        loss = cast(Array, sum(terms.values()))  # there are terms
         return loss, ({"loss": loss, **terms, **curves}, dict(wanted.statistics or {}))
 
     gradients, (terms, statistics) = jax.grad(total, has_aux=True)(params)

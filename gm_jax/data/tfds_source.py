@@ -8,7 +8,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,6 +20,7 @@ from gm_jax.data.fields import image_spec
 from gm_jax.data.reader import UNDECODED, Example, Reader
 from gm_jax.data.transforms import picture_to_array
 
+Builder = Any  # of TFDS, which has no types
 NETWORK_SECONDS = 12.0
 _CHUNK = 256
 
@@ -63,7 +65,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _missing_urls(builder) -> list[str]:
+def _missing_urls(builder: Builder) -> list[str]:
     """Returns the registered archives that are neither downloaded nor in downloads/manual."""
     from tensorflow_datasets.core.download import resource
 
@@ -119,7 +121,7 @@ def _check_network(name: str, urls: list[str]) -> None:
         )
 
 
-def _prepare(name: str):
+def _prepare(name: str) -> Builder:
     """Returns the builder of a registered data set, preparing it where it is not prepared."""
     import tensorflow_datasets as tfds
 
@@ -142,7 +144,7 @@ def _prepare(name: str):
     return builder
 
 
-def _find_builder(name: str):
+def _find_builder(name: str) -> Builder:
     """Returns a builder whose data lie prepared as array_record."""
     import tensorflow_datasets as tfds
 
@@ -161,7 +163,7 @@ def _find_builder(name: str):
     return builder
 
 
-def _label_key(features) -> str | None:
+def _label_key(features: Mapping[str, Any]) -> str | None:
     """Returns the feature that is the class: 'label', or the only one of its kind."""
     import tensorflow_datasets as tfds
 
@@ -171,11 +173,11 @@ def _label_key(features) -> str | None:
     return keys[0] if len(keys) == 1 else None
 
 
-def _image_key(features, name: str) -> str:
+def _image_key(features: Mapping[str, Any], name: str) -> str:
     """Returns the feature that is the image: 'image', or the only one of its kind."""
     import tensorflow_datasets as tfds
 
-    def is_image(feature) -> bool:
+    def is_image(feature: Any) -> bool:
         tensor = isinstance(feature, tfds.features.Tensor) and len(feature.shape) == 3
         image = isinstance(feature, tfds.features.Image) or tensor
         return image and feature.np_dtype == np.uint8

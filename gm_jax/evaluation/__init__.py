@@ -5,6 +5,7 @@ for, so that the import stays quick.
 """
 
 import importlib
+from typing import Any
 
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

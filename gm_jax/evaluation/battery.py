@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from gm_jax.command_line import closest
-from gm_jax.evaluation.context import Context, subset
+from gm_jax.evaluation.context import Context, spread_images, subset
 from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
@@ -24,7 +24,6 @@ from gm_jax.evaluation.precision_recall import (
 )
 from gm_jax.evaluation.records import Records
 from gm_jax.evaluation.request import Request
-from gm_jax.images import spread
 from gm_jax.training.run import Run
 
 _NUM_PAIRS = 5000  # of MS-SSIM: a standard error of about 0.002
@@ -191,8 +190,8 @@ def _precision_recall(context: Context) -> Outcome:
     sets = [context.sample_features["features"], context.reference_features["features"]]
     count, seed = min(map(len, sets)), context.request.seed
     # The curve is biased unless both sets are equally large.
-    batches = (rows_in_batches(each, subset(len(each), count, seed)) for each in sets)
-    precision, recall = precision_recall_distribution(*batches, seed=seed)
+    samples, reference = (rows_in_batches(each, subset(len(each), count, seed)) for each in sets)
+    precision, recall = precision_recall_distribution(samples, reference, seed=seed)
     values = {
         context.network.metric_name("prd"): area_under_curve(precision, recall),
         "f_8": f_beta(precision, recall, 8),
@@ -208,7 +207,7 @@ def _diversity(context: Context) -> Outcome:
         return sample_diversity(images, pairs, context.request.seed), pairs
 
     value, pairs = diversity(context.sample_images)
-    real, _ = diversity(_spread(context.reference))
+    real, _ = diversity(spread_images(context.reference))
     return Outcome({"diversity": value, "reference": real, "num_pairs": pairs})
 
 
@@ -221,8 +220,8 @@ def _critic(context: Context) -> Outcome:
         extra = {"num_steps": steps, "num_points": min(20, steps)}
     result = independent_wasserstein_critic(
         context.sample_images,
-        _spread(context.validation),
-        _spread(context.reference),
+        spread_images(context.validation),
+        spread_images(context.reference),
         seed=context.request.seed,
         **extra,
     )
@@ -234,26 +233,26 @@ def _train_test(context: Context) -> Outcome:
     from gm_jax.evaluation.train_test_classifier import gan_train_test
 
     train, test, samples = context.train, context.reference, context.samples
+    labels = []
     for what, dataset in (("samples", samples), ("training", train), ("reference", test)):
         if dataset.labels is None:
             raise ValueError(f"the {what} images have no labels, which these accuracies are about")
+        labels.append(dataset.labels)
+    sample_labels, train_labels, test_labels = labels
+    assert train.num_classes is not None  # labels have classes
     steps = context.request.training_steps
     result = gan_train_test(
         context.sample_images,
-        samples.labels,
-        _spread(train),
-        train.labels,
-        _spread(test),
-        test.labels,
+        sample_labels,
+        spread_images(train),
+        train_labels,
+        spread_images(test),
+        test_labels,
         train.num_classes,
         seed=context.request.seed,
         **({} if steps is None else {"num_steps": steps}),
     )
     return Outcome({"gan_train_test": result.gan_train, **result._asdict()})
-
-
-def _spread(dataset: Any) -> np.ndarray:
-    return spread(np.asarray(dataset.images), dataset.levels)
 
 
 _FEATURES = ("samples", "features", "reference", "seed")

@@ -39,12 +39,12 @@ class Context:
 
     def __init__(self, run: Run, request: Request):
         self.run, self.request = run, request
-        self._scratch = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -107,7 +107,7 @@ class Context:
     @functools.cached_property
     def sample_images(self) -> np.ndarray:
         """The samples, uint8 [n, H, W, C] in 0..255."""
-        return spread(np.asarray(self.samples.images), self.samples.levels)
+        return spread_images(self.samples)
 
     @functools.cached_property
     def sample_features(self) -> dict[str, np.ndarray]:
@@ -159,6 +159,7 @@ class Context:
     @functools.cached_property
     def _given_samples(self) -> data.Dataset:
         name, config = self.request.samples, self.run.config.data
+        assert name is not None  # asked for only where images are given
         splits = data.split_names(name)
         if len(splits) > 1:
             raise ValueError(
@@ -173,6 +174,7 @@ class Context:
         if wanted > count:
             raise ValueError(f"--num_samples={wanted} of {name}, which holds {count} images")
         rows = subset(count, wanted, self.request.seed)
+        assert dataset.levels is not None  # images have levels
         labels = None if dataset.labels is None else dataset.labels[rows]
         images = np.asarray(dataset.images)[rows]
         return data.Dataset.of_images(
@@ -201,7 +203,9 @@ class Context:
             raise ValueError(f"the method '{self.run.config.method}' draws no samples")
         num_images = self.identity("samples")["num_images"]
         labels = class_labels(self.run, num_images)
-        shape = (num_images, *self.run.train_data.image_shape)
+        image_shape = self.run.train_data.image_shape
+        assert image_shape is not None  # only images are judged by metrics
+        shape = (num_images, *image_shape)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         temperature = self.run.config.sample.temperature
         batches = sample_batches(
@@ -254,13 +258,21 @@ def subset(count: int, wanted: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
 
 
+def spread_images(dataset: data.Dataset) -> np.ndarray:
+    """The images of a data set, uint8 [N, H, W, C] in 0..255."""
+    assert dataset.levels is not None  # images have levels
+    return spread(np.asarray(dataset.images), dataset.levels)
+
+
 def _name_of(dataset: data.Dataset) -> dict[str, Any]:
     """Source, split, number and hash of images (the hash also sees the labels)."""
-    digest = hashlib.sha256(str((dataset.levels, dataset.images.shape)).encode())
+    images, labels = dataset.images, dataset.labels
+    assert images is not None  # only images are judged by metrics
+    digest = hashlib.sha256(str((dataset.levels, images.shape)).encode())
     for start in range(0, len(dataset), 4096):
-        digest.update(np.ascontiguousarray(dataset.images[start : start + 4096]))
-    if dataset.labels is not None:
-        digest.update(np.ascontiguousarray(dataset.labels))
+        digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
+    if labels is not None:
+        digest.update(np.ascontiguousarray(labels).data)
     return {
         "source": dataset.name,
         "split": dataset.split,

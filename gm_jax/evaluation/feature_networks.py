@@ -9,14 +9,14 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gm_jax import data, distributions
-from gm_jax.evaluation.inception_v3 import InceptionV3
+from gm_jax.evaluation.inception_v3 import InceptionOutputs, InceptionV3
 from gm_jax.evaluation.inception_weights import load_inception_weights
 from gm_jax.evaluation.resize import resize
 from gm_jax.images import spread
@@ -105,10 +105,12 @@ def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, fol
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    count, start, files = dataset.lengths[""], 0, {}
+    count, start, levels = dataset.lengths[""], 0, dataset.levels
+    assert levels is not None  # images have levels
+    files: dict[str, np.memmap] = {}
     with progress("features", count, " images") as bar:
         for batch in itertools.islice(batches, -(-count // run.config.evaluate.batch_size)):
-            outputs = network.extract(spread(batch["image"], dataset.levels))
+            outputs = network.extract(spread(batch["image"], levels))
             for name, array in outputs.items():
                 if name not in files:
                     shape = (count, array.shape[1])
@@ -152,7 +154,8 @@ def _inception(run: Run, path: str | None, resize_method: str) -> FeatureNetwork
     def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         if images.shape[-1] == 1:
             images = jnp.repeat(images, 3, axis=-1)
-        return InceptionV3().apply(variables, resize(images, resize_method))._asdict()
+        outputs = InceptionV3().apply(variables, resize(images, resize_method))
+        return cast(InceptionOutputs, outputs)._asdict()
 
     identity = {"name": "inception", "sha256": weights.sha256, "resize": resize_method}
     suffix = "" if weights.is_canonical else "unpublished_inception"
@@ -194,10 +197,12 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
 
 
 def _pixels(run: Run) -> FeatureNetwork:
-    size = int(np.prod(run.train_data.image_shape))
+    shape = run.train_data.image_shape
+    assert shape is not None  # only images are judged by features
+    size = int(np.prod(shape))
     if size > _MOST_PIXELS:
         raise ValueError(
-            f"images of {run.train_data.image_shape} have {size} pixel features, more than "
+            f"images of {shape} have {size} pixel features, more than "
             f"{_MOST_PIXELS}: choose inception or a classifier"
         )
 

@@ -1,15 +1,18 @@
 """Fréchet distance between Gaussians fitted to features (FID when they are Inception's)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
-from gm_jax.evaluation.feature_batches import feature_batches
+from gm_jax.evaluation.feature_batches import Features, feature_batches
 
 # Relative size of a negative eigenvalue, or of an asymmetry, that rounding cannot explain.
 _TOLERANCE = 1e-6
 
 
-def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
+def frechet_distance(
+    mean_a: ArrayLike, covariance_a: ArrayLike, mean_b: ArrayLike, covariance_b: ArrayLike
+) -> float:
     """Squared Fréchet (2-Wasserstein) distance between two Gaussians.
 
     d² = |μ_a − μ_b|² + tr Σ_a + tr Σ_b − 2 Σ_i √λ_i(Σ_a^½ Σ_b Σ_a^½), Heusel et al. 2017, eq. 6;
@@ -52,7 +55,7 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
     return float(max(distance, 0.0))  # equal Gaussians leave a rounding error of either sign
 
 
-def feature_statistics(features) -> tuple[np.ndarray, np.ndarray]:
+def feature_statistics(features: Features) -> tuple[np.ndarray, np.ndarray]:
     """Mean and unbiased covariance of features, streamed in float64.
 
     Batches are merged by their means and centred scatters (Chan, Golub, LeVeque 1979), which does
@@ -68,9 +71,11 @@ def feature_statistics(features) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: fewer than two rows, batches of different widths, or values that are not finite.
     """
-    count, mean, scatter = 0, None, None
+    count = 0
+    mean: np.ndarray | None = None
+    scatter: np.ndarray | None = None
     for batch in feature_batches(features):
-        if mean is None:
+        if mean is None or scatter is None:
             mean = np.zeros(batch.shape[1])
             scatter = np.zeros((batch.shape[1], batch.shape[1]))
         batch_mean = batch.mean(axis=0)
@@ -80,12 +85,14 @@ def feature_statistics(features) -> tuple[np.ndarray, np.ndarray]:
         scatter += centred.T @ centred + np.outer(shift, shift * (count * len(batch) / total))
         mean += shift * (len(batch) / total)
         count = total
-    if count < 2:
+    if mean is None or scatter is None or count < 2:
         raise ValueError(f"a covariance needs at least 2 samples, got {count}")
     return mean, scatter / (count - 1)
 
 
-def _check_gaussian(mean, covariance, name):
+def _check_gaussian(
+    mean: ArrayLike, covariance: ArrayLike, name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns float64 copies after checking that they can be a Gaussian's parameters."""
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     if mean.ndim != 1 or covariance.shape != (mean.size, mean.size):
@@ -101,7 +108,7 @@ def _check_gaussian(mean, covariance, name):
     return mean, covariance
 
 
-def _clip_variances(eigenvalues, name):
+def _clip_variances(eigenvalues: np.ndarray, name: str) -> np.ndarray:
     """Sets rounding errors below zero to zero; refuses what is more than rounding."""
     if eigenvalues.size and eigenvalues[0] < -_TOLERANCE * np.abs(eigenvalues[-1]):
         raise ValueError(

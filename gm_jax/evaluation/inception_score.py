@@ -1,11 +1,12 @@
 """Inception score: are samples recognisable one by one, and varied together."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gm_jax.evaluation.feature_batches import rows_in_batches
 
 
-def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float, float]:
+def inception_score(logits: ArrayLike, num_splits: int = 10, seed: int = 0) -> tuple[float, float]:
     """exp E_x KL(p(y|x) ‖ p(y)), mean and standard deviation over splits.
 
     Salimans et al. 2016; α-GAN section 5. The rows are shuffled before they are split: samples
@@ -36,7 +37,7 @@ def inception_score(logits, num_splits: int = 10, seed: int = 0) -> tuple[float,
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _score(logits, rows):
+def _score(logits: np.ndarray, rows: np.ndarray) -> float:
     """Score of one split, its rows read a chunk at a time: memory is flat in their number.
 
     The mean of KL(p(y|x) ‖ p(y)) is that of Σ p(y|x) log p(y|x), less Σ p(y) log p(y).
@@ -52,7 +53,7 @@ def _score(logits, rows):
     return np.exp(negative_entropy - (possible * np.log(possible)).sum())
 
 
-def _log_probs(logits):
+def _log_probs(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     bad_rows = int((np.isnan(logits).any(1) | ~np.isfinite(logits.max(1))).sum())
     if bad_rows:

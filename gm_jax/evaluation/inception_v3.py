@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gm_jax.evaluation.resize import resize
 
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
 _SMALLEST_SIDE = 75  # one pixel is left at the last block
+Step = Any  # of a branch: see below
 
 
 class InceptionOutputs(NamedTuple):
@@ -24,7 +26,7 @@ class InceptionOutputs(NamedTuple):
 # One convolution: (name, filters, (rows, columns)), stride 1 and padded unless it ends in 2, the
 # stride, and then it is not padded. A branch is a chain of them; several convolutions in a tuple
 # at its end are applied side by side and concatenated. 'average' and 'max' are 3 x 3 pools.
-def _block_a(pool_filters):
+def _block_a(pool_filters: int) -> tuple[list[Step], ...]:
     return (
         [("branch1x1", 64, (1, 1))],
         [("branch5x5_1", 48, (1, 1)), ("branch5x5_2", 64, (5, 5))],
@@ -37,7 +39,7 @@ def _block_a(pool_filters):
     )
 
 
-_BLOCK_B = (
+_BLOCK_B: tuple[list[Step], ...] = (
     [("branch3x3", 384, (3, 3), 2)],
     [
         ("branch3x3dbl_1", 64, (1, 1)),
@@ -48,7 +50,7 @@ _BLOCK_B = (
 )
 
 
-def _block_c(filters):
+def _block_c(filters: int) -> tuple[list[Step], ...]:
     return (
         [("branch1x1", 192, (1, 1))],
         [
@@ -67,7 +69,7 @@ def _block_c(filters):
     )
 
 
-_BLOCK_D = (
+_BLOCK_D: tuple[list[Step], ...] = (
     [("branch3x3_1", 192, (1, 1)), ("branch3x3_2", 320, (3, 3), 2)],
     [
         ("branch7x7x3_1", 192, (1, 1)),
@@ -79,7 +81,7 @@ _BLOCK_D = (
 )
 
 
-def _block_e(pool):
+def _block_e(pool: str) -> tuple[list[Step], ...]:
     return (
         [("branch1x1", 320, (1, 1))],
         [
@@ -150,10 +152,10 @@ class InceptionV3(nn.Module):
 class MixedBlock(nn.Module):
     """Branches side by side, concatenated over channels (one of Mixed_5b ... Mixed_7c)."""
 
-    branches: Sequence[Any]
+    branches: Sequence[list[Step]]
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         outputs = []
         for branch in self.branches:
             ends = [x]
@@ -177,7 +179,7 @@ class ConvolutionBlock(nn.Module):
     padding: str = "SAME"
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.Conv(
             self.filters,
             self.window,
@@ -191,7 +193,9 @@ class ConvolutionBlock(nn.Module):
         return nn.relu(x)
 
 
-def inception_features(variables, resize_method: str = "tf1") -> Callable:
+def inception_features(
+    variables: Any, resize_method: str = "tf1"
+) -> Callable[[np.ndarray | jax.Array], InceptionOutputs]:
     """The feature network as one jitted function of a batch of images.
 
     Args:
@@ -206,7 +210,7 @@ def inception_features(variables, resize_method: str = "tf1") -> Callable:
         lambda variables, images: InceptionV3().apply(variables, resize(images, resize_method))
     )
 
-    def extract(images):
+    def extract(images: np.ndarray | jax.Array) -> InceptionOutputs:
         if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != jnp.uint8:
             raise ValueError(
                 "images are uint8 [B, H, W, 1 or 3] in 0..255, got "
@@ -219,14 +223,14 @@ def inception_features(variables, resize_method: str = "tf1") -> Callable:
     return extract
 
 
-def _convolution(step):
+def _convolution(step: Step) -> ConvolutionBlock:
     name, filters, window, *stride = step
     if stride:
         return ConvolutionBlock(filters, window, stride[0], "VALID", name=name)
     return ConvolutionBlock(filters, window, name=name)
 
 
-def _pool(x, kind):
+def _pool(x: jax.Array, kind: str) -> jax.Array:
     if kind == "average":
         # TensorFlow's average: padding is not counted.
         return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)

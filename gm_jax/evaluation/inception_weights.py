@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,9 @@ class InceptionWeights(NamedTuple):
     is_canonical: bool
 
 
-def load_inception_weights(path=None, cache_dir=None) -> InceptionWeights:
+def load_inception_weights(
+    path: str | os.PathLike | None = None, cache_dir: str | os.PathLike | None = None
+) -> InceptionWeights:
     """Weights from the torch file (either serialisation) or from its conversion to npz.
 
     The first read of a torch file leaves `<its name>.npz` in cache_dir; later reads check the
@@ -105,7 +107,7 @@ def variables_from_state_dict(state_dict: dict) -> dict:
     return _check_layout(flat)
 
 
-def _flax_name(name):
+def _flax_name(name: str) -> str:
     if name == "fc.weight":
         return "params/fc/kernel"
     for ending, (collection, leaf) in _LEAVES.items():
@@ -115,13 +117,13 @@ def _flax_name(name):
     raise ValueError(f"{name!r} is no weight of the FID literature's Inception-v3. {_WHERE}")
 
 
-def _flax_layout(name, array):
+def _flax_layout(name: str, array: np.ndarray) -> np.ndarray:
     if name == "fc.weight":
         return array.T
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
-def _check_layout(flat):
+def _check_layout(flat: dict[str, np.ndarray]) -> dict[str, Any]:
     """Nests {'a/b': array} after comparing names and shapes with the network's own."""
     image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
     template = jax.eval_shape(InceptionV3().init, jax.random.key(0), image)
@@ -142,7 +144,7 @@ def _check_layout(flat):
     return jax.tree_util.tree_unflatten(structure, [flat[name] for name in expected])
 
 
-def _check_hash(path):
+def _check_hash(path: Path) -> str:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     in_name = re.search(r"-([0-9a-f]{8,64})\.", path.name)
@@ -154,7 +156,7 @@ def _check_hash(path):
     return digest
 
 
-def _write_npz(path, variables, digest):
+def _write_npz(path: Path, variables: dict[str, Any], digest: str) -> None:
     flat = {
         "/".join(part.key for part in keys): leaf
         for keys, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]
@@ -171,7 +173,7 @@ def _write_npz(path, variables, digest):
             raise
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> InceptionWeights:
     with np.load(path, allow_pickle=False) as archive:
         flat = {name: archive[name] for name in archive.files}
     digest = str(flat.pop("sha256", ""))

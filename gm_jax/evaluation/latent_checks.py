@@ -1,11 +1,12 @@
 """Do an encoder's codes look like the prior? The two checks of α-GAN, appendix D."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gm_jax.evaluation.frechet_distance import feature_statistics
 
 
-def histogram_of_means(codes, num_bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def histogram_of_means(codes: ArrayLike, num_bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Histogram, over latent dimensions, of the mean of each dimension.
 
     α-GAN figure 11 (64,000 codes, 100 dimensions): under the prior N(0, I) every mean is 0 up to
@@ -28,7 +29,7 @@ def histogram_of_means(codes, num_bins: int = 20) -> tuple[np.ndarray, np.ndarra
     return np.histogram(means, bins=num_bins, range=(-limit, limit))
 
 
-def covariance_of_codes(codes) -> np.ndarray:
+def covariance_of_codes(codes: ArrayLike) -> np.ndarray:
     """Covariance matrix of the latent dimensions (divisor n − 1).
 
     α-GAN figure 12: the identity under the prior; entries away from the diagonal are what the
@@ -46,7 +47,7 @@ def covariance_of_codes(codes) -> np.ndarray:
     return feature_statistics(_flatten(codes))[1]
 
 
-def _flatten(codes):
+def _flatten(codes: ArrayLike) -> np.ndarray:
     codes = np.asarray(codes)
     if codes.ndim < 2 or len(codes) < 2 or not codes.size:
         raise ValueError(f"codes are [n >= 2, ...] with a latent axis, got shape {codes.shape}")

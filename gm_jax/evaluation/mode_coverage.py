@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # A sample is of high quality within this many standard deviations of its nearest mode.
 _HIGH_QUALITY_RADIUS = 3.0
@@ -23,7 +24,7 @@ class ModeCoverage(NamedTuple):
     histogram_kl: float
 
 
-def mode_coverage(samples, modes, std: float) -> ModeCoverage:
+def mode_coverage(samples: ArrayLike, modes: ArrayLike, std: float) -> ModeCoverage:
     """Modes hit, share of good samples and balance of the modes, for mixtures as in thesis 4.
 
     Definitions of Srivastava et al. 2017 (VEEGAN), section 5.1: each sample belongs to its nearest

@@ -1,6 +1,7 @@
 """Multi-scale structural similarity of pairs of images, and the diversity of a set."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Wang, Simoncelli, Bovik 2003: exponents of the five scales, window, stabilising constants.
 _SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
@@ -11,7 +12,7 @@ _SMALLEST_SIDE = 2 ** (len(_SCALE_WEIGHTS) - 1)  # one pixel is left at the last
 _CHUNK_PIXELS = 2**20
 
 
-def ms_ssim(a, b, data_range: float = 255) -> np.ndarray | float:
+def ms_ssim(a: ArrayLike, b: ArrayLike, data_range: float = 255) -> np.ndarray | float:
     """Multi-scale structural similarity of pairs of images.
 
     l_5^w_5 Π_j (cs_j)^w_j, with cs_j the mean contrast-structure term after j − 1 halvings and l_5
@@ -37,18 +38,11 @@ def ms_ssim(a, b, data_range: float = 255) -> np.ndarray | float:
             f"a and b are [n, height, width, channels] of one shape, got {a.shape} and {b.shape}"
         )
     if a.ndim == 3:
-        return float(ms_ssim(a[None], b[None], data_range)[0])
-    _check_images(a, data_range)
-    _check_images(b, data_range)
-    chunk = max(1, _CHUNK_PIXELS // int(np.prod(a.shape[1:])))
-    parts = [
-        _pairs(a[start : start + chunk], b[start : start + chunk], data_range)
-        for start in range(0, len(a), chunk)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0)
+        return float(_of_pairs(a[None], b[None], data_range)[0])
+    return _of_pairs(a, b, data_range)
 
 
-def sample_diversity(images, num_pairs: int, seed: int) -> float:
+def sample_diversity(images: ArrayLike, num_pairs: int, seed: int) -> float:
     """1 − mean MS-SSIM over random pairs of distinct images.
 
     α-GAN section 5 ("sample diversity score"), after Odena et al. 2017. It means something only
@@ -82,13 +76,15 @@ def sample_diversity(images, num_pairs: int, seed: int) -> float:
     # Gathered a slice at a time: the pairs together may be many times the images.
     step = max(1, _CHUNK_PIXELS // int(np.prod(images.shape[1:])))
     total = sum(
-        ms_ssim(images[first[start : start + step]], images[second[start : start + step]]).sum()
+        _of_pairs(
+            images[first[start : start + step]], images[second[start : start + step]], 255
+        ).sum()
         for start in range(0, num_pairs, step)
     )
     return float(1.0 - total / num_pairs)
 
 
-def _pair_of_number(numbers):
+def _pair_of_number(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pairs (i, j), i > j, at places i (i − 1) / 2 + j of the list of all pairs."""
     larger = ((1 + np.sqrt(1 + 8 * numbers.astype(np.float64))) / 2).astype(np.int64)
     larger -= larger * (larger - 1) // 2 > numbers  # the root may round up past a whole number
@@ -96,7 +92,19 @@ def _pair_of_number(numbers):
     return larger, numbers - larger * (larger - 1) // 2
 
 
-def _pairs(a, b, data_range):
+def _of_pairs(a: np.ndarray, b: np.ndarray, data_range: float) -> np.ndarray:
+    """MS-SSIM [n] of [n, H, W, C], a chunk at a time."""
+    _check_images(a, data_range)
+    _check_images(b, data_range)
+    chunk = max(1, _CHUNK_PIXELS // int(np.prod(a.shape[1:])))
+    parts = [
+        _chunk(a[start : start + chunk], b[start : start + chunk], data_range)
+        for start in range(0, len(a), chunk)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _chunk(a: np.ndarray, b: np.ndarray, data_range: float) -> np.ndarray:
     """MS-SSIM [n] of checked [n, H, W, C]."""
     a = np.moveaxis(a, -1, 1).astype(np.float64)
     b = np.moveaxis(b, -1, 1).astype(np.float64)
@@ -111,11 +119,13 @@ def _pairs(a, b, data_range):
     return product.mean(axis=1)
 
 
-def _similarity_maps(a, b, data_range):
+def _similarity_maps(
+    a: np.ndarray, b: np.ndarray, data_range: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Luminance and contrast-structure terms at every place of the window, [n, C, H', W']."""
     rows, columns = _window(a.shape[-2]), _window(a.shape[-1])
 
-    def smooth(images):
+    def smooth(images: np.ndarray) -> np.ndarray:
         return rows @ images @ columns.T
 
     mean_a, mean_b = smooth(a), smooth(b)
@@ -127,7 +137,7 @@ def _similarity_maps(a, b, data_range):
     return luminance, (2 * covariance + constant) / (variances + constant)
 
 
-def _window(length):
+def _window(length: int) -> np.ndarray:
     """Gaussian weights of every full place of the window along one side, [places, length]."""
     size = min(_WINDOW_SIZE, length)
     offsets = np.arange(size) - (size - 1) / 2
@@ -139,7 +149,7 @@ def _window(length):
     return matrix
 
 
-def _halve(images):
+def _halve(images: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels; the last row and column of odd sides count twice."""
     odd_rows, odd_columns = images.shape[-2] % 2, images.shape[-1] % 2
     images = np.pad(images, ((0, 0), (0, 0), (0, odd_rows), (0, odd_columns)), mode="edge")
@@ -147,7 +157,7 @@ def _halve(images):
     return images.reshape(*shape[:2], shape[2] // 2, 2, shape[3] // 2, 2).mean(axis=(3, 5))
 
 
-def _check_images(images, data_range):
+def _check_images(images: np.ndarray, data_range: float) -> None:
     height, width = images.shape[1:3]
     if min(height, width) < _SMALLEST_SIDE:
         raise ValueError(

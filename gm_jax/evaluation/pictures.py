@@ -132,7 +132,9 @@ def pictured(rows: dict[str, np.ndarray], dataset: data.Dataset) -> np.ndarray:
     """
     if "image" in dataset.fields:
         first = {name: images[:MOST_IN_GRID] for name, images in rows.items()}
-        return side_by_side(first, dataset.fields["image"].levels)
+        levels = dataset.fields["image"].levels
+        assert levels is not None  # images have levels
+        return side_by_side(first, levels)
     points = dataset.arrays["point"][:MOST_POINTS]
     return scatter_row(points, *[*rows.values()][: len(COLOURS) - 1])
 

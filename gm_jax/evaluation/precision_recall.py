@@ -5,6 +5,7 @@ import warnings
 from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gm_jax.evaluation.feature_batches import Features, feature_batches
 
@@ -55,16 +56,16 @@ def precision_recall_distribution(
         curves = []
         for run_seed in np.random.SeedSequence(seed).generate_state(num_runs):
             labels = _cluster(union, num_clusters, int(run_seed))
-            histograms = [
+            samples, reference = (
                 np.bincount(part, minlength=num_clusters) for part in np.split(labels, 2)
-            ]  # equal numbers: the first half is the samples'
-            curves.append(prd_from_histograms(*histograms, num_angles))
+            )  # equal numbers: the first half is the samples'
+            curves.append(prd_from_histograms(samples, reference, num_angles))
     precision, recall = np.mean(curves, axis=0)
     return precision, recall
 
 
 def prd_from_histograms(
-    eval_weights, reference_weights, num_angles: int = 1001
+    eval_weights: ArrayLike, reference_weights: ArrayLike, num_angles: int = 1001
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision-recall curve of two distributions on the same finite set.
 
@@ -103,7 +104,7 @@ def prd_from_histograms(
     return np.clip(precision, 0.0, 1.0), np.clip(precision / slopes, 0.0, 1.0)
 
 
-def f_beta(precision, recall, beta: float) -> float:
+def f_beta(precision: ArrayLike, recall: ArrayLike, beta: float) -> float:
     """Largest F_β = (1 + β²) p r / (β² p + r) on a curve; F_8 weighs recall, F_1/8 precision.
 
     Sajjadi et al. 2018, section 5.1.
@@ -126,7 +127,7 @@ def f_beta(precision, recall, beta: float) -> float:
     return float(np.max((1 + beta**2) * precision * recall / safe))
 
 
-def area_under_curve(precision, recall) -> float:
+def area_under_curve(precision: ArrayLike, recall: ArrayLike) -> float:
     """Area under precision as a function of recall (trapezoids); 1 for equal distributions.
 
     The AUC of AdE paper E.2.
@@ -144,7 +145,7 @@ def area_under_curve(precision, recall) -> float:
     return float(abs(np.trapezoid(precision, recall)))
 
 
-def _check_curve(precision, recall):
+def _check_curve(precision: ArrayLike, recall: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     precision, recall = np.asarray(precision, np.float64), np.asarray(recall, np.float64)
     if precision.ndim != 1 or precision.shape != recall.shape or not precision.size:
         raise ValueError(
@@ -160,7 +161,7 @@ def _append(file: IO[bytes], features: Features, name: str) -> tuple[int, int]:
     """Writes features in float32 to the end of a file; returns their [n, d]."""
     count = width = 0
     for batch in feature_batches(features, name):
-        file.write(batch.astype(np.float32))
+        file.write(batch.astype(np.float32).data)
         count, width = count + len(batch), batch.shape[1]
     return count, width
 
@@ -186,7 +187,7 @@ def _check_shapes(
         )
 
 
-def _cluster(features, num_clusters, seed):
+def _cluster(features: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     """Cluster index of each row, [n]."""
     # scikit-learn takes seconds to import: only those who cluster pay for it.
     from sklearn.cluster import MiniBatchKMeans

@@ -63,7 +63,8 @@ class Records:
             if arrays:
                 (self._workdir / _FOLDER).mkdir(parents=True, exist_ok=True)
                 with (self._workdir / result["arrays"]).open("wb") as file:
-                    np.savez_compressed(file, **arrays)
+                    stored: dict[str, Any] = {**arrays}
+                    np.savez_compressed(file, **stored)
             text = json.dumps({"results": self._results}, indent=1) + "\n"
             write_atomically(self._workdir / FILE_NAME, text)
         return result

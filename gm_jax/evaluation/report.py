@@ -68,7 +68,9 @@ def score_split(
       {term: [N]} by image; {name: value} of the split; and the name among them that chooses the
       best checkpoint, the method's `validation_score`; None judges the latest.
     """
-    method, terms, scores = run.method, {}, {}
+    method = run.method
+    terms: dict[str, np.ndarray] = {}
+    scores: dict[str, float] = {}
     if "log_likelihood" in method.capabilities:
         terms, scores = judge_likelihood(run, variables, dataset)
     if "score" in method.capabilities:
@@ -108,14 +110,15 @@ def evaluate(
         result["likelihood"] = kind_of_likelihood(run.method)
     result |= scores
     if num_importance_samples > 1:
-        weighted, tightened = judge_likelihood(run, variables, dataset, num_importance_samples)
+        weighted, summary = judge_likelihood(run, variables, dataset, num_importance_samples)
         terms["importance_weighted"] = weighted["log_likelihood"]
         result["num_importance_samples"] = num_importance_samples
-        result["importance_weighted"] = tightened[unit_of(dataset.fields)]
-        result["importance_weighted_standard_error"] = tightened["standard_error"]
+        result["importance_weighted"] = summary[unit_of(dataset.fields)]
+        result["importance_weighted_standard_error"] = summary["standard_error"]
     if jax.process_index() == 0:
         with (run.workdir / "test.npz").open("wb") as file:
-            np.savez_compressed(file, **terms)
+            stored: dict[str, Any] = {**terms}
+            np.savez_compressed(file, **stored)
         write_atomically(run.workdir / "test.json", json.dumps(result, indent=2) + "\n")
         print(describe(result))
     return result
@@ -163,15 +166,18 @@ def sample(run: Run, restored: Restored | None = None) -> None:
     path = _picture(run, "sample", step)
     folder = path.parent / path.stem
     if jax.process_index() == 0:
-        arrays, where, levels = path.with_suffix(".npz"), "", {}
+        arrays, where = path.with_suffix(".npz"), ""
+        stored: dict[str, Any] = {**drawn}
         if "image" in spec:
-            levels["levels"] = spec["image"].levels  # data.source=npz:… can read it
+            levels = spec["image"].levels
+            assert levels is not None  # images have levels
+            stored["levels"] = levels  # data.source=npz:… can read it
             where = f"{folder} and "
             digits = len(str(options.num_images - 1))
-            for number, image in enumerate(spread(drawn["image"], **levels)):
+            for number, image in enumerate(spread(drawn["image"], levels)):
                 save_png(folder / f"{number:0{digits}d}.png", image)
         with arrays.open("wb") as file:
-            np.savez_compressed(file, **drawn, **levels)
+            np.savez_compressed(file, **stored)
         save_png(path, pictured(drawn, run.train_data))
         print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
 
@@ -201,6 +207,7 @@ def _reconstructions(
 def finish(run: Run) -> None:
     """Ends a training: pictures and test scores of the best checkpoint, each made once."""
     step = run.best_step()
+    assert step is not None  # a training ends with a checkpoint
     restored = None
     for name, make in (("reconstruct", reconstruct), ("sample", sample)):
         if name in run.method.capabilities and not _picture(run, name, step).exists():

@@ -60,7 +60,7 @@ def resize_matrix(method: str, old_size: int, new_size: int) -> np.ndarray:
     raise ValueError(f"unknown resize {method!r}; choose 'tf1' or 'clean'")
 
 
-def _legacy_bilinear(old_size, new_size):
+def _legacy_bilinear(old_size: int, new_size: int) -> np.ndarray:
     positions = np.arange(new_size, dtype=np.float32) * np.float32(old_size / new_size)
     low = np.minimum(positions.astype(np.int64), old_size - 1)
     fraction = positions - low
@@ -71,7 +71,7 @@ def _legacy_bilinear(old_size, new_size):
     return matrix
 
 
-def _antialiased_bicubic(old_size, new_size):
+def _antialiased_bicubic(old_size: int, new_size: int) -> np.ndarray:
     """Keys' cubic (a = −1/2) about half-pixel centres, widened when shrinking, as Pillow does."""
     scale = old_size / new_size
     width = max(scale, 1.0)

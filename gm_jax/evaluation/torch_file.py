@@ -2,13 +2,17 @@
 
 import collections
 import math
+import os
 import pickle
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-_STORAGE_TYPES = {
+_STORAGE_TYPES: dict[str, DTypeLike] = {
     "DoubleStorage": np.float64,
     "FloatStorage": np.float32,
     "HalfStorage": np.float16,
@@ -23,7 +27,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
 
-def read_torch_file(path) -> dict[str, np.ndarray]:
+def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Tensors of a state dict saved by torch.save, in the zip or the older serialisation.
 
     Only names that describe tensors may occur in the pickle; anything else is refused before it
@@ -63,12 +67,12 @@ def read_torch_file(path) -> dict[str, np.ndarray]:
 class _Storage:
     """A run of numbers that tensors view; `values` is filled in when its bytes are read."""
 
-    def __init__(self, dtype, num_elements):
+    def __init__(self, dtype: DTypeLike, num_elements: int):
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.num_elements = num_elements
-        self.values = None
+        self.values: np.ndarray | None = None
 
-    def fill(self, data):
+    def fill(self, data: bytes) -> None:
         if len(data) != self.num_elements * self.dtype.itemsize:
             raise ValueError(f"a storage of {self.num_elements} {self.dtype} has {len(data)} bytes")
         self.values = np.frombuffer(data, self.dtype)
@@ -77,10 +81,12 @@ class _Storage:
 class _Tensor:
     """A strided view of a storage."""
 
-    def __init__(self, storage, offset, shape, strides):
+    def __init__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    ):
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
-    def array(self):
+    def array(self) -> np.ndarray:
         if not math.prod(self.shape):
             return np.zeros(self.shape, self.storage.dtype)
         reach = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
@@ -89,20 +95,24 @@ class _Tensor:
         # Repeated elements (stride 0) could make a huge array of a small file.
         if not inside or math.prod(self.shape) > self.storage.num_elements:
             raise ValueError(f"a tensor of shape {self.shape} reaches outside its storage")
+        if self.storage.values is None:
+            raise ValueError("a tensor whose storage is not in the file")
         values = self.storage.values[self.offset :]
         strides = [step * values.itemsize for step in self.strides]
         view = np.lib.stride_tricks.as_strided(values, self.shape, strides, writeable=False)
         return view.astype(values.dtype.newbyteorder("="))
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *unused):
+def _rebuild_tensor(
+    storage: object, offset: int, shape: Sequence[int], strides: Sequence[int], *unused: object
+) -> _Tensor:
     """Stands for torch._utils._rebuild_tensor and _rebuild_tensor_v2."""
     if not isinstance(storage, _Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
 
 
-def _rebuild_parameter(data, *unused):
+def _rebuild_parameter(data: object, *unused: object) -> object:
     """Stands for torch._utils._rebuild_parameter."""
     return data
 
@@ -110,11 +120,11 @@ def _rebuild_parameter(data, *unused):
 class _StorageType:
     """Stands for torch.FloatStorage and its like."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype: DTypeLike):
         self.dtype = dtype
 
 
-_ALLOWED = {
+_ALLOWED: dict[tuple[str, str], Callable[..., object] | _StorageType] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
@@ -127,16 +137,16 @@ _ALLOWED = {
 class _RestrictedUnpickler(pickle.Unpickler):
     """Knows the names in _ALLOWED and nothing else; gathers the storages that are mentioned."""
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]):
         super().__init__(file, encoding="utf-8")
-        self.storages = {}
+        self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which tensors do not need")
         return _ALLOWED[module, name]
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> _Storage:
         kind, storage_type, key, _, num_elements, *view = pid
         if kind != "storage" or not isinstance(storage_type, _StorageType) or any(view):
             raise pickle.UnpicklingError(f"unknown reference {pid!r}")
@@ -145,7 +155,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         return self.storages[key]
 
 
-def _read_zip(file):
+def _read_zip(file: IO[bytes]) -> object:
     with zipfile.ZipFile(file) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -166,7 +176,7 @@ def _read_zip(file):
         return table
 
 
-def _read_legacy(file):
+def _read_legacy(file: IO[bytes]) -> object:
     """Pickles of magic number, protocol, machine, table and keys; then the storages in order."""
     file.seek(0)
     if _RestrictedUnpickler(file).load() != _LEGACY_MAGIC:

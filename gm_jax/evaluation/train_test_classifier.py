@@ -1,13 +1,17 @@
 """GAN-train and GAN-test: a classifier goes from samples to real images, and the other way."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
+
+Tree = Any
+Sets = dict[str, tuple[np.ndarray, np.ndarray]]
 
 _LEARNING_RATE = 1e-3
 _SMALLEST_SIDE = 8
@@ -28,12 +32,12 @@ class TrainTestAccuracies(NamedTuple):
 
 
 def gan_train_test(
-    samples,
-    sample_labels,
-    train_images,
-    train_labels,
-    test_images,
-    test_labels,
+    samples: ArrayLike,
+    sample_labels: ArrayLike,
+    train_images: ArrayLike,
+    train_labels: ArrayLike,
+    test_images: ArrayLike,
+    test_labels: ArrayLike,
     num_classes: int,
     num_steps: int = 4000,
     batch_size: int = 128,
@@ -92,32 +96,48 @@ class TrainTestClassifier(nn.Module):
         return nn.Dense(self.num_classes)(x.mean(axis=(1, 2)))
 
 
-def _train(key, num_classes, num_steps, batch_size, images, labels):
+def _train(
+    key: jax.Array,
+    num_classes: int,
+    num_steps: int,
+    batch_size: int,
+    images: np.ndarray,
+    labels: np.ndarray,
+) -> Tree:
     """Parameters after num_steps updates."""
     init_key, draw_key = jax.random.split(key)
-    images, labels = jnp.asarray(images), jnp.asarray(labels)  # to the device once
-    params = jax.jit(TrainTestClassifier(num_classes).init)(init_key, images[:1])
+    on_device = jnp.asarray(images), jnp.asarray(labels)  # once
+    params = jax.jit(TrainTestClassifier(num_classes).init)(init_key, on_device[0][:1])
     carry = params, _optimizer(num_steps).init(params)
     # A Python loop: XLA runs convolutions inside a compiled loop many times slower on CPU.
     for step in range(num_steps):
         carry = _update(
-            num_classes, num_steps, batch_size, carry, draw_key, jnp.int32(step), images, labels
+            num_classes, num_steps, batch_size, carry, draw_key, jnp.int32(step), *on_device
         )
     return carry[0]
 
 
-def _optimizer(num_steps):
+def _optimizer(num_steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
-def _update(num_classes, num_steps, batch_size, carry, draw_key, step, images, labels):
+def _update(
+    num_classes: int,
+    num_steps: int,
+    batch_size: int,
+    carry: tuple[Tree, Tree],
+    draw_key: jax.Array,
+    step: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+) -> tuple[Tree, Tree]:
     """One update of (parameters, optimizer state) on images drawn with replacement."""
     params, opt_state = carry
     key = jax.random.fold_in(draw_key, step)
     chosen = jax.random.randint(key, (batch_size,), 0, len(images))
 
-    def loss_fn(params):
+    def loss_fn(params: Tree) -> jax.Array:
         logits = TrainTestClassifier(num_classes).apply(params, images[chosen])
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[chosen]).mean()
 
@@ -126,11 +146,12 @@ def _update(num_classes, num_steps, batch_size, carry, draw_key, step, images, l
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _predict(num_classes, params, images):
-    return TrainTestClassifier(num_classes).apply(params, images).argmax(axis=-1)
+def _predict(num_classes: int, params: Tree, images: np.ndarray) -> jax.Array:
+    logits = cast(jax.Array, TrainTestClassifier(num_classes).apply(params, images))
+    return logits.argmax(axis=-1)
 
 
-def _accuracy(num_classes, params, images, labels):
+def _accuracy(num_classes: int, params: Tree, images: np.ndarray, labels: np.ndarray) -> float:
     right = 0
     for start in range(0, len(images), _EVALUATION_BATCH):
         batch = images[start : start + _EVALUATION_BATCH]
@@ -141,7 +162,7 @@ def _accuracy(num_classes, params, images, labels):
     return right / len(images)
 
 
-def _check_sets(sets, num_classes):
+def _check_sets(sets: Sets, num_classes: int) -> None:
     shape = sets["samples"][0].shape[1:]
     for name, (images, labels) in sets.items():
         if images.ndim != 4 or images.dtype != np.uint8 or not len(images):

@@ -1,13 +1,16 @@
 """Independent Wasserstein critic: one fixed critic, trained after the fact, judges any model."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
+
+Tree = Any
 
 _LEARNING_RATE, _BETAS = 1e-4, (0.5, 0.9)  # Gulrajani et al. 2017
 _SMALLEST_SIDE = 8
@@ -31,9 +34,9 @@ class CriticResult(NamedTuple):
 
 
 def independent_wasserstein_critic(
-    samples,
-    validation_images,
-    test_images,
+    samples: ArrayLike,
+    validation_images: ArrayLike,
+    test_images: ArrayLike,
     num_steps: int = 5000,
     batch_size: int = 64,
     penalty: float = 10.0,
@@ -113,21 +116,35 @@ class Critic(nn.Module):
         return nn.Dense(1)(x.reshape(len(x), -1))[:, 0]
 
 
-def _optimizer():
+def _optimizer() -> optax.GradientTransformation:
     return optax.adam(_LEARNING_RATE, *_BETAS)
 
 
-def _loss(params, real, fake, mixing, penalty):
+def _scored(params: Tree, images: jax.Array) -> jax.Array:
+    return cast(jax.Array, Critic().apply(params, images))
+
+
+def _loss(
+    params: Tree, real: jax.Array, fake: jax.Array, mixing: jax.Array, penalty: float
+) -> jax.Array:
     """Negative critic objective; the gradient is per unit of images scaled to −1..1."""
     between = fake + mixing[:, None, None, None] * (real - fake)
-    slopes = jax.grad(lambda images: Critic().apply(params, images).sum())(between) * 127.5
+    slopes = jax.grad(lambda images: _scored(params, images).sum())(between) * 127.5
     norms = jnp.sqrt((slopes**2).sum(axis=(1, 2, 3)) + 1e-12)  # the root has no slope at 0
-    gap = Critic().apply(params, real).mean() - Critic().apply(params, fake).mean()
+    gap = _scored(params, real).mean() - _scored(params, fake).mean()
     return penalty * ((norms - 1.0) ** 2).mean() - gap
 
 
 @functools.partial(jax.jit, static_argnums=5, donate_argnums=0)
-def _update(carry, draw_key, step, real_images, fake_images, batch_size, penalty):
+def _update(
+    carry: tuple[Tree, Tree],
+    draw_key: jax.Array,
+    step: jax.Array,
+    real_images: jax.Array,
+    fake_images: jax.Array,
+    batch_size: int,
+    penalty: float,
+) -> tuple[Tree, Tree]:
     """One update of (parameters, optimizer state) on images drawn with replacement."""
     params, opt_state = carry
     real_key, fake_key, mixing_key = jax.random.split(jax.random.fold_in(draw_key, step), 3)
@@ -144,7 +161,7 @@ def _update(carry, draw_key, step, real_images, fake_images, batch_size, penalty
 _scores = jax.jit(Critic().apply)
 
 
-def _mean_score(params, images):
+def _mean_score(params: Tree, images: np.ndarray) -> float:
     total = 0.0
     for start in range(0, len(images), _EVALUATION_BATCH):
         batch = images[start : start + _EVALUATION_BATCH]
@@ -155,7 +172,7 @@ def _mean_score(params, images):
     return total / len(images)
 
 
-def _check_sets(sets):
+def _check_sets(sets: dict[str, np.ndarray]) -> None:
     shape = sets["samples"].shape[1:]
     for name, images in sets.items():
         smallest = 2 if name == "samples" else 1  # one half of the samples is held out

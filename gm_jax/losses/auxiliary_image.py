@@ -57,7 +57,7 @@ class AuxiliaryImage:
                 f"auxiliary.grayscale for images of {channels} channel(s): they are grey already; "
                 "lower auxiliary.levels instead"
             )
-        return cls(tuple(image_shape), image_levels, side, config.grayscale, levels)
+        return cls((height, width, channels), image_levels, side, config.grayscale, levels)
 
     @property
     def channels(self) -> int:

@@ -8,7 +8,7 @@ baselines (Table 1).
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ class AdaptiveDensity(Method):
         label = self.label(batch)
         return Loss(
             penalized_discriminator_terms(
-                lambda x: self.discriminator.apply(variables["discriminator"], x, label),
+                lambda x: self._judged(variables, x, label),
                 # Dequantised like the samples: else their grid would give real images away.
                 2 * self._dequantised(batch, pixels) - 1,
                 self._adversarial_sample(variables, sample_noise, label),
@@ -83,6 +83,10 @@ class AdaptiveDensity(Method):
                 self.model.gradient_penalty,
             )
         )
+
+    def _judged(self, variables: Variables, x: Array, label: Array | None) -> Array:
+        """The discriminator's logits [B]."""
+        return cast(Array, self.discriminator.apply(variables["discriminator"], x, label))
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
         """L_C, after the warm-up + weight · L_Q, in nats an image (or, of L_C, a dimension)."""
@@ -96,8 +100,7 @@ class AdaptiveDensity(Method):
         def loss_q() -> Array:
             label = self.label(batch)
             fake = self._adversarial_sample(variables, sample_noise, label)
-            logits = self.discriminator.apply(variables["discriminator"], fake, label)
-            return jnp.mean(generator_log_ratio(logits))
+            return jnp.mean(generator_log_ratio(self._judged(variables, fake, label)))
 
         if self.adversarial:
             warm = step >= self.model.warmup_steps
@@ -113,6 +116,7 @@ class AdaptiveDensity(Method):
         x = self._dequantised(batch, pixels)
         features, log_det, statistics = self.vae.to_features(variables, x, train)
         decoding = self.vae.posterior(variables, features, x, latents, self.label(batch))
+        assert decoding.log_std is not None  # the decoder is a VAE's
         log_prob = distributions.gaussian_log_prob(features, decoding.mean, decoding.log_std)
         parts = {
             "reconstruction": jnp.sum(log_prob, (1, 2, 3)),
@@ -180,6 +184,7 @@ class AdaptiveDensity(Method):
 
     def _deviation(self, decoding: Decoding, noise: Noise) -> Array:
         """σ·ε of the decoder's Gaussian, [B, H, W, C]."""
+        assert decoding.log_std is not None  # the decoder is a VAE's
         return jnp.exp(decoding.log_std) * noise.normal(*self.image_shape)
 
     def _dequantised(self, batch: Batch, noise: Noise) -> Array:

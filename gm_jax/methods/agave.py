@@ -6,7 +6,7 @@ encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ class Agave(Method):
         keys, (latent_noise, dropout) = jax.random.split(key, 3), noise.split()
         x = self.scale(batch["image"])
         if "vae" in given:
-            sketch = self.vae.apply(given["vae"], x, latent_noise)
+            sketch = self._encoded(given, x, latent_noise)
         else:
             sketch, given["vae"] = data_dependent_init(self.vae, keys[0], x, latent_noise)
         f_z = self.auxiliary.upsample(sketch.mean)
@@ -88,7 +88,7 @@ class Agave(Method):
         """−L(θ, φ; x, y) of Eq. 3.13 in nats an image."""
         latent_noise, dropout = noise.split()
         x = self.scale(batch["image"])
-        sketch = self.vae.apply(variables["vae"], x, latent_noise)
+        sketch = self._encoded(variables, x, latent_noise)
         kl = jnp.sum(sketch.kl, (1, 2))
         autoregressive = self._autoregressive_log_prob(variables, x, sketch.mean, dropout, True)
         floored = free_bits(sketch.kl, self.model.free_bits)
@@ -114,7 +114,7 @@ class Agave(Method):
             variables["pixelcnn"], x, noise.index, conditions, train=train, rngs=rngs
         )
         log_prob = distributions.discretized_logistic_mixture_log_prob(
-            x, parameters, self.levels, self.pixelcnn.min_log_scale
+            x, cast(Array, parameters), self.levels, self.pixelcnn.min_log_scale
         )
         return jnp.sum(log_prob, (1, 2))
 
@@ -130,7 +130,7 @@ class Agave(Method):
           `log_likelihood` = `autoregressive` − `kl`; and `auxiliary`, ln p(y | z), not part of it.
         """
         x = self.scale(batch["image"])
-        sketch = self.vae.apply(variables["vae"], x, noise)
+        sketch = self._encoded(variables, x, noise)
         terms = {
             "autoregressive": self._autoregressive_log_prob(
                 variables, x, sketch.mean, noise, False
@@ -150,7 +150,7 @@ class Agave(Method):
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
         """Draws latents from the posterior: one [B, h, w, Z] a block, from the top."""
-        return self.vae.apply(variables["vae"], self.scale(batch["image"]), noise).latents
+        return self._encoded(variables, self.scale(batch["image"]), noise).latents
 
     def decode(
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
@@ -172,12 +172,17 @@ class Agave(Method):
         x, f_z = self.scale(batch["image"]), self._sketch(variables, noise, latents).mean
         return self._autoregressive_log_prob(variables, x, f_z, noise, False)
 
+    def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
+        """The VAE's output given a draw from the posterior."""
+        return cast(Reconstruction, self.vae.apply(variables["vae"], x, noise))
+
     def _sketch(
         self, variables: Variables, noise: Noise, latents: Any, temperature: float = 1.0
     ) -> Reconstruction:
         """The VAE's output given latents, or given a draw from the prior."""
         arguments = (None, self.image_shape[:2], noise, latents, temperature)
-        return self.vae.apply(variables["vae"], *arguments, method="decode")
+        sketch = self.vae.apply(variables["vae"], *arguments, method="decode")
+        return cast(Reconstruction, sketch)
 
     def _conditions(self, variables: Variables, f_z: Array) -> Any:
         return self.condition.apply(variables["condition"], self.auxiliary.upsample(f_z))

@@ -4,7 +4,7 @@ It generates nothing. It is trained by the ordinary loop so that its features an
 probabilities can stand where Inception's do not fit: IS-C and FD-C, never IS and FID.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,10 @@ class Classifier(Method):
                 f"model.crop_size = {model.crop_size} does not fit images of {height}×{width}; "
                 "give a smaller side, or 0 to keep images whole"
             )
+        num_classes = data["label"].num_classes
+        assert num_classes is not None  # labels have classes
         self.network = ConvolutionalClassifier(
-            data["label"].num_classes,
+            num_classes,
             tuple(tuple(layer) for layer in model.layers),
             model.batch_norm_decay,
             self.dtype,
@@ -69,7 +71,7 @@ class Classifier(Method):
         # The paper does not say what is classified at test time; the centre is what its authors'
         # CIFAR-10 tutorial takes.
         x = _central_crop(self.scale(images), self.model.crop_size)
-        return self.network.apply(variables[NAME], x, train=False)
+        return cast(ClassifierOutputs, self.network.apply(variables[NAME], x, train=False))
 
 
 def _judge(logits: Array, labels: Array) -> dict[str, Array]:
@@ -80,7 +82,8 @@ def _judge(logits: Array, labels: Array) -> dict[str, Array]:
 
 def _half_squared_norm(params: Any) -> Array:
     """½‖W‖² over the kernels; shifts and batch norm's scales are left free (paper: not said)."""
-    return 0.5 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1)
+    squares = (jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1)
+    return 0.5 * cast(Array, sum(squares))  # there are kernels
 
 
 def _random_crop(noise: Noise, x: Array, size: int) -> Array:

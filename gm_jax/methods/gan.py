@@ -6,7 +6,7 @@ the VAE's, with weight normalisation and ELU in place of batch norm and ReLU. It
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from gm_jax.dequantization import dequantize, requantize
 from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
-from gm_jax.networks.top_down_vae import Decoder
+from gm_jax.networks.top_down_vae import Decoder, Decoding
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
@@ -27,6 +27,7 @@ class Gan(Method):
     """Two players: the discriminator moves, then the generator."""
 
     generator_networks = ("decoder",)
+    players: tuple[Player, ...]
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
@@ -81,7 +82,7 @@ class Gan(Method):
         fake = self.generate(variables, latents.normal(self.num_latents), label)
 
         def discriminator(x: Array) -> Array:
-            return self.discriminator.apply(variables["discriminator"], x, label)
+            return cast(Array, self.discriminator.apply(variables["discriminator"], x, label))
 
         return discriminator, real, fake, fraction.uniform()
 
@@ -90,13 +91,13 @@ class Gan(Method):
         label = self.label(batch)
         fake = self.generate(variables, noise.normal(self.num_latents), label)
         logits = self.discriminator.apply(variables["discriminator"], fake, label)
-        return Loss({"adversarial": generator_log_ratio(logits)})
+        return Loss({"adversarial": generator_log_ratio(cast(Array, logits))})
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps standard normal latents [B, Z] to images in [−1, 1]."""
         given = [latents[:, None, None]]
         decoding = self.decoder.apply(variables["decoder"], None, None, labels, given)
-        return jnp.tanh(decoding.mean)  # as SNGAN's generator ends
+        return jnp.tanh(cast(Decoding, decoding).mean)  # as SNGAN's generator ends
 
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float

@@ -7,6 +7,7 @@ under `jit`, on one device or on many.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -69,6 +70,8 @@ class Method:
     num_classes: int | None = None
     num_latents: int = 0
     generator_networks: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int]  # of the data's images, where it has any
+    levels: int
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, "Method"] | None = None):
         del frozen
@@ -82,7 +85,9 @@ class Method:
                     f"has {', '.join(data)}: choose another data.source"
                 )
         if "image" in data:
-            self.image_shape, self.levels = data["image"].shape, data["image"].levels
+            (height, width, channels), levels = data["image"].shape, data["image"].levels
+            assert levels is not None  # images have levels
+            self.image_shape, self.levels = (height, width, channels), levels
             if self.channels and self.image_shape[-1] not in self.channels:
                 raise ValueError(
                     f"images of {self.image_shape[-1]} channels: {name} models images of "
@@ -215,10 +220,11 @@ class Method:
         batch = devices.numbered(batch)
         network_key, noise_key = jax.random.split(key)
         arguments = (network_key, batch, Noise(noise_key, batch["index"]))
+        initialize: Callable[..., Variables] = self.init_networks
         if pretrained:
-            variables = self.init_networks(*arguments, pretrained=pretrained)
+            variables = initialize(*arguments, pretrained=pretrained)
         else:
-            variables = self.init_networks(*arguments)
+            variables = initialize(*arguments)
         params = {name: collections["params"] for name, collections in variables.items()}
         statistics = {
             name: {kind: tree for kind, tree in collections.items() if kind != "params"}

@@ -1,6 +1,6 @@
 """PixelCNN++ (Salimans et al., 2017), the half of AGAVE that draws."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ class PixelCNNPlusPlus(Method):
             variables["pixelcnn"], x, noise.index, train=train, rngs=rngs
         )
         log_prob = distributions.discretized_logistic_mixture_log_prob(
-            x, parameters, self.levels, self.pixelcnn.min_log_scale
+            x, cast(Array, parameters), self.levels, self.pixelcnn.min_log_scale
         )
         return jnp.sum(log_prob, (1, 2))
 

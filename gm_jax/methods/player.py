@@ -81,7 +81,8 @@ def play(
       The new state (same step) and the terms of `state.update_player`; those of a player that moves
       several times are of its last update.
     """
-    count, terms = len(in_order(updates)), {}
+    terms: dict[str, Array] = {}
+    count = len(in_order(updates))
     keys = iter(jax.random.split(key, count) if count > 1 else [key])
     for update in updates:
         before = state

@@ -5,7 +5,7 @@ density of an image follows by the change of variables, ln p(x) = ln N(f(x); 0, 
 (Eq. 3; thesis 2.6.2).
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -93,4 +93,5 @@ class RealNvp(Method):
 
     def _forward(self, variables: Variables, batch: Batch, noise: Noise) -> tuple[Array, Array]:
         x = dequantize(batch["image"], self.levels, noise)
-        return self.network.apply(variables[NAME], x, False, method="forward_and_log_det")
+        mapped = self.network.apply(variables[NAME], x, False, method="forward_and_log_det")
+        return cast(tuple[Array, Array], mapped)

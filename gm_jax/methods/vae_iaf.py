@@ -5,7 +5,7 @@ logistics around its means f(z). It is trained by the evidence lower bound with 
 k-sample bound (Burda et al., 2016).
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -68,9 +68,10 @@ class VaeIaf(Method):
 
         def weigh(key: Array) -> tuple[Array, Array]:
             latent_noise = noise.replace(key=key)
-            reconstruction = self.vae.apply(
+            decoded = self.vae.apply(
                 variables["vae"], evidences, x.shape[1:3], latent_noise, method="decode"
             )
+            reconstruction = cast(Reconstruction, decoded)
             return self._log_prob(x, reconstruction), reconstruction.kl
 
         num_samples = self.model.num_importance_samples
@@ -93,7 +94,7 @@ class VaeIaf(Method):
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """One-sample bound without free bits: `log_likelihood` = `reconstruction` − `kl`."""
         x = self.scale(batch["image"])
-        decoded = self.vae.apply(variables["vae"], x, noise)
+        decoded = self._encoded(variables, x, noise)
         reconstruction, kl = self._log_prob(x, decoded), jnp.sum(decoded.kl, (1, 2))
         return {"log_likelihood": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -107,7 +108,7 @@ class VaeIaf(Method):
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
         """Draws latents from the posterior: one [B, h, w, Z] a block, from the top."""
-        return self.vae.apply(variables["vae"], self.scale(batch["image"]), noise).latents
+        return self._encoded(variables, self.scale(batch["image"]), noise).latents
 
     def decode(
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
@@ -116,12 +117,17 @@ class VaeIaf(Method):
         self.check_labels(labels)
         return self._images(self._decoded(variables, noise, latents), noise, 1.0)
 
+    def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
+        """The decoder's output given a draw from the posterior."""
+        return cast(Reconstruction, self.vae.apply(variables["vae"], x, noise))
+
     def _decoded(
         self, variables: Variables, noise: Noise, latents: Any, temperature: float = 1.0
     ) -> Reconstruction:
         """The decoder's output given latents, or given a draw from the prior."""
         arguments = (None, self.image_shape[:2], noise, latents, temperature)
-        return self.vae.apply(variables["vae"], *arguments, method="decode")
+        decoded = self.vae.apply(variables["vae"], *arguments, method="decode")
+        return cast(Reconstruction, decoded)
 
     def _images(
         self, decoded: Reconstruction, noise: Noise, temperature: float

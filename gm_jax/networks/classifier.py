@@ -55,5 +55,5 @@ class ConvolutionalClassifier(nn.Module):
                 axis_name=devices.bound_axis() if train else None,
             )(x.astype(jnp.float32))
             x = nn.relu(x)
-        features = jnp.mean(x, (1, 2))
-        return ClassifierOutputs(features, nn.Dense(self.num_classes)(features))
+        pooled = jnp.mean(x, (1, 2))
+        return ClassifierOutputs(pooled, nn.Dense(self.num_classes)(pooled))

@@ -1,7 +1,7 @@
 """A VAE over the features f_ψ(x) of an invertible network (Lucas et al., 2019, section 4)."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ class FeatureSpaceVAE:
     def __init__(
         self, model: Any, image_shape: tuple[int, int, int], num_classes: int | None, dtype: Any
     ):
-        self.model, self.image_shape = model, tuple(image_shape)
+        self.model, self.image_shape = model, image_shape
         self.networks = (*(("real_nvp",) if model.invertible else ()), "encoder", "decoder")
         shared = {"num_classes": num_classes, "dtype": dtype, **model.vae}
         if model.invertible:
@@ -85,14 +85,17 @@ class FeatureSpaceVAE:
     ) -> Decoding:
         """Latents from q_φ(z | f_ψ(x)) (Algorithm 1) or q_φ(z | x) (Eq. 3), decoded."""
         evidences = self.encoder.apply(variables["encoder"], self._seen(features, x), label)
-        return self.decoder.apply(variables["decoder"], evidences, noise, label)
+        return self._decoded(variables, evidences, noise, label)
 
     def prior(
         self, variables: Tree, noise: Noise, label: Array | None, temperature: float = 1.0
     ) -> Decoding:
         """Latents from p_θ(z), decoded."""
-        return self.decoder.apply(variables["decoder"], None, noise, label, None, temperature)
+        return self._decoded(variables, None, noise, label, None, temperature)
 
     def given(self, variables: Tree, latents: list[Array], label: Array | None) -> Decoding:
         """Given latents, decoded."""
-        return self.decoder.apply(variables["decoder"], None, None, label, latents)
+        return self._decoded(variables, None, None, label, latents)
+
+    def _decoded(self, variables: Tree, *arguments: Any) -> Decoding:
+        return cast(Decoding, self.decoder.apply(variables["decoder"], *arguments))

@@ -114,6 +114,7 @@ class Block(nn.Module):
         # The published initialisation draws from the prior, while the flow still sees its input.
         from_prior = evidence is None or is_data_dependent_init(self)
         if latents is None and from_prior:
+            assert noise is not None  # it draws what is not given
             latents = prior_mean + jnp.exp(prior_log_std) * noise
         if evidence is not None:
             if is_data_dependent_init(self) and self.flow:
@@ -124,8 +125,10 @@ class Block(nn.Module):
                 if self.flow:
                     flow = partial(self.posterior_flow, context=context)
                 prior = (prior_mean, prior_log_std)
+                assert noise is not None
                 latents, log_ratio = draw_posterior(noise, prior, posterior, flow)
                 kl = jnp.sum(log_ratio, (1, 2))
+        assert latents is not None  # given, of the prior or of the posterior
         update = self.down_out(nn.elu(jnp.concatenate([latents, hidden], -1)))
         skip = jnp.repeat(jnp.repeat(h, 2, 1), 2, 2) if self.downsample else h
         return skip + self.residual_scale * update, latents, kl
@@ -230,7 +233,7 @@ class HierarchicalVAE(nn.Module):
 
     def __call__(self, x: Array, noise: Noise) -> Reconstruction:
         """Encodes and decodes images x [B, H, W, C] in [−1, 1]."""
-        return self.decode(self.encode(x), x.shape[1:3], noise)
+        return self.decode(self.encode(x), (x.shape[1], x.shape[2]), noise)
 
     def encode(self, x: Array) -> list[Evidence]:
         """Bottom-up pass: images [B, H, W, C] in [−1, 1] to one evidence a block."""
@@ -261,12 +264,16 @@ class HierarchicalVAE(nn.Module):
         """
         top = self.stem_stride * 2 ** (self.num_scales - 1)
         height, width = size[0] // top, size[1] // top
-        batch = len(noise.index if latents is None else latents[0])
+        if latents is not None:
+            batch = len(latents[0])
+        else:
+            assert noise is not None  # it draws what is not given
+            batch = len(noise.index)
         h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
         drawn, kls = [], []
         for position, block in enumerate(reversed(self.blocks)):
             drawn_noise = None
-            if latents is None:
+            if latents is None and noise is not None:
                 shape = (*h.shape[1:3], self.num_latents)
                 drawn_noise = temperature * noise.layer(position).normal(*shape)
             h, z, kl = block.down(

@@ -4,7 +4,7 @@ p(x) = Π_i p(x_i | x_<i) in raster order. Two streams carry the context of a pi
 above it; ul, its own row to the left (and, through u, the rows above).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,7 +121,7 @@ class ConditionStream(nn.Module):
             dtype=self.dtype,
         )
         x = conv()(image)
-        layers = []
+        layers: list[tuple[Array, Array]] = []
 
         def run(x: Array, num_layers: int) -> Array:
             for _ in range(num_layers):
@@ -133,7 +133,8 @@ class ConditionStream(nn.Module):
                     kernel_init=nn.initializers.zeros,
                     dtype=self.dtype,
                 )(nn.elu(x))
-                layers.append(tuple(jnp.split(contribution, 2, axis=-1)))
+                u, ul = jnp.split(contribution, 2, axis=-1)
+                layers.append((u, ul))
             return x
 
         for scale in range(self.num_scales):
@@ -195,10 +196,14 @@ class PixelCNN(nn.Module):
           ValueError: where the scales do not divide the image.
         """
         self._check(x)
-        options = {"kernel_std": self.kernel_std, "dtype": self.dtype}
-        conv_down = partial(down_shifted_conv, self.features, **options)
-        conv_right = partial(down_right_shifted_conv, self.features, **options)
-        resnet = partial(
+        options: dict[str, Any] = {"kernel_std": self.kernel_std, "dtype": self.dtype}
+        conv_down: Callable[..., WeightNormConv] = partial(
+            down_shifted_conv, self.features, **options
+        )
+        conv_right: Callable[..., WeightNormConv] = partial(
+            down_right_shifted_conv, self.features, **options
+        )
+        resnet: Callable[..., GatedResnet] = partial(
             GatedResnet,
             dropout_rate=self.dropout_rate,
             gate_init_scale=self.gate_init_scale,
@@ -206,7 +211,9 @@ class PixelCNN(nn.Module):
         )
         remaining = iter(conditions) if conditions is not None else None
 
-        def layer(u, ul, u_auxiliary, ul_auxiliary):
+        def layer(
+            u: Array, ul: Array, u_auxiliary: Array | None, ul_auxiliary: Array | None
+        ) -> tuple[Array, Array]:
             condition = (None, None) if remaining is None else next(remaining)
             u = resnet(down_shifted_conv)(u, u_auxiliary, condition[0], index, train)
             context = u if ul_auxiliary is None else jnp.concatenate([u, ul_auxiliary], -1)
@@ -231,7 +238,7 @@ class PixelCNN(nn.Module):
             for _ in range(self.num_blocks + (scale > 0)):
                 u, ul = layer(u, ul, *skips.pop())
             if scale < self.num_scales - 1:
-                upsample = partial(
+                upsample: Callable[..., WeightNormConv] = partial(
                     WeightNormConv,
                     self.features,
                     strides=(2, 2),

@@ -10,7 +10,7 @@ condition, which would copy it.
 import dataclasses
 import functools
 import itertools
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -176,6 +176,19 @@ class _Stream:
     phases: tuple[int, ...]  # of the row, and of a pixel's column, in the coarsest scale's period
     row: Array  # at the finest scale
     column: Any
+    number: ClassVar[int]  # of the stream: 0 is u, 1 is ul
+
+    def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
+        """The gated resnet, with the skip of its scale on the way back."""
+        raise NotImplementedError
+
+    def cut(self, x: Array, row: Any, scale: int) -> Array:
+        """This place [B, 1, w, F] of an image of the scale."""
+        raise NotImplementedError
+
+    def window(self, name: str, scale: int, x: Array) -> Array:
+        """What a convolution sees here, [B, 2, w, in]."""
+        raise NotImplementedError
 
     def run(self, scale: int, x: Array) -> Array:
         """The layers of a scale with the coarser scales between, [B, 1, w, F] in and out."""
@@ -213,7 +226,8 @@ class _Stream:
         pair = self.model.conditions and self.model.conditions[layer]
         condition = pair and self.cut(pair[self.number], self.row >> scale, scale)
         with nn.intercept_methods(convolve):
-            return self.model.resnet.apply({}, x, auxiliary, condition, index=None, train=False)
+            h = self.model.resnet.apply({}, x, auxiliary, condition, index=None, train=False)
+            return cast(Array, h)
 
     def convolve(self, name: str, scale: int, x: Array) -> Array:
         """A convolution at this place, [B, 1, w, in] to [B, 1, w, out]."""
@@ -278,7 +292,7 @@ def _empty_caches(
     Of a convolution: its last row of inputs [B, 1, w, in] (ul: [B, 1, 1 + w, in]). Of one that
     upsamples: the last two rows that it gave, [B, 2, w, F].
     """
-    shapes = {}, {}
+    shapes: tuple[dict[str, tuple[int, ...]], ...] = {}, {}
 
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
@@ -292,7 +306,8 @@ def _empty_caches(
 
     with nn.intercept_methods(record):
         jax.eval_shape(network.apply, variables, jnp.zeros(shape), jnp.arange(shape[0]), conditions)
-    return tuple({name: jnp.zeros(size) for name, size in cache.items()} for cache in shapes)
+    u, ul = ({name: jnp.zeros(size) for name, size in cache.items()} for cache in shapes)
+    return u, ul
 
 
 def _at(x: Array, row: Any, column: Any, height: int = 1, width: int = 1) -> Array:

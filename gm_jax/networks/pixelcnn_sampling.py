@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ class Sampler:
             )
         else:
             image = sample_by_fixed_point(
-                lambda x: self.network.apply(variables, x, noise.index, conditions),
+                lambda x: cast(Array, self.network.apply(variables, x, noise.index, conditions)),
                 drawn,
                 self.levels,
                 temperature,

@@ -111,7 +111,7 @@ class RealNVP(nn.Module):
             layers += [ChannelCoupling(half, **network), FlowBatchNorm(mask, **norm)]
         return layers
 
-    def _options(self, features: int) -> tuple[dict[str, Any], dict[str, float]]:
+    def _options(self, features: int) -> tuple[dict[str, Any], dict[str, Any]]:
         network = {
             "features": features,
             "num_blocks": self.num_blocks,

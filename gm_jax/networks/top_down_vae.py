@@ -6,6 +6,7 @@ Where SNGAN has batch norm and ReLU, here are weight normalisation, initialised 
 class-conditional models need (Eq. 16), and ELU (appendix C).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import WeightNormConv
 
 Array = jax.Array
-STRIDED = {"kernel_size": (4, 4), "strides": (2, 2)}
+STRIDED: dict[str, Any] = {"kernel_size": (4, 4), "strides": (2, 2)}
 
 
 class Decoding(NamedTuple):
@@ -113,7 +114,7 @@ class LatentLayer(nn.Module):
     def __call__(
         self,
         h: Array,
-        noise: Array,
+        noise: Array | None,
         evidence: Evidence | None,
         latents: Array | None,
         label: Array | None,
@@ -123,7 +124,7 @@ class LatentLayer(nn.Module):
         plain = partial(WeightNormConv, dtype=self.dtype)
         conv = partial(plain, num_classes=self.num_classes)
         head = partial(conv, init_scale=self.head_init_scale)
-        prior = jnp.split(head(2 * z, (3, 3))(active, label), 2, -1)
+        prior_mean, prior_log_std = jnp.split(head(2 * z, (3, 3))(active, label), 2, -1)
         posterior, flow = None, None
         if evidence is not None:
             statistics = head(2 * z + self.flow * features, (3, 3), name="posterior")(active, label)
@@ -135,7 +136,8 @@ class LatentLayer(nn.Module):
                 )
                 flow = partial(step, context=context + evidence.context)
         if latents is None:
-            latents, kl = draw(noise, prior, posterior, flow)
+            assert noise is not None  # it draws what is not given
+            latents, kl = draw(noise, (prior_mean, prior_log_std), posterior, flow)
         else:
             kl = jnp.zeros(h.shape[0])
         return h + conv(features, (3, 3))(latents, label), latents, kl
@@ -186,16 +188,15 @@ class Decoder(nn.Module):
         head = partial(conv, init_scale=self.head_init_scale)
         height, width = top_size(self.image_shape, self.widths)
         depth = 1 + (len(self.widths) - 1) * (self.num_latents > 0)
-        evidences = [None] * depth if evidences is None else evidences
-        given = [None] * depth if latents is None else latents
+        evidence: Sequence[Evidence | None] = [None] * depth if evidences is None else evidences
+        given: Sequence[Array | None] = [None] * depth if latents is None else latents
 
-        def layer_noise(layer: int, *shape: int) -> Array | None:
-            if latents is not None:
-                return None
+        def layer_noise(layer: int, *shape: int) -> Array:
+            assert noise is not None  # it draws what is not given
             return temperature * noise.layer(layer).normal(*shape)
 
         if latents is None:
-            standard, top = (jnp.zeros(()), jnp.zeros(())), evidences[0]
+            standard, top = (jnp.zeros(()), jnp.zeros(())), evidence[0]
             posterior = None if top is None else (top.mean, top.log_std)
             z, kl = draw(layer_noise(0, 1, 1, self.top_latents), standard, posterior, None)
         else:
@@ -217,8 +218,10 @@ class Decoder(nn.Module):
                     self.num_classes,
                     self.dtype,
                 )
-                layer_draw = layer_noise(layer, *h.shape[1:3], self.num_latents)
-                h, z, kl = latent_layer(h, layer_draw, evidences[layer], given[layer], label)
+                layer_draw = None
+                if latents is None:
+                    layer_draw = layer_noise(layer, *h.shape[1:3], self.num_latents)
+                h, z, kl = latent_layer(h, layer_draw, evidence[layer], given[layer], label)
                 drawn.append(z)
                 kls.append(kl)
         mean = head(self.image_shape[-1], (3, 3))(nn.elu(h), label)

@@ -40,13 +40,15 @@ class BatchStatistics(nn.Module):
     def __call__(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Returns mean and variance, float32 [C]; while training `batch_stats` is mutable."""
         first = not self.has_variable("batch_stats", "mean")
-        moments = global_moments(x) if train or first else None
-        mean = self.variable("batch_stats", "mean", lambda: moments[0])
-        variance = self.variable("batch_stats", "variance", lambda: moments[1])
-        if not train:
-            return mean.value, variance.value
-        if not first:
-            for running, moment in zip((mean, variance), moments, strict=True):
+        if not (train or first):
+            mean: Array = self.get_variable("batch_stats", "mean")
+            variance: Array = self.get_variable("batch_stats", "variance")
+            return mean, variance
+        moments = global_moments(x)
+        running_mean = self.variable("batch_stats", "mean", lambda: moments[0])
+        running_variance = self.variable("batch_stats", "variance", lambda: moments[1])
+        if train and not first:
+            for running, moment in zip((running_mean, running_variance), moments, strict=True):
                 running.value = self.decay * running.value + (1 - self.decay) * moment
         return moments
 

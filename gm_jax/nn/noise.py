@@ -7,7 +7,7 @@ however it is split over devices, processes and evaluation batches.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -34,6 +34,7 @@ class Noise:
 
     key: Array
     index: Array
+    replace: ClassVar[Callable[..., "Noise"]]  # flax.struct makes it
 
     def split(self, count: int = 2) -> tuple["Noise", ...]:
         """Returns independent noises for the same examples."""

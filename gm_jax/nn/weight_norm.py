@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -124,7 +124,8 @@ def data_dependent_init(
       The outputs, and the variables {"params": tree}.
     """
     variables = {"params": init(module, key, *args, rngs=rngs, **kwargs)}
-    return module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+    initialised = module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+    return cast(tuple[Any, dict[str, Any]], initialised)
 
 
 def init(

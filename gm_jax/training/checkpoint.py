@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import time
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import jax
 import numpy as np
@@ -68,8 +68,9 @@ class Checkpoints:
         if self._read_only:
             raise ValueError(f"{self._workdir} is open for reading only: step {step} is not saved")
         step = int(step)
-        scored = validation is not None and math.isfinite(validation)
-        metrics = {"validation": float(validation)} if scored else None
+        metrics = None
+        if validation is not None and math.isfinite(validation):
+            metrics = {"validation": float(validation)}
         self.wait()
         latest = self.latest_step()
         if step in self._manager.all_steps():
@@ -163,7 +164,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _folder(self, step: int) -> epath.Path:
@@ -214,7 +215,7 @@ class Checkpoints:
         path = own if own.exists() else next(iter(sorted(folder.glob("process_0-of-*.json"))), own)
         return json.loads(path.read_text())
 
-    def _refuse(self, damaged: dict[int, str]) -> None:
+    def _refuse(self, damaged: dict[int, str]) -> NoReturn:
         if damaged:
             raise ValueError(
                 f"none of the checkpoints in {self._manager.directory} can be restored (steps "

@@ -38,7 +38,7 @@ def is_damage(error: BaseException) -> bool:
     A store that is slow, out of reach, or closed to us (timeouts, connections, permissions) says
     nothing about the checkpoint; the wrong bytes, or none, do.
     """
-    cause = error
+    cause: BaseException | None = error
     while cause is not None:
         client = type(cause).__module__.partition(".")[0] in _CLIENTS
         store = isinstance(cause, OSError) and not isinstance(cause, _DAMAGE)

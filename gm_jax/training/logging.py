@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self, TextIO
 
 import jax
 import numpy as np
@@ -43,11 +43,11 @@ class MetricWriter:
         self._folder = workdirs.absolute(workdir)
         self._path = self._folder / "metrics.jsonl"
         self._remote = workdirs.is_remote(self._folder)
-        self._file = None
+        self._file: TextIO | None = None
         self._remote_lines: list[str] | None = None
         self._remote_written = -math.inf
-        self._tensorboard = None
-        self._purge_step = None
+        self._tensorboard: tensorboardX.SummaryWriter | Literal[False] | None = None
+        self._purge_step: int | None = None
 
     def truncate(self, step: int) -> None:
         """Forgets what was logged after a step; call it before anything is written.
@@ -117,7 +117,7 @@ class MetricWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _write(self, line: str) -> None:
@@ -216,7 +216,7 @@ class ProgressBar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -2,9 +2,14 @@
 
 import signal
 import types
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+
+# What `signal.signal` takes and returns.
+Handler = Callable[[int, types.FrameType | None], Any] | int | signal.Handlers | None
 
 
 class Preemption:
@@ -16,7 +21,7 @@ class Preemption:
 
     def __init__(self) -> None:
         self._asked = False
-        self._previous: dict[int, signal.Handlers] = {}
+        self._previous: dict[int, Handler] = {}
 
     def __enter__(self) -> "Preemption":
         if jax.process_count() == 1:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -133,11 +133,11 @@ class Run:
             best = checkpoints.best_step()
             return checkpoints.latest_step() if best is None else best
 
-    def restore(self, which: str = "best") -> tuple[dict[str, Any], int]:
+    def restore(self, which: Literal["latest", "best"] = "best") -> tuple[dict[str, Any], int]:
         """Reads the variables to evaluate with, of a run that may still be training.
 
         Args:
-          which: `best` on validation, or `latest`.
+          which: checkpoint; the best is the best on validation.
 
         Returns:
           Variables of `state.evaluation_variables`, and their step.

@@ -30,7 +30,7 @@ CLIENTS = {
 }
 
 _log = logging.getLogger(__name__)
-_warned_of = set()
+_warned_of: set[str] = set()
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -192,7 +192,7 @@ def with_tuples(tree: Any) -> Any:
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{'train': {'steps': 3}} -> {'train.steps': 3}; an empty section stays as a leaf."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
             flat |= _flatten(value, f"{prefix}{name}.")
