@@ -75,11 +75,11 @@ VARIANTS = {
         {
             "data": common.DIGITS | {"train_split": "train_augmented", "batch_size": 24},
             "train": common.MINUTES
-            | {"steps": 2_600, "evaluate_every_steps": 2_600}
+            | {"steps": 3_400, "evaluate_every_steps": 3_400}
             | {"checkpoint_every_steps": 500, "init_batch_size": 64},
             "evaluate": {"batch_size": 64},
             "sample": {"sampler": "fixed_point"},
-            "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9996},
+            "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9997},
             "model": {"kl_weight": 2.65, "ema_decay": 0.998, "condition": {"features": 24}},
         },
     ),
