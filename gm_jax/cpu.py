@@ -15,6 +15,8 @@ import jax
 FAST_COMPILE = {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 # For a program that is called once: to optimize it takes ten times as long.
 NO_OPTIMIZATION = {"xla_backend_optimization_level": 0}
+# Jax 0.12.0 reuses buffers by itself: `keep_buffers` saved no page fault and no time there.
+_REUSES_BUFFERS = jax.__version_info__ >= (0, 12)
 
 
 def known_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,8 +44,11 @@ def keep_buffers() -> None:
     the time of a step of `configs/agave.py` on two cores. With glibc they are taken from a heap
     instead, up to 4 GiB, which is not given back before the process ends.
 
-    Call it before JAX has devices; after that it has little effect.
+    Call it before JAX has devices; after that it has little effect. A newer jax that does the same
+    by itself is left as it is.
     """
+    if _REUSES_BUFFERS:
+        return
     # Programs then run, and allocate, on the main thread: the heaps of others are small.
     with contextlib.suppress(AttributeError):  # a jax without this setting
         jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -60,6 +60,7 @@ def test_only_compiler_options_that_this_jaxlib_knows_are_asked_for(monkeypatch)
 
 def test_a_jax_without_the_setting_of_dispatch_keeps_buffers_too(monkeypatch):
     asked, update = [], jax.config.update
+    monkeypatch.setattr(cpu, "_REUSES_BUFFERS", False)
     monkeypatch.setattr(cpu, "_reserve_heap", asked.append)
     monkeypatch.setattr(jax.config, "update", lambda _, value: update("no_such_setting", value))
     cpu.keep_buffers.__wrapped__()
