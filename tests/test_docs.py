@@ -21,7 +21,7 @@ def test_links_lead_to_something_that_exists(page):
 
 @pages
 def test_programs_and_configs_that_are_named_exist(page):
-    named = re.findall(r"\b(?:experiments|configs|docs|gm_jax)/[\w/]+\.\w+", page.read_text())
+    named = re.findall(r"\b(?:experiments|configs|docs|gm_jax|tests)/[\w/]+\.\w+", page.read_text())
     real = [name for name in named if "PAPER" not in name]  # which stands for any
     assert [name for name in real if not (ROOT / name).exists()] == []
 
