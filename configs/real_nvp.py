@@ -4,7 +4,7 @@
 
 | variant | data | expected bits/dim on test |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | ≤ 2.245 in 2 to 4 minutes on one CPU core |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | ≤ 2.245 in 2 to 4 minutes, one core |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 3.49) |
 | smoke | digits, two tiny steps, for tests | - |
