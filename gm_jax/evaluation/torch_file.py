@@ -87,6 +87,7 @@ class _Tensor:
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def array(self) -> np.ndarray:
+        """The tensor; ValueError where it reaches out of its storage."""
         if not math.prod(self.shape):
             return np.zeros(self.shape, self.storage.dtype)
         reach = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
