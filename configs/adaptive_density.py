@@ -12,7 +12,7 @@
 
 REFINEMENT (Table 2): rd, residual discriminator; wg, twice the channels; iaf, residual generator
 with inverse autoregressive flow; s2, two scales in f_ψ. `av_ade+wg+rd,cifar10`: 3.8, 8.2, 17.2.
-DATA: digits (default: at commit 1a4987f av_ade ended at ≤ 2.146 bits/dim in 9 minutes; gan has few modes
+DATA: digits (default: at commit 1a4987f av_ade ended at ≤ 2.146 bits/dim; gan has few modes
 then, [≤ 4.61]), photos, cifar10, stl10, imagenet64, lsun64, lsun128, smoke. The published numbers
 are not yet reproduced here.
 `--config.model.class_conditional=True` conditions on labels. The bits/dim of a trained GAN are a
