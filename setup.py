@@ -21,7 +21,7 @@ setup(
         "ml-collections>=1.1.0",
         "numpy",
         "optax>=0.2.8",
-        "orbax-checkpoint>=0.12.8",
+        "orbax-checkpoint>=0.12.8,<1.0",  # its interface changes at 1.0
         "pillow",
         "scikit-image",
         "scikit-learn",

@@ -21,7 +21,9 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one i
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config as JSON; no run.")
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
-    flags.DEFINE_list("metrics", None, "bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."),
+    flags.DEFINE_list(
+        "metrics", None, "auto; bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."
+    ),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
     flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),
     flags.DEFINE_string("features", None, "inception, classifier:WORKDIR or pixels."),
@@ -29,7 +31,7 @@ _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.
     flags.DEFINE_string("resize", None, "Before Inception: tf1 (as in papers) or clean."),
     flags.DEFINE_string("reference", None, "Source of the real images, if not the config's."),
     flags.DEFINE_string("reference_split", None, "Its split, if not the config's test split."),
-    flags.DEFINE_integer("num_importance_samples", None, "k of iwae (150), or of --mode=evaluate."),
+    flags.DEFINE_integer("num_importance_samples", None, "k of iwae (150), or of metrics=auto."),
     flags.DEFINE_integer("training_steps", None, "Of the networks of critic, gan_train_test."),
     flags.DEFINE_integer("seed", None, "Of samples, subsets and metrics; not of the run."),
 )

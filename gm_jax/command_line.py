@@ -20,8 +20,11 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_dict
 
+from gm_jax import pages
+
 _PACKAGE = Path(__file__).resolve().parent
 _REPOSITORY = _PACKAGE.parent
+_HELP = {"-h", "-?", "-help", "--help", "--helpshort", "--helpfull"}
 
 
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
@@ -94,6 +97,8 @@ def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     """Parses the flags (a `flags_parser` of absl); exits with status 2 if it cannot."""
+    if _HELP.intersection(argv):  # absl prints the flags
+        print(f"{pages.listing(pages.known_pages())}\n", flush=True)
     try:
         arguments = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
     except flags.Error as error:
@@ -116,8 +121,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if config is not None:
         _check_tuples(config_flag.override_values, config)
     if config_flag.value is None:
-        files = [*_configs_in("configs"), *_own_configs(), "configs/agave.py"]
-        _refuse(f"--config is required, for example --config={files[0]}")
+        known = pages.known_pages()
+        print(pages.listing(known), flush=True)
+        _refuse(f"--config is required, for example --config={known[0]}")
     if len(rest) > 1:
         _refuse(f"unexpected argument {rest[1]!r}: flags are written --name=value")
     return rest
@@ -151,8 +157,7 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
     name, colon, variant = config_file_argument.partition(":")
     path = Path(name)
     if path.suffix != ".py" or not path.is_file():
-        files = {str(file) for folder in ("configs", path.parent) for file in _configs_in(folder)}
-        files.update(map(str, _own_configs()))
+        files = {str(file) for file in (*pages.known_pages(), *pages.pages_in(path.parent))}
         _refuse(f"no config file {name!r}{_suggestion(name, files, sorted(files))}")
     loader = importlib.machinery.SourceFileLoader("gm_jax_checked_config", str(path))
     module = types.ModuleType(loader.name)
@@ -170,19 +175,6 @@ def _load_config(config_file_argument: str) -> config_dict.ConfigDict:
             raise
         choices = re.findall(r"[\w-]+", str(error).partition("choose among")[2])
         _refuse(f"{name}: {error}{_suggestion(variant, choices, [])}")
-
-
-def _configs_in(folder: str | Path) -> list[Path]:
-    """The config files of a folder; the folder that the program lies in has none."""
-    if Path(folder).resolve() in (Path.cwd(), Path(sys.argv[0]).resolve().parent):
-        return []
-    files = sorted(Path(folder).glob("*.py"))
-    return [file for file in files if "def get_config(" in file.read_text(errors="replace")]
-
-
-def _own_configs() -> list[Path]:
-    """The config files of the repository, as one writes them from any folder."""
-    return [file.relative_to(_REPOSITORY) for file in _configs_in(_REPOSITORY / "configs")]
 
 
 def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -> None:

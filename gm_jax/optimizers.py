@@ -49,7 +49,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], tuple[s
 
 
 def create(config: Any) -> optax.GradientTransformation:
-    """Builds the optimizer of a config.
+    """Builds the optimizer of a config; its state is over the parameters as one vector.
 
     Args:
       config: `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
@@ -74,7 +74,8 @@ def create(config: Any) -> optax.GradientTransformation:
     optimizer = build(_rate(config), *(config[field] for field in fields))
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    return optimizer
+    # No rule here tells leaves apart. On a tree, XLA compiles a fusion a leaf for each operation.
+    return optax.flatten(optimizer)
 
 
 def _rate(config: Any) -> optax.Schedule:

@@ -16,16 +16,16 @@ from absl import logging
 
 from gm_jax import command_line
 from gm_jax.evaluation import report
-from gm_jax.evaluation.battery import check
+from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
-from gm_jax.evaluation.request import Request
+from gm_jax.evaluation.request import AUTO, Request
 from gm_jax.training import loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
+from gm_jax.training.progress import say
 from gm_jax.training.run import Run, open_run
 
 MODES: dict[str, Callable[..., object]] = {
-    "evaluate": report.evaluate,
     "sample": report.sample,
     "reconstruct": report.reconstruct,
 }
@@ -68,10 +68,11 @@ def run(
     Args:
       config: of a config file.
       workdir: of the run.
-      mode: `train`, or one of MODES, which read a trained run and may read a live one.
-      battery: fields of an evaluation's `Request`, for `--mode=evaluate --metrics=...`; ends with
-        status 1 if one of its metrics is missing. `num_importance_samples` alone tightens the
-        bound of `--mode=evaluate`.
+      mode: `train`; or `evaluate` or one of MODES, which read a trained run and may read a live
+        one.
+      battery: fields of an evaluation's `Request`, for `--mode=evaluate`, which ends with status 1
+        if a metric that `metrics` names is missing. Where none is named, `num_importance_samples`
+        tightens the bound on the test split.
       temperature: of samples drawn; None takes the config's.
     """
     fields = battery or {}
@@ -86,7 +87,10 @@ def run(
             needs_run = request is None or request.samples is None  # given samples need no run
             opened = _open(config, workdir, needs_run)
             if request is None:
-                MODES[mode](opened, **fields)
+                MODES[mode](opened)
+            elif request.metrics == AUTO:
+                draws = fields.get("num_importance_samples", 1)
+                evaluate_automatically(opened, request, draws)
             else:
                 missing = evaluate_battery(opened, request)
     if missing:
@@ -127,6 +131,7 @@ def _open(
     if first and needs_run and (found or held is None):
         workdirs.check_config(folder, config, read_only=True)
     opened = open_run(config, workdir)
+    say(_header(opened))
     if held is not None:
         opened.check_start()  # before anything is written
     if first and held is not None:
@@ -138,6 +143,23 @@ def _open(
     return opened
 
 
+def _header(run: Run) -> str:
+    """What is opened, where and on what, in two lines for people."""
+    config, source, devices = run.config, run.train_data, jax.devices()
+    kinds = " and ".join(sorted({device.device_kind for device in devices}))
+    fields = ", ".join(
+        f"{name} {'×'.join(map(str, field.shape)) or 'of an example'}"
+        + (f" of {field.levels} levels" if field.levels else "")
+        + (f" of {field.num_classes} classes" if field.num_classes else "")
+        for name, field in source.fields.items()
+    )
+    return (
+        f"{config.method}, {config.variant}: {run.workdir}; {jax.process_count()} processes, "
+        f"{len(devices)} devices ({kinds}), {config.train.parallel}\n"
+        f"data: {source.name}, {source.split}: {len(source)} examples, {fields}"
+    )
+
+
 def _at_temperature(
     config: Any, mode: str, request: Request | None, temperature: float | None
 ) -> Any:
@@ -146,8 +168,8 @@ def _at_temperature(
         return config
     if mode != "sample" and request is None:
         raise ValueError(
-            f"--temperature={temperature}: only --mode=sample, and --mode=evaluate with "
-            "--metrics=..., draw samples at a temperature"
+            f"--temperature={temperature}: only --mode=sample and --mode=evaluate draw samples "
+            "at a temperature"
         )
     if "sample" not in config:
         raise ValueError(f"--temperature={temperature}: a {config.method} draws no samples")
@@ -157,13 +179,13 @@ def _at_temperature(
 
 
 def _request(mode: str, fields: dict[str, Any]) -> Request | None:
-    """The evaluation that the flags ask for, or None where they ask for no metrics."""
-    if not fields or (mode == "evaluate" and fields.keys() == {"num_importance_samples"}):
+    """The evaluation that the flags ask for, or None in another mode."""
+    if mode != "evaluate":
+        if fields:
+            flags = ", ".join(f"--{name}" for name in fields)
+            raise ValueError(f"{flags}: only --mode=evaluate takes them")
         return None
-    if mode != "evaluate" or "metrics" not in fields:
-        flags = ", ".join(f"--{name}" for name in fields)
-        raise ValueError(f"{flags}: only --mode=evaluate with --metrics=... takes them")
-    request = Request(**{**fields, "metrics": tuple(fields["metrics"])})
+    request = Request(**{**fields, "metrics": tuple(fields.get("metrics", AUTO))})
     check(request)
     return request
 

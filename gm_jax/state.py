@@ -24,7 +24,7 @@ class TrainState:
     Attributes:
       step: updates done so far, int32 scalar.
       params: {network: tree}, float32.
-      opt_state: {player: tree}, over its parameters as one vector in `ravel_pytree`'s order.
+      opt_state: {player: tree}, what its optimizer keeps; one vector where it is flattened.
       ema_params: {network: tree}, or {} where the method keeps no average.
       statistics: {network: {collection: tree}}: batch statistics, power-iteration vectors.
       failures: {player: int32 [1 + 16]}: the step whose update was first skipped as non-finite
@@ -74,7 +74,7 @@ def create(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state={
-            player: optimizer.init(ravel_pytree({name: params[name] for name in networks})[0])
+            player: optimizer.init({name: params[name] for name in networks})
             for player, (networks, optimizer) in optimizers.items()
         },
         ema_params=jax.tree.map(jnp.copy, params) if ema else {},
@@ -95,15 +95,11 @@ def update_player(
     Gradient and terms are averaged over the devices together. An update in which any of them is
     not finite is skipped, and the first one is recorded in `state.failures`.
 
-    The reduction, the norms and the optimizer work on one vector: on a tree, each of their
-    operations would cost the compiler a fusion a leaf.
-
     Args:
       state: before the update.
       player: its name.
       networks: whose parameters the player moves.
-      optimizer: of the player. It sees all parameters as one vector: a rule for each layer, or a
-        mask of some, would take them for one layer.
+      optimizer: of the player, over {network: tree}.
       loss_fn: {network: params} of these networks -> what the player wants of the local batch.
 
     Returns:
@@ -122,14 +118,13 @@ def update_player(
     gradients, (terms, statistics) = jax.grad(total, has_aux=True)(params)
     if not statistics.keys() <= set(networks):
         raise ValueError(f"player '{player}' moves {networks}, not all of {sorted(statistics)}")
-    gradient, unravel = ravel_pytree(gradients)
-    gradient, terms = devices.mean((gradient, terms))
-    update, opt_state = optimizer.update(gradient, state.opt_state[player], ravel_pytree(params)[0])
-    norms = {"gradient_norm": jnp.linalg.norm(gradient), "update_norm": jnp.linalg.norm(update)}
+    gradients, terms = devices.mean((gradients, terms))
+    updates, opt_state = optimizer.update(gradients, state.opt_state[player], params)
+    norms = {"gradient_norm": _norm(gradients), "update_norm": _norm(updates)}
     prefix = f"{player}/" if len(state.failures) > 1 else ""
     terms = {prefix + name: term for name, term in {**norms, **terms}.items()}
     good = jnp.stack([jnp.isfinite(term) for term in terms.values()])
-    updates = unravel(jnp.where(jnp.all(good), update, 0))
+    updates = jax.tree.map(lambda update: jnp.where(jnp.all(good), update, 0), updates)
 
     def keep(new: Tree, old: Tree) -> Tree:
         return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)
@@ -190,6 +185,11 @@ def evaluation_variables(state: TrainState) -> dict[str, Tree]:
 
 def _with_statistics(state: TrainState, params: dict[str, Tree]) -> dict[str, Tree]:
     return {name: {"params": params[name], **state.statistics.get(name, {})} for name in params}
+
+
+def _norm(tree: Tree) -> Array:
+    """The length of all leaves as one vector: leaf by leaf, each would cost a fusion to compile."""
+    return jnp.linalg.norm(ravel_pytree(tree)[0])
 
 
 def _no_failure() -> Array:

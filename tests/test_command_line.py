@@ -1,6 +1,7 @@
 """The command line refuses what it does not understand in one line, with status 2."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +102,6 @@ def test_variant_mode_and_fields_arrive(call):
         ([AGAVE, "train"], ["unexpected argument 'train'"]),
         (["--config=configs/agave"], ["no config file", "did you mean configs/agave.py"]),
         (["--config=conf/agvae.py"], ["did you mean configs/agave.py"]),
-        ([], ["--config is required", "--config=configs/agave.py"]),
         ([AGAVE, "--workdir=nowhere"], ["no run in", "nowhere"]),
     ],
 )
@@ -111,6 +111,19 @@ def test_a_mistake_is_one_line_and_status_2(call, arguments, expected):
     assert error.startswith("error: ") and error.count("\n") == 1
     for part in expected:
         assert part in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [([], 2), (["--help"], 1)], ids=["nothing", "help"]
+)
+def test_without_a_config_the_pages_are_listed(call, arguments, status):
+    ended, output, error = call(*arguments)
+    assert ended == status  # absl's help ends with 1
+    assert "configs/agave.py\n" in output  # the page of this folder, which has no docstring
+    row = r"    digits \(default\) +scikit-learn's 8×8 digits, 17 levels; ≤ "
+    assert re.search(r"configs/real_nvp.py\[:VARIANT\]\n  Real-NVP: .*\n" + row, output)
+    hint = "error: --config is required, for example --config=configs/agave.py\n"
+    assert error == ("" if arguments else hint)
 
 
 @pytest.mark.parametrize("arguments", [[AGAVE + ":broken"], [AGAVE, "--workdir=bug"]])

@@ -72,7 +72,10 @@ def test_the_classifier_is_trained_as_before_it_spoke_this_config():
     fields = {"learning_rate": 0.3, "decay_steps": (3, 7), "decay_factor": 0.1, "momentum": 0.9}
     schedule = optax.piecewise_constant_schedule(0.3, {3: 0.1, 7: 0.1})
     params = {"w": jnp.zeros(5)}
-    pair = [optax.sgd(schedule, 0.9), optimizers.create(config("momentum", **fields))]
+    pair = [
+        optax.flatten(optax.sgd(schedule, 0.9)),
+        optimizers.create(config("momentum", **fields)),
+    ]
     states = [optimizer.init(params) for optimizer in pair]
     for gradient in np.random.default_rng(0).normal(size=(10, 5)).astype(np.float32):
         results = [o.update({"w": gradient}, s) for o, s in zip(pair, states, strict=True)]

@@ -64,7 +64,7 @@ def test_a_run_of_another_config_and_no_run(no_images, tmp_path, capsys):
 
 def test_a_temperature_where_nothing_is_drawn(no_images, tmp_path, capsys):
     config = agave.get_config("smoke")
-    for mode in ("train", "reconstruct", "evaluate"):
+    for mode in ("train", "reconstruct"):
         message = refusal(capsys, config, str(tmp_path), mode, temperature=0.5)
         assert "--temperature=0.5: only --mode=sample" in message
     assert not list(tmp_path.iterdir())

@@ -36,7 +36,8 @@ def test_only_the_players_networks_move():
     np.testing.assert_allclose(terms["gradient_norm"], 2 * np.sqrt(5), rtol=1e-6)
 
 
-def test_the_update_of_the_vector_is_that_of_the_trees():
+@pytest.mark.parametrize("flatten", [False, True])
+def test_an_optimizer_sees_trees_or_flattened_one_vector(flatten):
     params = {
         "a": {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(2)},
         "b": {"w": jnp.full((2, 1, 2), -0.5)},
@@ -49,14 +50,31 @@ def test_the_update_of_the_vector_is_that_of_the_trees():
     def loss_fn(params):
         return Loss({"waves": loss(params)})
 
-    state = train_state.create(params, {"p": (("a", "b"), optimizer)}, ema=False)
     moments = optimizer.init(params)
+    player = optax.flatten(optimizer) if flatten else optimizer
+    state = train_state.create(params, {"p": (("a", "b"), player)}, ema=False)
     for _ in range(2):
-        state, _ = train_state.update_player(state, "p", ("a", "b"), optimizer, loss_fn)
+        state, _ = train_state.update_player(state, "p", ("a", "b"), player, loss_fn)
         updates, moments = optimizer.update(jax.grad(loss)(params), moments)
         params = optax.apply_updates(params, updates)
     chex.assert_trees_all_close(state.params, params, rtol=1e-5)
-    assert [leaf.shape for leaf in jax.tree.leaves(state.opt_state)] == [(12,)]
+    shapes = [leaf.shape for leaf in jax.tree.leaves(state.opt_state)]
+    assert shapes == ([(12,)] if flatten else [leaf.shape for leaf in jax.tree.leaves(params)])
+
+
+def test_a_mask_holds_some_parameters_still():
+    params = {"a": {"w": jnp.ones(2), "b": jnp.ones(3)}}
+    masks = {"a": {"w": True, "b": False}}
+    frozen = optax.masked(optax.set_to_zero(), jax.tree.map(np.logical_not, masks))
+    optimizer = optax.chain(optax.masked(optax.flatten(OPTIMIZER), masks), frozen)
+    state = train_state.create(params, {"p": (("a",), optimizer)}, ema=False)
+
+    def loss_fn(params):
+        return Loss({"sum": sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params))})
+
+    state, _ = train_state.update_player(state, "p", ("a",), optimizer, loss_fn)
+    np.testing.assert_allclose(state.params["a"]["w"], 0.9, rtol=1e-6)
+    np.testing.assert_array_equal(state.params["a"]["b"], 1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gm_jax import data
-from gm_jax.training.logging import progress
+from gm_jax.training.progress import progress
 
 Tree = Any
 Batch = dict[str, Any]

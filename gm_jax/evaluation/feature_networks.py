@@ -21,7 +21,7 @@ from gm_jax.evaluation.inception_weights import load_inception_weights
 from gm_jax.evaluation.resize import resize
 from gm_jax.images import spread
 from gm_jax.training import workdir as workdirs
-from gm_jax.training.logging import progress
+from gm_jax.training.progress import progress
 from gm_jax.training.run import Run, open_trained
 
 NETWORKS = ("inception", "classifier:WORKDIR", "pixels")

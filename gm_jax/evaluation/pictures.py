@@ -13,7 +13,7 @@ from gm_jax.evaluation.batches import over_images, put_together
 from gm_jax.evaluation.scatter import COLOURS, scatter_row
 from gm_jax.images import grid, spread
 from gm_jax.nn.noise import keyed
-from gm_jax.training.logging import progress
+from gm_jax.training.progress import progress
 from gm_jax.training.run import Run
 
 # Grids are enlarged to about this width, so that 8×8 images can be looked at.

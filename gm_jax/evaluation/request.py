@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from gm_jax.evaluation.feature_networks import FeatureNetwork
 
+AUTO = ("auto",)  # all metrics that the run and its data allow, without training a network
+
 
 @dataclass(frozen=True)
 class Request:
     """What is asked for, as the flags of `experiments/main.py` name it.
 
     Attributes:
-      metrics: names of `battery.METRICS`.
+      metrics: names of `metrics.METRICS`, or AUTO.
       num_samples: how many samples to judge; None: as many as `sample.num_images` says, or all
         images of `samples`.
       samples: folder:PATH or npz:PATH, images to judge instead of a run's; None: the run's.
@@ -24,7 +26,7 @@ class Request:
       seed: of samples, subsets and metrics.
     """
 
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...] = AUTO
     num_samples: int | None = None
     samples: str | None = None
     features: str | FeatureNetwork = "inception"

@@ -1,18 +1,15 @@
-"""What a run tells while it trains: metrics.jsonl, TensorBoard, and a progress bar."""
+"""What a run writes down while it trains: metrics.jsonl and TensorBoard."""
 
 import json
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TextIO
 
-import jax
 import numpy as np
 import tensorboardX
-import tqdm
 from etils import epath
 
 from gm_jax.training import workdir as workdirs
@@ -151,73 +148,6 @@ class MetricWriter:
                 _log.warning("no TensorBoard files in %s: %s", self._folder, error)
                 self._tensorboard = False
         return self._tensorboard or None
-
-
-def progress(label: str, total: int, unit: str) -> tqdm.tqdm:
-    """A bar on stderr for what takes longer than two seconds, gone at its end.
-
-    It stays silent where stderr is not a terminal, and in all processes of a run but the first.
-    """
-    silent = not sys.stderr.isatty() or jax.process_index() != 0
-    return tqdm.tqdm(
-        desc=label, total=total, unit=unit, file=sys.stderr, disable=silent, leave=False, delay=2
-    )
-
-
-class ProgressBar:
-    """A bar on stderr with steps, images/s, loss terms, bits/dim and the time left.
-
-    It stays silent where stderr is not a terminal, and in all processes of a run but the first.
-    """
-
-    def __init__(self, total: int, initial: int = 0):
-        """Draws the bar.
-
-        Args:
-          total: the step at which the run ends.
-          initial: the step at which it starts.
-        """
-        self._bar = tqdm.tqdm(
-            total=total,
-            initial=initial,
-            unit="step",
-            file=sys.stderr,
-            disable=not sys.stderr.isatty() or jax.process_index() != 0,
-            dynamic_ncols=True,
-            bar_format="{n_fmt}/{total_fmt} steps |{bar:12}| {remaining} left{postfix}",
-        )
-
-    def update(
-        self,
-        step: int,
-        metrics: Mapping[str, Any] | None = None,
-        images_per_second: float | None = None,
-    ) -> None:
-        """Moves the bar.
-
-        Args:
-          step: steps done.
-          metrics: name -> number, shown in this order after bits/dim; None leaves them as they are.
-          images_per_second: None leaves it out.
-        """
-        if self._bar.disable:
-            return
-        if metrics is not None:
-            shown = [] if images_per_second is None else [f"{images_per_second:.0f} images/s"]
-            bits_first = sorted(metrics, key=lambda name: "bits_per_dim" not in name)
-            shown += [f"{name} {float(metrics[name]):.4g}" for name in bits_first]
-            self._bar.set_postfix_str(", ".join(shown), refresh=False)
-        self._bar.update(step - self._bar.n)
-
-    def close(self) -> None:
-        """Leaves the bar as it stands and ends the line."""
-        self._bar.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _complete_lines(path: epath.Path) -> list[tuple[str, int]]:

@@ -9,10 +9,12 @@ import jax
 
 from gm_jax import data
 from gm_jax import state as train_state
+from gm_jax.nn.weight_norm import num_parameters
 from gm_jax.state import TrainState
 from gm_jax.training.checkpoint import Checkpoints
-from gm_jax.training.logging import MetricWriter, ProgressBar
+from gm_jax.training.logging import MetricWriter
 from gm_jax.training.preemption import Preemption
+from gm_jax.training.progress import ProgressBar, say, working
 from gm_jax.training.run import Run
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def train(run: Run, validate: Validate) -> bool:
     with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
         state, step, validated = _start(run, checkpoints, batches)
         writer.truncate(step)
+        say(f"parameters: {_sizes(state)}")
 
         def save(state: TrainState, step: int, metrics: dict[str, Any]) -> None:
             check_finite(state, metrics)
@@ -95,11 +98,17 @@ def train(run: Run, validate: Validate) -> bool:
 def _start(run: Run, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, int, bool]:
     """Restores the latest checkpoint, or initialises; says whether validation has scored it."""
     if checkpoints.latest_step() is None:
-        return run.initial_state(), 0, False
+        with working("initialising the networks"):
+            return run.initial_state(), 0, False
     state, step = checkpoints.restore(run.state_template, batches)
-    if jax.process_index() == 0:
-        _log.warning("going on from step %d of %s", step, run.workdir)
+    say(f"going on from step {step} of {run.workdir}")
     return state, step, checkpoints.is_scored(step)
+
+
+def _sizes(state: TrainState) -> str:
+    """How many parameters each network has, for people."""
+    sizes = {name: num_parameters(tree) for name, tree in state.params.items()}
+    return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
 
 
 def check_finite(state: TrainState, metrics: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from configs import adaptive_density, common
+from gm_jax import pages
 
 PAGES = sorted(
     path.stem
@@ -139,3 +141,12 @@ def test_a_change_adds_fields_to_the_model_alone():
 def test_fields_that_are_not_there_are_left_out_where_a_change_says_so():
     change = common.where_present({"train": {"steps": 1, "other": 2}, "sample": {"size": 3}})
     assert small("a", variant={"a": change}).train.to_dict() == {"steps": 1}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_listing_has_a_line_for_every_variant(page):
+    with pytest.raises(ValueError, match="choose among") as error:
+        get_config(page)("no_such")
+    listed = pages.listing([Path(f"configs/{page}.py")])
+    for name in re.findall(r"\w+", str(error.value).partition("choose among")[2]):
+        assert re.search(rf"^    (\w+, )*{name}\b", listed, re.MULTILINE)

@@ -248,13 +248,34 @@ def test_bad_samples_are_refused(run, tmp_path, kind, expected):
         ({"metrics": []}, "names no metric; choose among bpd, iwae"),
         ({"metrics": ["fid"], "num_samples": 1}, "--num_samples=1: give 2 or more"),
         ({"metrics": ["fid"], "resize": "bilinear"}, "--resize=bilinear: choose tf1"),
-        ({"num_samples": 10}, "--num_samples: only --mode=evaluate with --metrics=... takes"),
+        ({"metrics": ["auto", "fid"]}, "unknown metric 'auto'; choose among bpd, iwae"),
+        ({"num_samples": 1}, "--num_samples=1: give 2 or more"),
     ],
 )
 def test_a_request_that_means_nothing_ends_with_status_2(tmp_path, capsys, fields, expected):
     with pytest.raises(SystemExit) as end:
         session.run(toy.get_config(), str(tmp_path), "evaluate", fields)
     assert end.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_only_an_evaluation_takes_the_flags_of_one(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        session.run(toy.get_config(), str(tmp_path), "sample", {"num_samples": 10})
+    expected = "--num_samples: only --mode=evaluate takes them"
+    assert end.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_an_evaluation_computes_what_needs_no_training(run, trained, capsys):
+    session.run(run.config, str(trained), "evaluate", {"num_samples": 24, "features": "pixels"})
+    names = {result["metric"] for result in read_results(trained)}
+    assert names == {"fd_pixels", "prd_pixels"}
+    printed = capsys.readouterr()
+    assert "bits/dim (lower bound, one sample)" in printed.out
+    for name in ("is: missing: features 'pixels' classify nothing", "diversity: missing: "):
+        assert name in printed.err
+    for name in ("iwae", "critic", "gan_train_test"):
+        assert f"{name}: left out: it t" in printed.err
+    assert json.loads((trained / "test.json").read_text())["step"] == run.best_step()
 
 
 def test_unknown_features_are_refused(run, tmp_path):

@@ -1,16 +1,13 @@
-"""What was logged is on disk at once, once, and valid JSON; the bar is for terminals."""
+"""What was logged is on disk at once, once, and valid JSON."""
 
-import io
 import json
-import sys
 
-import jax
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
 from gm_jax.training import logging, workdir
-from gm_jax.training.logging import MetricWriter, ProgressBar
+from gm_jax.training.logging import MetricWriter
 
 
 def lines(folder):
@@ -107,27 +104,3 @@ def test_where_nothing_can_be_appended_the_file_is_rewritten_whole(tmp_path, mon
         writer.scalars(2, {})
         writer.scalars(3, {})
     assert lines(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3}]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(
-    ("stream", "process"), [(Terminal(), 0), (Terminal(), 1), (io.StringIO(), 0)]
-)
-def test_the_bar_shows_progress_on_a_terminal_of_the_first_process_only(
-    monkeypatch, stream, process
-):
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(jax, "process_index", lambda: process)
-    with ProgressBar(total=10, initial=4) as bar, logging.progress("samples", 9, " images") as more:
-        bar.update(7, {"kl": 1.25, "bits_per_dim": 3.5}, images_per_second=1234.4)
-        more.refresh()
-    text = stream.getvalue()
-    if not stream.isatty() or process > 0:
-        assert text == ""
-        return
-    assert "7/10 steps" in text and "left" in text and "samples:" in text
-    assert "1234 images/s, bits_per_dim 3.5, kl 1.25" in text
