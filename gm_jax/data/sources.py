@@ -11,6 +11,7 @@ from gm_jax.data import cache
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.digits import open_digits
 from gm_jax.data.folder import open_folder
+from gm_jax.data.idx import open_idx
 from gm_jax.data.npz import open_npz
 from gm_jax.data.pair import pair_of, two_sources, two_splits
 from gm_jax.data.photos import open_photos
@@ -22,7 +23,7 @@ from gm_jax.data.transforms import CROPS, FILTER, crop_and_resize
 
 # Sources of images that stand alone, and those that are told something after a colon.
 _EMBEDDED = {"digits": open_digits, "photos": open_photos}
-_NAMED = {"tfds": open_tfds, "folder": open_folder, "npz": open_npz}
+_NAMED = {"tfds": open_tfds, "folder": open_folder, "npz": open_npz, "idx": open_idx}
 # Sources that are decoded from no file.
 _OTHERS = ("points", "pair")
 SOURCES = (
@@ -31,6 +32,7 @@ SOURCES = (
     "tfds:NAME[/CONFIG]",
     "folder:PATH",
     "npz:PATH",
+    "idx:FOLDER",
     "points:SET",
     "pair:SOURCE_A|SOURCE_B",
 )

@@ -1,6 +1,5 @@
 """The battery on runs: a chosen list of metrics, each by itself, written down as it comes."""
 
-import json
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +16,7 @@ from gm_jax.evaluation.records import Records
 from gm_jax.evaluation.request import AUTO, Request
 from gm_jax.training.progress import say
 from gm_jax.training.run import Run
+from gm_jax.training.workdir import dumps
 
 # What a metric may fail by without taking the others along: bad input, missing files, no memory.
 _REASONS = (ValueError, OSError, ImportError, jax.errors.JaxRuntimeError)
@@ -46,7 +46,7 @@ def evaluate(run: Run, request: Request) -> dict[str, str]:
         )
     results, missing = _compute_all(run, request, request.metrics)
     if jax.process_index() == 0:
-        print(json.dumps({"results": results, "missing": missing}, indent=1), flush=True)
+        print(dumps({"results": results, "missing": missing}, indent=1), flush=True)
     return missing
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gm_jax.training.workdir import write_atomically
+from gm_jax.training.workdir import dumps, write_atomically
 
 FILE_NAME = "evaluation.json"
 _FOLDER = "evaluation"
@@ -55,7 +55,7 @@ class Records:
             text = json.dumps(result["identity"], sort_keys=True)
             digest = hashlib.sha256(text.encode()).hexdigest()[:12]
             result = {**result, "arrays": f"{_FOLDER}/{result['metric']}-{digest}.npz"}
-        result = json.loads(json.dumps(result, allow_nan=False))
+        result = json.loads(dumps(result))
         old = self.find(result["metric"], result["identity"])
         self._results = [other for other in self._results if other is not old] + [result]
         if self._writes:
@@ -65,7 +65,7 @@ class Records:
                 with (self._workdir / result["arrays"]).open("wb") as file:
                     stored: dict[str, Any] = {**arrays}
                     np.savez_compressed(file, **stored)
-            text = json.dumps({"results": self._results}, indent=1) + "\n"
+            text = dumps({"results": self._results}, indent=1) + "\n"
             write_atomically(self._workdir / FILE_NAME, text)
         return result
 

@@ -28,7 +28,7 @@ from gm_jax.evaluation.pictures import (
 from gm_jax.images import save_png, spread
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
-from gm_jax.training.workdir import write_atomically
+from gm_jax.training.workdir import dumps, write_atomically
 
 # Variables of `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
@@ -119,7 +119,7 @@ def evaluate(
         with (run.workdir / "test.npz").open("wb") as file:
             stored: dict[str, Any] = {**terms}
             np.savez_compressed(file, **stored)
-        write_atomically(run.workdir / "test.json", json.dumps(result, indent=2) + "\n")
+        write_atomically(run.workdir / "test.json", dumps(result, indent=2) + "\n")
         print(describe(result))
     return result
 

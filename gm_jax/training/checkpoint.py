@@ -249,7 +249,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             folder = self._folder(step) / "metrics"
             folder.mkdir(exist_ok=True)
-            workdirs.write_atomically(folder / "metrics", json.dumps(metrics))
+            workdirs.write_atomically(folder / "metrics", workdirs.dumps(metrics))
         _meet("metrics added")
         self._manager.reload()
 

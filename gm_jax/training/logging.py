@@ -74,8 +74,7 @@ class MetricWriter:
         if not self._enabled:
             return
         numbers = {name: float(value) for name, value in values.items()}
-        line = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        self._write(json.dumps({"step": int(step)} | line, allow_nan=False) + "\n")
+        self._write(workdirs.dumps({"step": int(step)} | numbers) + "\n")
         board = self._board()
         for name, value in numbers.items():
             if board is not None and math.isfinite(value):

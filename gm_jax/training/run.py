@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from gm_jax import data
+from gm_jax import data, ranges
 from gm_jax import state as train_state
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
@@ -194,7 +194,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     Raises:
       ValueError: with the value and the way out.
     """
-    _check_numbers(config)
+    ranges.check(config)
     workdirs.check_client(workdir)
     parallel = Parallel(config.train.parallel)
     for section in ("data", "evaluate", "sample"):
@@ -226,23 +226,6 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
     arrays = fields.blanks(spec, config.train.init_batch_size)
     blanks = data.Dataset(arrays, spec, config.data.source, "blanks")
     return Run(config, folder, method, {"train": blanks}, parallel)
-
-
-def _check_numbers(config: Any) -> None:
-    """Refuses counts below one and seeds below zero."""
-    every = ("log_every_steps", "evaluate_every_steps", "checkpoint_every_steps")
-    counts = {
-        "train": ("steps", *every, "init_batch_size"),
-        "evaluate": ("num_reconstructions", "reconstruction_draws"),
-        "sample": ("num_images",),
-    }
-    for section, names in counts.items():
-        for name in names:
-            given = section in config and name in config[section]
-            if given and config[section][name] < 1:
-                raise ValueError(f"{section}.{name} is {config[section][name]}; give at least 1")
-    if config.seed < 0:
-        raise ValueError(f"seed is {config.seed}; give 0 or more")
 
 
 def _check_splits(config: Any, datasets: dict[str, data.Dataset]) -> None:

@@ -5,9 +5,10 @@ import fcntl
 import importlib.util
 import json
 import logging
+import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -169,7 +170,20 @@ def to_json(config: config_dict.ConfigDict) -> str:
     Raises:
       TypeError: a field's value is none of number, string, bool, None, tuple, list, dict.
     """
-    return json.dumps(config.to_dict(), indent=2) + "\n"
+    return dumps(config.to_dict(), indent=2) + "\n"
+
+
+def dumps(tree: Any, **options: Any) -> str:
+    """`json.dumps`, with null for a number that is not finite, which JSON cannot say."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: finite(each) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [*map(finite, value)]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(tree), allow_nan=False, **options)
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:

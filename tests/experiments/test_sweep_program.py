@@ -52,7 +52,7 @@ def test_a_run_that_fails_says_so_and_does_not_stop_the_others(done):
     process, folder = done
     assert process.returncode == 1, process.stderr
     assert "log_every_steps_1-seed_0: finished" in process.stderr
-    assert "train.log_every_steps is 0; give at least 1" in process.stderr
+    assert "train.log_every_steps is 0; give a whole number" in process.stderr
     (command,) = [line for line in process.stderr.splitlines() if "main.py" in line]
     assert shlex.split(command)[-4:] == [
         "--config.train.steps=1",
@@ -60,7 +60,7 @@ def test_a_run_that_fails_says_so_and_does_not_stop_the_others(done):
         "--config.seed=0",
         "--workdir=out/log_every_steps_0-seed_0",
     ]
-    assert "give at least 1" in (folder / "logs" / "log_every_steps_0-seed_0.log").read_text()
+    assert "give a whole number" in (folder / "logs" / "log_every_steps_0-seed_0.log").read_text()
 
 
 def test_a_method_without_scores_has_a_table_of_its_runs_and_samples(done):
