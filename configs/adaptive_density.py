@@ -14,6 +14,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | av_ade: ≤ 2.146 at commit 1a4987f |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10, stl10, imagenet64, lsun64, lsun128 | the paper's | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | - |
 
@@ -141,6 +142,13 @@ DATA = {
     "photos": (
         common.scale(1 / 8, *CHANNELS),
         {"data": common.PHOTOS | {"batch_size": 16}},
+        {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
+        SHORT,
+    ),
+    "fashion_mnist": (  # 28 is no multiple of 8: one halving fewer
+        common.scale(1 / 4, *CHANNELS),
+        layers(lambda widths: widths[:3]),
+        {"data": common.FASHION_MNIST | {"batch_size": 32}},
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
         SHORT,
     ),

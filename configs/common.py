@@ -43,6 +43,8 @@ def images(source: str, train: str, validation: str, test: str) -> dict[str, Any
 CIFAR10 = images("tfds:cifar10", "train[:90%]", "train[90%:]", "test")
 DIGITS = images("digits", "train", "validation", "test")  # scikit-learn's: 8×8, 17 levels
 PHOTOS = DIGITS | {"source": "photos", "flip": True}  # 32×32 crops of scikit-image's photographs
+# 28×28, grey. Files that lie on disk: --config.data.source=idx:FOLDER, with the same splits.
+FASHION_MNIST = images("tfds:fashion_mnist", "train[:55000]", "train[55000:]", "test")
 STL10 = images("tfds:stl10", "unlabelled[:95%]", "unlabelled[95%:]", "test") | {"resize": 48}
 LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits
 IMAGENET64 = images("tfds:downsampled_imagenet/64x64", *LARGE)

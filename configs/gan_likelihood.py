@@ -8,6 +8,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | [≤ 4.61] in 2 minutes of one CPU core |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10 | CIFAR-10 | not yet reproduced (published: [7.0], with rd [6.9]) |
 | smoke | digits, two tiny steps, for tests | - |
 
@@ -50,6 +51,11 @@ VARIANTS = {
         "data": common.PHOTOS | {"batch_size": 16},
         "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
         "model": {"encoder": {"widths": (8, 16, 32, 64)}},
+    },
+    "fashion_mnist": {
+        "data": common.FASHION_MNIST | {"batch_size": 32},
+        "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
+        "model": {"encoder": {"widths": (16, 32, 64)}},
     },
     "cifar10": {},
     "smoke": (common.SMOKE, {"model": {"encoder": {"widths": (8, 16, 32)}}}),

@@ -6,6 +6,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | 1.69, in 9 minutes on one core |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 2.92) |
 | smoke | digits, two tiny steps, for tests | - |
 
@@ -56,6 +57,16 @@ VARIANTS = {
     "photos": {
         "data": common.PHOTOS | {"batch_size": 8},
         "train": common.HOUR,
+        "sample": {"num_images": 16, "batch_size": 16},
+        "optimizer": {"learning_rate": 0.003},
+        "model": {
+            "ema_decay": 0.999,
+            "pixelcnn": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
+        },
+    },
+    "fashion_mnist": {
+        "data": common.FASHION_MNIST | {"batch_size": 16},
+        "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
         "sample": {"num_images": 16, "batch_size": 16},
         "optimizer": {"learning_rate": 0.003},
         "model": {

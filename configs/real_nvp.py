@@ -6,6 +6,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | ≤ 2.245 in 2 to 4 minutes, one core |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 3.49) |
 | smoke | digits, two tiny steps, for tests | - |
 
@@ -51,6 +52,13 @@ VARIANTS = {
     "photos": {
         "data": common.PHOTOS | {"batch_size": 16},
         "train": common.HOUR,
+        "evaluate": {"num_reconstructions": 8},
+        "sample": {"num_images": 16, "batch_size": 16},
+        "model": {"real_nvp": {"num_blocks": 1, "features": 16, "batch_norm_decay": 0.98}},
+    },
+    "fashion_mnist": {
+        "data": common.FASHION_MNIST | {"flip": True, "batch_size": 32},
+        "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
         "evaluate": {"num_reconstructions": 8},
         "sample": {"num_images": 16, "batch_size": 16},
         "model": {"real_nvp": {"num_blocks": 1, "features": 16, "batch_norm_decay": 0.98}},

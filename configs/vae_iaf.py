@@ -6,6 +6,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | ≤ 2.27 after 6,000 steps |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: ≤ 3.15 with one sample) |
 | smoke | digits, two tiny steps, for tests | - |
 
@@ -64,6 +65,17 @@ VARIANTS = {
     "photos": {
         "data": common.PHOTOS | {"batch_size": 8},
         "train": common.HOUR,
+        "evaluate": {"num_reconstructions": 8},
+        "sample": {"num_images": 16, "batch_size": 16},
+        "optimizer": {"learning_rate": 0.008},
+        "model": {
+            "free_bits": 0.05,
+            "vae": {"num_blocks": 2, "features": 32, "num_latents": 16, "init_log_scale": -1.5},
+        },
+    },
+    "fashion_mnist": {
+        "data": common.FASHION_MNIST | {"batch_size": 16},
+        "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
         "evaluate": {"num_reconstructions": 8},
         "sample": {"num_images": 16, "batch_size": 16},
         "optimizer": {"learning_rate": 0.008},

@@ -6,6 +6,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | not yet measured |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10 | CIFAR-10 | not yet reproduced (published: IS 6.68, FID 40.2 by the thesis, Table 4.1) |
 | smoke | digits, two tiny steps, for tests | - |
 
@@ -41,6 +42,13 @@ VARIANTS = {
     "photos": (
         common.scale(1 / 8, *adaptive_density.CHANNELS),
         {"data": common.PHOTOS | {"batch_size": 16}},
+        {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
+        {"optimizer": {"learning_rate": 5e-4}},
+    ),
+    "fashion_mnist": (  # 28 is no multiple of 8: one halving fewer
+        common.scale(1 / 4, *adaptive_density.CHANNELS),
+        adaptive_density.layers(lambda widths: widths[:3]),
+        {"data": common.FASHION_MNIST | {"batch_size": 32}},
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
         {"optimizer": {"learning_rate": 5e-4}},
     ),

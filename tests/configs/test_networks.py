@@ -22,6 +22,7 @@ NETWORKS = {
 }
 MODELS = {
     "vae,photos": {"encoder", "decoder"},
+    "av_ade,fashion_mnist": {"discriminator", "real_nvp", "encoder", "decoder"},
     "v_ade+s2,smoke": {"real_nvp", "encoder", "decoder"},
     "av_gde+rd,digits": {"discriminator", "encoder", "decoder"},
     "av_ade+iaf,stl10": {"discriminator", "real_nvp", "encoder", "decoder"},
@@ -45,7 +46,7 @@ def test_every_variant_of_a_page_makes_its_method(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_networks_of_minutes_fit_their_images(name):
-    for variant in {"digits", "photos"} & set(page(name).VARIANTS):
+    for variant in {"digits", "photos", "fashion_mnist"} & set(page(name).VARIANTS):
         assert initial(create(page(name).get_config(variant))).params.keys() == NETWORKS[name]
 
 

@@ -35,7 +35,7 @@ def fitted(name, whole, ours, half):
     )
 
 
-@pytest.mark.parametrize("variant", ["digits", "photos", "smoke"])
+@pytest.mark.parametrize("variant", ["digits", "photos", "fashion_mnist", "smoke"])
 def test_the_halves_fit_agave_of_the_same_variant(variant):
     whole = create(agave.get_config(variant))
     ours = initial(whole).params
