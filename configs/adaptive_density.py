@@ -43,7 +43,7 @@ PUBLISHED = {
     "model": {
         "class_conditional": False,
         "ema_decay": 0.0,  # paper: not said; 0 keeps no average
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
     },
 }
 GENERATOR = {

@@ -50,7 +50,7 @@ PUBLISHED = {
         },
         "free_bits": 0.1,  # nats a latent channel; as the IAF-VAE, thesis: not said
         "ema_decay": 0.9995,  # as PixelCNN++, thesis: not said
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
         "vae": vae_iaf.PUBLISHED["model"]["vae"],
         "condition": {  # thesis: not said
             "features": 160,

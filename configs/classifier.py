@@ -42,7 +42,7 @@ PUBLISHED = {
         "crop_size": 24,  # random in training, central in evaluation; 0: whole images
         "l2_penalty": 1e-4,
         "batch_norm_decay": 0.99,  # paper: not said
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
     },
 }
 VARIANTS = {

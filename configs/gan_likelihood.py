@@ -32,7 +32,7 @@ PUBLISHED = {
     "optimizer": common.ADAMAX,  # appendix C
     "model": {
         "init_log_std": -1.0,  # of σ, in the units of [−1, 1]
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
         "encoder": {  # symmetric to the generator; the generator's own come with its run
             "widths": (64, 128, 256, 512),
             "residual_scale": 0.0,

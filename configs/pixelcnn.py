@@ -28,7 +28,7 @@ PUBLISHED = {
     | {"epsilon": 0.0, "epsilon_root": 1e-8},
     "model": {
         "ema_decay": 0.9995,
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
         "pixelcnn": {
             "num_scales": 3,
             "num_blocks": 5,

@@ -26,7 +26,7 @@ PUBLISHED = {
     "optimizer": common.ADAM | {"clip_norm": 100.0},  # of the gradient of nats an image
     "model": {
         "l2_penalty": 5e-5,  # on the squares of weight norm's gains and of the couplings' scales
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
         "real_nvp": {
             "num_scales": 2,  # paper: CIFAR-10 is downscaled once
             "num_blocks": 8,

@@ -27,7 +27,7 @@ PUBLISHED = {
         "num_importance_samples": 1,  # k; above 1 the k-sample bound is trained, without free bits
         "free_bits": 0.1,  # nats a latent channel
         "ema_decay": 0.999,
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
         "vae": {
             "num_scales": 1,
             "num_blocks": 20,

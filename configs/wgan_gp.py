@@ -26,7 +26,7 @@ PUBLISHED = {
     "model": {
         "class_conditional": False,
         "ema_decay": 0.0,  # paper: none
-        "matmul_dtype": "float32",  # or bfloat16
+        "matmul_dtype": "float32",  # or tf32, bfloat16
         "critic_steps": 5,  # updates of the critic for one of the generator
         "gradient_penalty": 10.0,  # λ
         "generator": adaptive_density.GENERATOR,

@@ -79,7 +79,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("optimizer.beta?", FRACTION, "share of the old average"),
     ("optimizer.epsilon*", NOT_NEGATIVE, "beside the root, or within it (`epsilon_root`)"),
     ("optimizer.clip_norm", NOT_NEGATIVE, "to which longer gradients are shortened; 0: never"),
-    ("model.matmul_dtype", Choice(("float32", "bfloat16")), "of convolutions and products"),
+    ("model.matmul_dtype", Choice(("float32", "tf32", "bfloat16")), "of convolutions and products"),
     ("model.*ema_decay", FRACTION, "share of the old average of the parameters; 0 keeps none"),
     ("model.*batch_norm_decay", FRACTION, "share of the old running moments"),
     ("model.*batch_norm_epsilon", POSITIVE, "beside the variance"),

@@ -53,7 +53,7 @@ def test_no_row_of_the_table_is_in_vain():
         ("optimizer.beta2", 1.0, "give a finite number from 0 below 1"),
         ("sample.temperature", float("inf"), "temperature is inf"),
         ("sample.temperature", -0.5, "temperature is -0.5; give a finite number from 0 on"),
-        ("model.matmul_dtype", "float8", "is 'float8'; give one of float32, bfloat16"),
+        ("model.matmul_dtype", "float8", "is 'float8'; give one of float32, tf32, bfloat16"),
         ("model.vae.features", 0, "model.vae.features is 0; give a whole number from 1 on"),
         ("model.vae.num_blocks", 0, "num_blocks is 0"),
         ("train.log_every_steps", 0, "log_every_steps is 0"),

@@ -25,7 +25,25 @@ from gm_jax.state import Loss, TrainState
 
 Array = jax.Array
 Tree = Any
-__all__ = ["Batch", "Loss", "Method", "Noise", "Player", "Variables"]
+__all__ = ["Batch", "Loss", "Method", "Noise", "Player", "Variables", "matmul"]
+# {model.matmul_dtype: (inputs of matrix work, precision of its float32 products)}
+_MATMULS = {
+    "float32": ("float32", "highest"),
+    "tf32": ("float32", "tensorfloat32"),  # on GPUs; on TPUs three passes of bfloat16
+    "bfloat16": ("bfloat16", "highest"),  # what stays float32, such as sums, is exact
+}
+
+
+def matmul(config: Any) -> tuple[str, str]:
+    """The dtype of what matrix work multiplies, and the precision of its float32 products.
+
+    Raises:
+      ValueError: `model.matmul_dtype` is none of those that there are.
+    """
+    name = config.model.matmul_dtype
+    if name not in _MATMULS:
+        raise ValueError(f"model.matmul_dtype is '{name}'; choose among {', '.join(_MATMULS)}")
+    return _MATMULS[name]
 
 
 class Method:
@@ -76,7 +94,7 @@ class Method:
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, "Method"] | None = None):
         del frozen
         self.config, self.model, self.data = config, config.model, data
-        self.dtype = jnp.dtype(config.model.matmul_dtype)
+        self.dtype = jnp.dtype(matmul(config)[0])
         name = type(self).__name__
         for field in self.needs:
             if field not in data:

@@ -13,6 +13,7 @@ from gm_jax import data, ranges
 from gm_jax import state as train_state
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
+from gm_jax.methods.method import matmul
 from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
@@ -179,7 +180,7 @@ def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
     config = workdirs.read_config(folder)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-    parallel = Parallel("shard_map")
+    parallel = Parallel("shard_map", precision=matmul(config)[1])
     config = config.copy_and_resolve_references()
     for section in ("evaluate", "sample"):
         if section in config:
@@ -196,7 +197,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     """
     ranges.check(config)
     workdirs.check_client(workdir)
-    parallel = Parallel(config.train.parallel)
+    parallel = Parallel(config.train.parallel, precision=matmul(config)[1])
     for section in ("data", "evaluate", "sample"):
         if section in config:  # a classifier draws no samples
             parallel.check_batch_size(f"{section}.batch_size", config[section].batch_size)
