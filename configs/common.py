@@ -40,6 +40,7 @@ def images(source: str, train: str, validation: str, test: str) -> dict[str, Any
     }
 
 
+# 45,000 of the 50,000 images that the papers train on; theirs: --config.data.train_split=train.
 CIFAR10 = images("tfds:cifar10", "train[:90%]", "train[90%:]", "test")
 DIGITS = images("digits", "train", "validation", "test")  # scikit-learn's: 8×8, 17 levels
 PHOTOS = DIGITS | {"source": "photos", "flip": True}  # 32×32 crops of scikit-image's photographs

@@ -11,6 +11,9 @@
 | smoke | digits, two tiny steps, for tests | - |
 
 Bits/dim are of the dequantised images: an exact density, and a bound on the discrete likelihood.
+The curve of training flatters: its determinants take a batch's moments for constants, by .84
+bits/dim at batches of 4, by .2 at 16. Validation and test use running moments. `cifar10` trains on
+45,000 of the paper's 50,000 images (`--config.data.train_split=train` gives all).
 What the paper leaves open follows its authors' code (tensorflow/models).
 """
 
