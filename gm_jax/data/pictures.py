@@ -1,6 +1,7 @@
 """Picture files to arrays of pixels: upright, 8 bits a channel, grey or RGB."""
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,7 +11,6 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # Part of the fingerprint of files: another name decodes them anew.
 DECODING = "upright, transparency over white"
 _OPENED = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-_PNG = b"\x89PNG\r\n\x1a\n"
 _BITS_OF_PNG = 24  # the byte of the header that says so
 _BITS_OF_TIFF = 258  # the tag, one number a channel
 
@@ -25,8 +25,9 @@ def read_picture(path: Path) -> np.ndarray:
       ValueError: it cannot be read, or has more than 8 bits a channel. The message names it.
     """
     try:
-        with Image.open(path, formats=_OPENED) as picture:
-            bits = _bits(path, picture)
+        # Of a path, Pillow maps an uncompressed TIFF in the wrong shape where it is to be turned.
+        with path.open("rb") as file, Image.open(file, formats=_OPENED) as picture:
+            bits = _bits(file, picture)
             picture.load()
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise ValueError(
@@ -38,12 +39,14 @@ def read_picture(path: Path) -> np.ndarray:
     return picture_to_array(picture, str(path))
 
 
-def _bits(path: Path, picture: Image.Image) -> int:
+def _bits(file: IO[bytes], picture: Image.Image) -> int:
     """Returns the bits of a channel in a file just opened; 8 where its format has no more."""
     if picture.format == "PNG":
-        with path.open("rb") as file:
-            head = file.read(_BITS_OF_PNG + 1)
-        return head[_BITS_OF_PNG] if head.startswith(_PNG) else 8
+        place = file.tell()
+        file.seek(_BITS_OF_PNG)
+        bits = file.read(1)[0]
+        file.seek(place)
+        return bits
     if picture.format == "TIFF":
         return max(picture.tag_v2.get(_BITS_OF_TIFF, (1,)))  # type: ignore[attr-defined]
     return 8
