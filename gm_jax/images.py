@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -108,3 +109,27 @@ def save_png(path: epath.PathLike, image: np.ndarray) -> None:
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded.getvalue())
+
+
+def save_pngs(folder: epath.PathLike, images: np.ndarray) -> None:
+    """Writes images as `0.png`, `1.png`, … into a folder that then holds them and nothing else.
+
+    A folder of that name is replaced as a whole, once the new one is there: a kill meanwhile
+    leaves no mixture of both. In a bucket, which cannot rename, it is emptied first.
+
+    Args:
+      folder: where to; missing folders above it are made.
+      images: uint8 [N, H, W, 1 or 3], in 0..255; the numbers have as many digits as N − 1.
+    """
+    folder = epath.Path(folder)
+    is_remote = "://" in os.fspath(folder)
+    written = folder if is_remote else folder.with_name(f".{folder.name}.partial")
+    if written.exists():
+        written.rmtree()
+    digits = len(str(len(images) - 1))
+    for number, image in enumerate(images):
+        save_png(written / f"{number:0{digits}d}.png", image)
+    if not is_remote:
+        if folder.exists():
+            folder.rmtree()
+        written.rename(folder)

@@ -134,11 +134,13 @@ def _open(
     say(_header(opened))
     if held is not None:
         opened.check_start()  # before anything is written
+    elif first and needs_run:
+        recorded.check_data(folder, opened.train_data.fields, opened.datasets)
     if first and held is not None:
         if not found:
             held.enter_context(workdirs.hold(folder))
         workdirs.check_config(folder, config)
-        recorded.record_data(folder, opened.train_data.fields)
+        recorded.record_data(folder, opened.train_data.fields, opened.datasets)
         recorded.record_frozen(folder, recipes(config, folder))
     return opened
 

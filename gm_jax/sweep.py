@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from gm_jax import command_line, session
+from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
@@ -161,9 +162,11 @@ def check(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> None:
     for name, config in configs.items():
         images = config.data.to_json()
         if images not in known:
-            known[images] = load_split(config.data, "train").fields
-        create_method(config, workdirs.absolute(folder) / name, known[images])
-        is_finished(config, workdirs.absolute(folder) / name)
+            known[images] = load_split(config.data, "train")
+        train, workdir = known[images], workdirs.absolute(folder) / name
+        create_method(config, workdir, train.fields)
+        is_finished(config, workdir)
+        recorded.check_data(workdir, train.fields, {"train": train})
 
 
 def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:

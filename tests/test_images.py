@@ -77,3 +77,31 @@ def test_misuse_is_refused_with_the_bad_value(tmp_path):
 
 def test_draws_are_named_by_number():
     assert images.numbered("abc") == {"image": "a", "image_2": "b", "image_3": "c"}
+
+
+def test_a_folder_of_pictures_holds_those_of_the_last_call_alone(tmp_path, monkeypatch):
+    def names():
+        return sorted(path.name for path in tmp_path.rglob("*.png"))
+
+    batch = np.zeros((20, 2, 2, 1), np.uint8)
+    images.save_pngs(tmp_path / "new" / "samples", batch[:8])
+    assert names() == [f"{number}.png" for number in range(8)]
+    images.save_pngs(tmp_path / "new" / "samples", batch)
+    assert names() == [f"{number:02d}.png" for number in range(20)]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(images, "save_png", _killed_after(3, images.save_png))
+        images.save_pngs(tmp_path / "new" / "samples", batch[:9])
+    assert len(list((tmp_path / "new" / "samples").iterdir())) == 20
+    images.save_pngs(tmp_path / "new" / "samples", batch[:9])
+    assert names() == [f"{number}.png" for number in range(9)]
+
+
+def _killed_after(count, function):
+    calls = iter(range(count))
+
+    def called(*arguments):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return called

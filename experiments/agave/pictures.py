@@ -94,6 +94,7 @@ def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]
     if test.labels is None:
         raise ValueError(f"--classifier={classifier}: the images of {test.name} have no labels")
     network = open_network(f"classifier:{classifier}", run, None, "tf1")
+    labels = test.labels if network.classes is None else test.labels_among(network.classes)
     rebuilt = draw_reconstructions(run, variables, test, 1, 0)
 
     def share_of_right(images: np.ndarray) -> float:
@@ -103,7 +104,7 @@ def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]
             run.config.evaluate.batch_size,
             np.arange(len(test)),
         )
-        return float(np.mean(logits.argmax(axis=1) == test.labels))
+        return float(np.mean(logits.argmax(axis=1) == labels))
 
     shown = {"test images": test.images, "f(z)": rebuilt["f_z"], "draws": rebuilt["image"]}
     table = [

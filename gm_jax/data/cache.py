@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gm_jax.data.dataset import digest_of
 from gm_jax.data.fields import DataSpec, Field, is_image
 from gm_jax.data.reader import Example
 
@@ -183,6 +184,20 @@ def _check_value(field_name: str, field: Field, example: Example, first: Example
         raise ValueError(
             f"{name}: pixel {value.max()} is not one of the {levels} levels 0..{levels - 1}"
         )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """{field: hash of its values} of what `write_examples` wrote, found once and kept beside it."""
+    file = folder / "metadata.json"
+    metadata = json.loads(file.read_text())
+    if "digests" not in metadata:
+        found = {name: digest_of(array) for name, array in open_arrays(folder).items()}
+        metadata["digests"] = found
+        with contextlib.suppress(OSError):  # the cache may be another user's
+            partial = file.with_name(f"metadata.{uuid.uuid4().hex}")
+            partial.write_text(json.dumps(metadata, indent=1) + "\n")
+            partial.rename(file)
+    return metadata["digests"]
 
 
 def open_arrays(folder: Path) -> dict[str, np.ndarray]:

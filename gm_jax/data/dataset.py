@@ -1,11 +1,12 @@
 """The examples of one split: an array for every field, and what their values mean."""
 
 import dataclasses
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gm_jax.data.fields import DataSpec, Field, domains, image_spec
+from gm_jax.data.fields import DataSpec, domains, image_spec, listed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,6 +21,7 @@ class Dataset:
       split: the split, as asked for.
       log_density: the exact log-density of the distribution that the examples are drawn from, in
         nats: points, float [N, D] -> float64 [N]. None where nobody knows it.
+      digests: {field: hash of its values} where a source has them at hand; see `fingerprint`.
 
     Raises:
       ValueError: an array is not what its field says, or the arrays of a domain differ in length.
@@ -30,6 +32,7 @@ class Dataset:
     name: str
     split: str
     log_density: Callable[[np.ndarray], np.ndarray] | None = None
+    digests: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.name} {self.split}"
@@ -59,10 +62,9 @@ class Dataset:
     ) -> "Dataset":
         """Images in memory, uint8 [N, H, W, C], and their labels where there are any."""
         arrays = {"image": images}
-        fields = image_spec(images.shape[1:], levels)
         if labels is not None:
             arrays["label"] = np.asarray(labels, np.int32)
-            fields["label"] = Field((), "int32", num_classes=num_classes)
+        fields = image_spec(images.shape[1:], levels, num_classes if labels is not None else None)
         return cls(arrays, fields, name, split)
 
     @property
@@ -78,8 +80,45 @@ class Dataset:
 
     def first(self, count: int) -> "Dataset":
         """The first examples (of each domain), or all where there are fewer."""
-        arrays = {name: array[:count] for name, array in self.arrays.items()}
-        return dataclasses.replace(self, arrays=arrays)
+        return self._part(slice(count))
+
+    def chosen(self, rows: np.ndarray) -> "Dataset":
+        """The examples of some rows (of each domain), int [n]."""
+        return self._part(rows)
+
+    def _part(self, rows: slice | np.ndarray) -> "Dataset":
+        arrays = {name: array[rows] for name, array in self.arrays.items()}
+        return dataclasses.replace(self, arrays=arrays, digests=None)
+
+    def fingerprint(self) -> dict[str, str]:
+        """{field: hash of its values}, which is another wherever an example, or their order, is."""
+        if self.digests is not None:
+            return dict(self.digests)
+        return {name: digest_of(array) for name, array in self.arrays.items()}
+
+    def labels_among(self, classes: Sequence[str]) -> np.ndarray:
+        """The labels as numbers of other classes, matched by name: int32 [N].
+
+        Another set of images numbers its classes in an order of its own, and may lack some.
+
+        Raises:
+          ValueError: there are no labels, or classes that are not among the others.
+        """
+        labels = self.labels
+        if labels is None:
+            raise ValueError(f"the images of {self.name} {self.split} have no labels")
+        ours = self.fields["label"].classes or tuple(map(str, range(self.num_classes or 0)))
+        numbers = {name: number for number, name in enumerate(classes)}
+        there = np.unique(labels)
+        unknown = [ours[label] for label in there if ours[label] not in numbers]
+        if unknown:
+            raise ValueError(
+                f"the classes of {self.name} {self.split} are {listed(ours)}; they cannot be "
+                f"matched by name with the classes {listed(classes)}: there is no "
+                f"{listed(unknown)}. Give both sets the same names (folders of these names, or "
+                "names in an npz's `label`)"
+            )
+        return np.array([numbers.get(name, -1) for name in ours], np.int32)[labels]
 
     def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Copies the examples of some rows, {field: [len(rows), ...]}.
@@ -120,3 +159,18 @@ class Dataset:
     def num_classes(self) -> int | None:
         """The number of classes of the labels."""
         return self.fields["label"].num_classes if "label" in self.fields else None
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, in the order of their numbers."""
+        return self.fields["label"].classes if "label" in self.fields else None
+
+
+def digest_of(array: np.ndarray) -> str:
+    """A hash of an array's dtype, shape and values, read a few megabytes at a time."""
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    row_bytes = max(1, array[:1].nbytes)
+    step = max(1, (1 << 24) // row_bytes)
+    for start in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[start : start + step]).data)
+    return digest.hexdigest()[:16]

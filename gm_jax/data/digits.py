@@ -79,9 +79,8 @@ def open_digits() -> Reader:
     And 11,496 in `train_augmented`, made of those in train.
     """
     file = package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"
-    classes = tuple(str(digit) for digit in range(10))
     augmentation = (AUGMENTED_COPIES, _WARP_SEED, _WARP_WAVES, _WARP_CELLS, _WARP_VERSION)
     fingerprint = f"{files_fingerprint([file])} RandomState({_SHUFFLE_SEED}) {augmentation}"
     sizes = {**SPLIT_SIZES, "train_augmented": 2 * AUGMENTED_COPIES * SPLIT_SIZES["train"]}
-    fields = image_spec(UNDECODED, LEVELS, len(classes))
-    return Reader(sizes, fingerprint, fields, _read, classes)
+    fields = image_spec(UNDECODED, LEVELS, 10)
+    return Reader(sizes, fingerprint, fields, _read)

@@ -1,6 +1,6 @@
 """What an example of a data set is made of: named fields, and what their values mean."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,17 +14,27 @@ class Field(NamedTuple):
       dtype: NumPy's name: uint8 for images, int32 for labels and tokens, float32 for points.
       levels: the values of an image's pixels are 0..levels−1; None for all else.
       num_classes: the values of a label are 0..num_classes−1; None for all else.
+      classes: the names of these classes; None where nobody knows them.
     """
 
     shape: tuple[int, ...]
     dtype: str
     levels: int | None = None
     num_classes: int | None = None
+    classes: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         of = {"levels": self.levels, "classes": self.num_classes}
         counts = "".join(f", {count} {what}" for what, count in of.items() if count is not None)
-        return f"{self.dtype} {list(self.shape)}{counts}"
+        names = "" if self.classes is None else f" ({listed(self.classes)})"
+        return f"{self.dtype} {list(self.shape)}{counts}{names}"
+
+    def equals(self, other: "Field | None") -> bool:
+        """Whether both say the same; names of classes that one of them does not know may be any."""
+        if other is None:
+            return False
+        known = self.classes is not None and other.classes is not None
+        return self == (other if known else other._replace(classes=self.classes))
 
 
 # {name: Field}: `image`, `label`, `image_b` and `label_b` of a second domain, `point`, `tokens`.
@@ -33,14 +43,29 @@ DataSpec = Mapping[str, Field]
 SECOND_DOMAIN = "_b"
 
 
+def label_field(classes: int | Sequence[str]) -> Field:
+    """The field of labels of some classes, given by their names or, unnamed, by their number.
+
+    The names of unnamed classes are their numbers, from 0.
+    """
+    names = tuple(map(str, range(classes) if isinstance(classes, int) else classes))
+    return Field((), "int32", num_classes=len(names), classes=names)
+
+
 def image_spec(
-    image_shape: tuple[int, int, int], levels: int, num_classes: int | None = None
+    image_shape: tuple[int, int, int], levels: int, classes: int | Sequence[str] | None = None
 ) -> dict[str, Field]:
-    """The fields of images, and of their labels where there are classes."""
+    """The fields of images, and of their labels where there are classes (see `label_field`)."""
     spec = {"image": Field(tuple(image_shape), "uint8", levels)}
-    if num_classes is not None:
-        spec["label"] = Field((), "int32", num_classes=num_classes)
+    if classes is not None:
+        spec["label"] = label_field(classes)
     return spec
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names for a message; of very many the first ones, and how many there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, … {len(names)} in all"
 
 
 def to_json(spec: DataSpec) -> dict[str, dict[str, Any]]:
@@ -53,8 +78,13 @@ def to_json(spec: DataSpec) -> dict[str, dict[str, Any]]:
 
 def from_json(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Field]:
     """The fields of `to_json`."""
+
+    def value(name: str, saved: Any) -> Any:
+        return tuple(saved) if name in ("shape", "classes") else saved
+
     return {
-        name: Field(**{**field, "shape": tuple(field["shape"])}) for name, field in saved.items()
+        name: Field(**{key: value(key, each) for key, each in field.items()})
+        for name, field in saved.items()
     }
 
 

@@ -52,9 +52,8 @@ def open_idx(path: str) -> Reader:
     return Reader(
         sizes,
         files_fingerprint([*images.values(), *labels.values()]),
-        image_spec(UNDECODED, 256, len(values)),
+        image_spec(UNDECODED, 256, values.tolist()),
         read,
-        tuple(map(str, values.tolist())),
     )
 
 

@@ -1,6 +1,7 @@
 """Images in an .npz file: image, and optionally label, split and levels."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,6 +13,10 @@ from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
 _SPLIT_NUMBERS = {0: "train", 1: "test", 2: "validation"}
 _CHUNK_BYTES = 1 << 24
+# Where no label is smaller, labels are dates or numbers of an archive rather than classes.
+_LEAST_ID = 1_000_000
+# What a damaged archive makes zipfile, zlib and NumPy raise.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -25,13 +30,19 @@ def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _image_shape(path: Path) -> tuple[int, ...]:
     """Returns the shape of `image`, [N, H, W] or [N, H, W, C], without reading its pixels."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("image.npy") as member:
-            shape, fortran_order, dtype = _read_header(member)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path}: not an .npz file ({error}); write it with np.savez") from None
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            if "image" not in names:
+                raise KeyError(names)
+            with archive.open("image.npy") as member:
+                shape, fortran_order, dtype = _read_header(member)
     except KeyError:
-        with np.load(path) as arrays:
-            raise ValueError(f"{path}: no array 'image'; it has {arrays.files}") from None
+        raise ValueError(f"{path}: no array 'image'; it has {names}") from None
+    except _DAMAGES as error:
+        raise ValueError(
+            f"{path}: image cannot be read, or this is no .npz file ({error}); write it with "
+            "np.savez"
+        ) from None
     if dtype != np.uint8:
         raise ValueError(f"{path}: image is {dtype}; store uint8 values 0..levels-1")
     if len(shape) not in (3, 4) or 0 in shape:
@@ -39,6 +50,18 @@ def _image_shape(path: Path) -> tuple[int, ...]:
     if fortran_order:
         raise ValueError(f"{path}: image is in Fortran order; store np.ascontiguousarray(image)")
     return shape
+
+
+def _read_array(path: Path, name: str) -> np.ndarray | None:
+    """Reads one of the small arrays; None where it is not there."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[name] if name in arrays.files else None
+    except _DAMAGES as error:
+        raise ValueError(
+            f"{path}: {name} cannot be read ({error}); store an array of numbers or of text "
+            "(np.asarray(column, str)), not of Python objects"
+        ) from None
 
 
 def _split_rows(splits: np.ndarray | None, count: int, path: Path) -> dict[str, np.ndarray]:
@@ -51,10 +74,34 @@ def _split_rows(splits: np.ndarray | None, count: int, path: Path) -> dict[str, 
     for value in np.unique(splits):
         if splits.dtype.kind in "iu" and int(value) not in _SPLIT_NUMBERS:
             raise ValueError(f"{path}: split {value} is none of {_SPLIT_NUMBERS}")
-        name = value.decode() if isinstance(value, bytes) else value
-        name = _SPLIT_NUMBERS[int(value)] if splits.dtype.kind in "iu" else str(name)
+        name = _SPLIT_NUMBERS[int(value)] if splits.dtype.kind in "iu" else _text(value)
         rows[name] = np.flatnonzero(splits == value)
     return rows
+
+
+def _text(value: np.str_ | np.bytes_) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _classes(labels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the number of each image's class (-1 where it has none), and the classes' names.
+
+    The classes are the distinct values, sorted: no work depends on how large a label is.
+    """
+    if labels.dtype.kind not in "iuSU":
+        raise ValueError(f"{path}: label is {labels.dtype}; store integers, or names of classes")
+    values, numbers = np.unique(labels, return_inverse=True)
+    if labels.dtype.kind in "SU":
+        return numbers, tuple(map(_text, values))
+    known = values[values != -1] if labels.dtype.kind == "i" else values
+    if len(known) and known[0] < 0:
+        raise ValueError(f"{path}: label {known[0]} is negative; -1 alone, 'unlabelled', may be")
+    if len(known) and known[0] >= _LEAST_ID:
+        raise ValueError(
+            f"{path}: labels lie in {known[0]}..{known[-1]}, which are ids rather than classes; "
+            "store names of classes (text), or their numbers"
+        )
+    return numbers - (len(values) - len(known)), tuple(map(str, known))
 
 
 def _images(path: Path, shape: tuple[int, ...], rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -65,19 +112,27 @@ def _images(path: Path, shape: tuple[int, ...], rows: np.ndarray) -> Iterator[np
     with zipfile.ZipFile(path) as archive, archive.open("image.npy") as member:
         _read_header(member)
         for start in range(0, int(rows[-1]) + 1 if len(rows) else 0, chunk):
-            data = member.read(min(chunk, shape[0] - start) * row_bytes)
-            images = np.frombuffer(data, np.uint8).reshape(-1, *image_shape)
+            images = _read_images(path, member, (min(chunk, shape[0] - start), *image_shape))
             first, last = np.searchsorted(rows, (start, start + chunk))
             yield from images[rows[first:last] - start]
+
+
+def _read_images(path: Path, member: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    """Reads the next images, uint8 of a shape."""
+    try:
+        return np.frombuffer(member.read(int(np.prod(shape))), np.uint8).reshape(shape)
+    except _DAMAGES as error:
+        raise ValueError(f"{path}: image is damaged ({error}); write the file anew") from None
 
 
 def open_npz(path: str) -> Reader:
     """Returns the reader of an .npz file.
 
     Args:
-      path: a file with `image` uint8 [N, H, W] or [N, H, W, C] and, as wanted, `label` integers
-        [N] (-1: unlabelled), `split` [N] (names, or 0 train, 1 test, 2 validation) and `levels`
-        (a number up to 256; 256 without it).
+      path: a file with `image` uint8 [N, H, W] or [N, H, W, C] and, as wanted, `label` [N]
+        (integers, whose sorted distinct values are the classes, -1: unlabelled; or the names of
+        the classes), `split` [N] (names, or 0 train, 1 test, 2 validation) and `levels` (a number
+        up to 256; 256 without it).
 
     Raises:
       ValueError: there is no such file, or an array is missing or is not as above.
@@ -86,25 +141,26 @@ def open_npz(path: str) -> Reader:
     if not file.is_file():
         raise ValueError(f"no file {file}; give npz:PATH")
     shape = _image_shape(file)
-    with np.load(file, allow_pickle=False) as arrays:
-        labels, splits = (arrays.get(key) for key in ("label", "split"))
-        levels = int(arrays.get("levels", 256))
+    labels, splits, given = (_read_array(file, name) for name in ("label", "split", "levels"))
     for key, array in (("label", labels), ("split", splits)):
         if array is not None and array.shape != shape[:1]:
             raise ValueError(f"{file}: {key} has shape {array.shape}, expected {shape[:1]}")
-    if labels is not None and labels.dtype.kind not in "iu":
-        raise ValueError(f"{file}: label is {labels.dtype}; store integers 0..classes-1")
+    if given is not None and (given.size != 1 or given.dtype.kind not in "iu"):
+        raise ValueError(f"{file}: levels is {given.dtype} {given.shape}; store one number")
+    levels = 256 if given is None else int(given.item())
     if not 2 <= levels <= 256:
         raise ValueError(f"{file}: levels is {levels}; store a number from 2 to 256")
     rows = _split_rows(splits, shape[0], file)
+    numbers, classes = (None, None) if labels is None else _classes(labels, file)
 
     def read(split: str, start: int, stop: int) -> Iterator[Example]:
         wanted = rows[split][start:stop]
         for row, image in zip(wanted, _images(file, shape, wanted), strict=True):
-            label = None if labels is None else int(labels[row])
+            label = None if numbers is None else int(numbers[row])
             yield Example({"image": image, "label": label}, f"{file} image {row}")
 
-    classes = None if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
     sizes = {name: len(indices) for name, indices in rows.items()}
-    fields = image_spec(UNDECODED, levels, None if classes is None else len(classes))
-    return Reader(sizes, files_fingerprint([file]), fields, read, classes)
+    # Caches of labels without gaps are good from the time before these were numbered anew.
+    gaps = classes is not None and classes != tuple(map(str, range(len(classes))))
+    fingerprint = files_fingerprint([file]) + (" classes are distinct labels" if gaps else "")
+    return Reader(sizes, fingerprint, image_spec(UNDECODED, levels, classes), read)

@@ -41,4 +41,6 @@ def pair_of(first: Dataset, second: Dataset, name: str, split: str) -> Dataset:
     for field in second.fields:
         arrays[field + SECOND_DOMAIN] = second.arrays[field]
         fields[field + SECOND_DOMAIN] = second.fields[field]
-    return Dataset(arrays, fields, name, split)
+    digests = first.fingerprint()
+    digests |= {field + SECOND_DOMAIN: digest for field, digest in second.fingerprint().items()}
+    return Dataset(arrays, fields, name, split, digests=digests)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from gm_jax.data.fields import image_spec
 from gm_jax.data.packages import package_folder
+from gm_jax.data.pictures import picture_to_array
 from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
-from gm_jax.data.transforms import picture_to_array
 
 SIZE = 32
 # file: (height, width); written down so that sizes of splits are known without decoding.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gm_jax.data.dataset import Dataset
-from gm_jax.data.fields import Field
+from gm_jax.data.fields import Field, label_field
 from gm_jax.data.splits import resolve_split
 
 SPLIT_SIZES = {"train": 100_000, "validation": 10_000, "test": 10_000}
@@ -174,7 +174,7 @@ def load_points(set_name: str, split: str) -> Dataset:
     }
     fields = {
         "point": Field((2,), "float32"),
-        "label": Field((), "int32", num_classes=density.num_classes),
+        "label": label_field(density.num_classes),
     }
     log_density = _KNOWN[set_name].log_density if set_name in _KNOWN else None
     return Dataset(arrays, fields, name, split, log_density)

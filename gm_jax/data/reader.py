@@ -35,14 +35,12 @@ class Reader:
       fingerprint: changes whenever the examples may have changed; part of the cache's key.
       fields: what its examples are made of; the shape of images is UNDECODED.
       read: (split, start, stop) -> examples start..stop-1 of that split, in order.
-      classes: names of the classes in the order of their labels, None without labels.
     """
 
     split_sizes: dict[str, int]
     fingerprint: str
     fields: DataSpec
     read: Callable[[str, int, int], Iterator[Example]]
-    classes: tuple[str, ...] | None = None
 
 
 def files_fingerprint(files: Iterable[str | os.PathLike]) -> str:
@@ -50,5 +48,6 @@ def files_fingerprint(files: Iterable[str | os.PathLike]) -> str:
     digest = hashlib.sha256()
     for file in files:
         status = os.stat(file)
-        digest.update(f"{Path(file).absolute()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(Path(file).absolute()))  # a name need not be UTF-8
+        digest.update(f"|{status.st_size}|{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

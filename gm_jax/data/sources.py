@@ -72,8 +72,8 @@ def split_names(name: str) -> list[str]:
 
 def _cached(
     reader: Reader, recipe: dict, examples: Iterator[Example], count: int, cache_dir: str
-) -> dict[str, np.ndarray]:
-    """Returns the arrays of a recipe, written from its examples where not yet cached."""
+) -> Path:
+    """Returns the cache of a recipe, written from its examples where it is not there."""
 
     def write(folder: Path) -> dict:
         # Decoding a large set takes minutes: a bar on a terminal, nothing elsewhere.
@@ -81,12 +81,13 @@ def _cached(
         bar = tqdm(examples, label, count, leave=False, unit=" images", disable=None, delay=2)
         return cache.write_examples(folder, bar, count, reader.fields)
 
-    details = {"levels": reader.fields["image"].levels, "classes": reader.classes}
-    return cache.open_arrays(cache.find_or_write(cache_dir, recipe, details, write))
+    classes = reader.fields["label"].classes if "label" in reader.fields else None
+    details = {"levels": reader.fields["image"].levels, "classes": classes}
+    return cache.find_or_write(cache_dir, recipe, details, write)
 
 
-def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> dict[str, np.ndarray]:
-    """Returns a whole split, cropped and resized; all its slices share this one cache."""
+def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> Path:
+    """Returns the cache of a whole split, cropped and resized; all its slices share it."""
     count = reader.split_sizes[split]
 
     def resized(example: Example) -> Example:
@@ -99,12 +100,15 @@ def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> di
 
 def _slices(
     reader: Reader, ranges: tuple[SplitRange, ...], recipe: dict, cache_dir: str
-) -> dict[str, np.ndarray]:
-    """Returns one slice as a view of its whole split; a sum is copied into a cache of its own."""
-    wholes = {name: _whole_split(reader, name, recipe, cache_dir) for name, _, _ in ranges}
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns arrays and digests: of one slice a view of its whole split, of a sum a copy."""
+    folders = {name: _whole_split(reader, name, recipe, cache_dir) for name, _, _ in ranges}
     if len(ranges) == 1:
         name, start, stop = ranges[0]
-        return {field: array[start:stop] for field, array in wholes[name].items()}
+        whole, digests = cache.open_arrays(folders[name]), cache.digests(folders[name])
+        arrays = {field: array[start:stop] for field, array in whole.items()}
+        return arrays, {field: f"{digests[field]}[{start}:{stop}]" for field in arrays}
+    wholes = {name: cache.open_arrays(folder) for name, folder in folders.items()}
 
     def read() -> Iterator[Example]:
         for name, start, stop in ranges:
@@ -114,7 +118,8 @@ def _slices(
 
     terms = "+".join(f"{name}[{start}:{stop}]" for name, start, stop in ranges)
     count = sum(stop - start for _, start, stop in ranges)
-    return _cached(reader, {**recipe, "split": terms}, read(), count, cache_dir)
+    folder = _cached(reader, {**recipe, "split": terms}, read(), count, cache_dir)
+    return cache.open_arrays(folder), cache.digests(folder)
 
 
 def load(
@@ -179,9 +184,9 @@ def _load_images(name: str, split: str, resize: int, crop: str, cache_dir: str) 
         "crop": crop,
         "filter": FILTER if resize else None,
     }
-    arrays = _slices(reader, ranges, recipe, cache_dir)
+    arrays, digests = _slices(reader, ranges, recipe, cache_dir)
     fields = {
         field: reader.fields[field]._replace(shape=array.shape[1:])
         for field, array in arrays.items()
     }
-    return Dataset(arrays, fields, name, split)
+    return Dataset(arrays, fields, name, split, digests=digests)

@@ -17,8 +17,8 @@ from etils import epath
 from PIL import Image
 
 from gm_jax.data.fields import image_spec
+from gm_jax.data.pictures import picture_to_array
 from gm_jax.data.reader import UNDECODED, Example, Reader
-from gm_jax.data.transforms import picture_to_array
 
 Builder = Any  # of TFDS, which has no types
 NETWORK_SECONDS = 12.0
@@ -221,7 +221,6 @@ def open_tfds(name: str) -> Reader:
     return Reader(
         {split: info.num_examples for split, info in builder.info.splits.items()},
         f"{builder.info.full_name} {builder.data_dir} {status.length} {status.mtime}",
-        image_spec(UNDECODED, 256, None if classes is None else len(classes)),
+        image_spec(UNDECODED, 256, classes),
         read,
-        classes,
     )

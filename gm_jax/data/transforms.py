@@ -1,4 +1,4 @@
-"""Pictures to arrays, cropping and resizing: what happens to an image before the cache."""
+"""Cropping and resizing: what happens to an image before the cache."""
 
 import numpy as np
 from PIL import Image
@@ -7,33 +7,6 @@ CROPS = ("none", "center")
 # Area averages: exact for whole factors, never outside the range of the pixels they average
 # (so `levels` still holds), and the filter of downsampled ImageNet. Enlarging repeats pixels.
 FILTER = "box"
-
-
-def picture_to_array(picture: Image.Image, name: str) -> np.ndarray:
-    """Returns the pixels of a picture, as grey or as RGB.
-
-    Grey and bilevel pictures give one channel. Palettes and CMYK become RGB. Transparency is
-    composited over white, giving RGB. An EXIF orientation is not applied: pixels stay as stored.
-
-    Args:
-      picture: an opened picture.
-      name: what an error message calls it.
-
-    Returns:
-      uint8 [H, W, C] with C = 1 or 3.
-
-    Raises:
-      ValueError: the picture has more than 8 bits a channel.
-    """
-    if picture.mode.startswith(("I", "F")):
-        raise ValueError(f"{name}: mode {picture.mode!r} has more than 8 bits; save it with 8")
-    if picture.mode in ("1", "L"):
-        return np.asarray(picture.convert("L"))[:, :, None]
-    if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(white, picture)
-    return np.asarray(picture.convert("RGB"))
 
 
 def crop_and_resize(image: np.ndarray, crop: str, resize: int) -> np.ndarray:

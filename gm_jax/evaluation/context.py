@@ -12,6 +12,7 @@ import numpy as np
 
 from gm_jax import data
 from gm_jax.data import cache
+from gm_jax.data.fields import label_field
 from gm_jax.evaluation.feature_networks import (
     FeatureNetwork,
     hash_of_variables,
@@ -173,13 +174,7 @@ class Context:
             return dataset
         if wanted > count:
             raise ValueError(f"--num_samples={wanted} of {name}, which holds {count} images")
-        rows = subset(count, wanted, self.request.seed)
-        assert dataset.levels is not None  # images have levels
-        labels = None if dataset.labels is None else dataset.labels[rows]
-        images = np.asarray(dataset.images)[rows]
-        return data.Dataset.of_images(
-            images, labels, dataset.levels, dataset.num_classes, name, dataset.split
-        )
+        return dataset.chosen(subset(count, wanted, self.request.seed))
 
     @property
     def _reference_folder(self) -> Path:
@@ -273,6 +268,9 @@ def _name_of(dataset: data.Dataset) -> dict[str, Any]:
         digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
     if labels is not None:
         digest.update(np.ascontiguousarray(labels).data)
+        # Numbers say who is who where they are the names; records from before names stay good.
+        if dataset.classes != label_field(dataset.num_classes or 0).classes:
+            digest.update(repr(dataset.classes).encode())
     return {
         "source": dataset.name,
         "split": dataset.split,

@@ -38,11 +38,13 @@ class FeatureNetwork:
       identity: JSON-able; everything that the features depend on besides the images.
       extract: this process's share of a batch, uint8 [B, H, W, C] in 0..255 -> float32 arrays
         {'features': [B, d]} and, where it classifies, {'logits': [B, classes]}, of the whole batch.
+      classes: names of the classes that logits are of, where they are known.
     """
 
     suffix: str
     identity: dict[str, Any]
     extract: Callable[[np.ndarray], dict[str, np.ndarray]]
+    classes: tuple[str, ...] | None = None
 
     def metric_name(self, metric: str) -> str:
         """Names a metric ('is', 'fid' or 'prd') after the network: 'fid', 'fd_c', 'fd_pixels'."""
@@ -149,6 +151,9 @@ def _on_devices(run: Run, function: Callable[..., dict], variables: Any) -> Call
 
 
 def _inception(run: Run, path: str | None, resize_method: str) -> FeatureNetwork:
+    shape = run.train_data.image_shape
+    if shape is not None and shape[-1] not in (1, 3):
+        raise ValueError(f"inception judges grey or RGB images; these have {shape[-1]} channels")
     weights = load_inception_weights(path)
 
     def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
@@ -193,7 +198,8 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
         "step": step,
         "sha256": hash_of_variables(variables),
     }
-    return FeatureNetwork("c", identity, _on_devices(run, apply, variables))
+    extract = _on_devices(run, apply, variables)
+    return FeatureNetwork("c", identity, extract, trained.train_data.classes)
 
 
 def _pixels(run: Run) -> FeatureNetwork:

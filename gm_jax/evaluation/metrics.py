@@ -138,22 +138,20 @@ def _train_test(context: Context) -> Outcome:
     from gm_jax.evaluation.train_test_classifier import gan_train_test
 
     train, test, samples = context.train, context.reference, context.samples
-    labels = []
     for what, dataset in (("samples", samples), ("training", train), ("reference", test)):
         if dataset.labels is None:
             raise ValueError(f"the {what} images have no labels, which these accuracies are about")
-        labels.append(dataset.labels)
-    sample_labels, train_labels, test_labels = labels
-    assert train.num_classes is not None  # labels have classes
+    classes = train.classes
+    assert train.labels is not None and classes is not None  # those of a source have names
     steps = context.request.training_steps
     result = gan_train_test(
         context.sample_images,
-        sample_labels,
+        samples.labels_among(classes),
         spread_images(train),
-        train_labels,
+        train.labels,
         spread_images(test),
-        test_labels,
-        train.num_classes,
+        test.labels_among(classes),
+        len(classes),
         seed=context.request.seed,
         **({} if steps is None else {"num_steps": steps}),
     )

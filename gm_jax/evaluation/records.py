@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gm_jax.training.workdir import dumps, write_atomically
+from gm_jax.training.workdir import dumps, write_atomically, write_npz
 
 FILE_NAME = "evaluation.json"
 _FOLDER = "evaluation"
@@ -61,10 +61,7 @@ class Records:
         if self._writes:
             self._workdir.mkdir(parents=True, exist_ok=True)
             if arrays:
-                (self._workdir / _FOLDER).mkdir(parents=True, exist_ok=True)
-                with (self._workdir / result["arrays"]).open("wb") as file:
-                    stored: dict[str, Any] = {**arrays}
-                    np.savez_compressed(file, **stored)
+                write_npz(self._workdir / result["arrays"], arrays)
             text = dumps({"results": self._results}, indent=1) + "\n"
             write_atomically(self._workdir / FILE_NAME, text)
         return result

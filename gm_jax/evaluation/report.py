@@ -21,14 +21,15 @@ from gm_jax.evaluation.likelihood import (
     unit_of,
 )
 from gm_jax.evaluation.pictures import (
+    class_labels,
     draw_reconstructions,
     draw_samples,
     pictured,
 )
-from gm_jax.images import save_png, spread
+from gm_jax.images import save_png, save_pngs, spread
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
-from gm_jax.training.workdir import dumps, write_atomically
+from gm_jax.training.workdir import dumps, write_atomically, write_npz
 
 # Variables of `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
@@ -116,9 +117,7 @@ def evaluate(
         result["importance_weighted"] = summary[unit_of(dataset.fields)]
         result["importance_weighted_standard_error"] = summary["standard_error"]
     if jax.process_index() == 0:
-        with (run.workdir / "test.npz").open("wb") as file:
-            stored: dict[str, Any] = {**terms}
-            np.savez_compressed(file, **stored)
+        write_npz(run.workdir / "test.npz", terms)
         write_atomically(run.workdir / "test.json", dumps(result, indent=2) + "\n")
         print(describe(result))
     return result
@@ -157,12 +156,14 @@ def describe(result: dict[str, Any]) -> str:
 def sample(run: Run, restored: Restored | None = None) -> None:
     """Draws `sample.num_images` images from the best checkpoint at `sample.temperature`.
 
-    Writes into `samples` an npz of all arrays, a picture of the first, and of images a PNG each.
+    Writes into `samples` an npz of all arrays (and the names of their classes, for methods that
+    take classes), a picture of the first, and of images a PNG each, in a folder made anew.
     """
     _refuse_without(run, "sample")
     variables, step = restored or run.restore("best")
     options, spec = run.config.sample, run.train_data.fields
-    drawn = draw_samples(run, variables, options.num_images, options.temperature)
+    labels = class_labels(run, options.num_images)
+    drawn = draw_samples(run, variables, options.num_images, options.temperature, labels)
     path = _picture(run, "sample", step)
     folder = path.parent / path.stem
     if jax.process_index() == 0:
@@ -173,11 +174,11 @@ def sample(run: Run, restored: Restored | None = None) -> None:
             assert levels is not None  # images have levels
             stored["levels"] = levels  # data.source=npz:… can read it
             where = f"{folder} and "
-            digits = len(str(options.num_images - 1))
-            for number, image in enumerate(spread(drawn["image"], levels)):
-                save_png(folder / f"{number:0{digits}d}.png", image)
-        with arrays.open("wb") as file:
-            np.savez_compressed(file, **stored)
+            save_pngs(folder, spread(drawn["image"], levels))
+        if labels is not None:
+            classes = spec["label"].classes
+            stored["label"] = labels if classes is None else np.array(classes)[labels]
+        write_npz(arrays, stored)
         save_png(path, pictured(drawn, run.train_data))
         print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
 

@@ -67,7 +67,8 @@ def _check_fields(source: str, theirs: DataSpec, ours: DataSpec) -> None:
     different = [
         f"{name} is {theirs[name]} in that run, {ours.get(name, 'absent')} in this one"
         for name in theirs
-        if theirs[name] != ours.get(name) and (name in ours or not name.startswith("label"))
+        if (name in ours or not name.startswith("label"))
+        and not theirs[name].equals(ours.get(name))
     ]
     if different:
         raise ValueError(f"{source}: {'; '.join(different)}. Give a run of the same data")

@@ -46,19 +46,25 @@ class MetricWriter:
         self._tensorboard: tensorboardX.SummaryWriter | Literal[False] | None = None
         self._purge_step: int | None = None
 
-    def truncate(self, step: int) -> None:
+    def truncate(self, step: int, validated: bool = True) -> None:
         """Forgets what was logged after a step; call it before anything is written.
 
         Half-written lines go, too. TensorBoard is told to hide the later events.
 
         Args:
           step: the restored step, 0 for a start from scratch.
+          validated: whether validation has scored the step; a kill meanwhile may leave its line,
+            which scoring it again writes anew.
         """
         if not self._enabled:
             return
         if self._file is not None or self._tensorboard is not None:
             raise ValueError("truncate must come before the first scalars or image")
-        kept = [line for line, at in _complete_lines(self._path) if at <= step]
+        kept = [
+            line
+            for line, at in _complete_lines(self._path)
+            if at < step or (at == step and (validated or not _is_validation(line)))
+        ]
         if self._path.exists():
             workdirs.write_atomically(self._path, "".join(kept))
         self._remote_lines = kept if self._remote else None
@@ -147,6 +153,10 @@ class MetricWriter:
                 _log.warning("no TensorBoard files in %s: %s", self._folder, error)
                 self._tensorboard = False
         return self._tensorboard or None
+
+
+def _is_validation(line: str) -> bool:
+    return any(name.startswith("validation/") for name in json.loads(line))
 
 
 def _complete_lines(path: epath.Path) -> list[tuple[str, int]]:

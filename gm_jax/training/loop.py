@@ -51,7 +51,7 @@ def train(run: Run, validate: Validate) -> bool:
     writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)
     with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
         state, step, validated = _start(run, checkpoints, batches)
-        writer.truncate(step)
+        writer.truncate(step, validated)
         say(f"parameters: {_sizes(state)}")
 
         def save(state: TrainState, step: int, metrics: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gm_jax.data.fields import Field
 from gm_jax.methods.method import Method
 
 Tree = Any
@@ -39,7 +40,7 @@ def fit_params(
     different = [
         f"{field} is {fields[1].get(field, 'absent')} in that run, {value} in this one"
         for field, value in fields[0].items()
-        if fields[1].get(field) != value
+        if not _equal(fields[1].get(field), value)
     ]
     different = different or _different(our_params[name], variables[name]["params"])
     if different:
@@ -63,8 +64,15 @@ def _fields(method: Method, name: str) -> dict[str, Any]:
         for field in network.__dataclass_fields__
         if field not in free
     }
-    data = {field: what for field, what in method.data.items() if what.num_classes is None}
+    by_class = fields.get(f"{name}.num_classes") is not None  # then it matters which is which
+    data = {
+        field: what for field, what in method.data.items() if what.num_classes is None or by_class
+    }
     return {**data, **fields}
+
+
+def _equal(theirs: Any, ours: Any) -> bool:
+    return ours.equals(theirs) if isinstance(ours, Field) else ours == theirs
 
 
 def _different(ours: Tree, theirs: Tree) -> list[str]:

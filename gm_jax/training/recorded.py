@@ -4,32 +4,90 @@ They are written at a run's first start, by its first process.
 """
 
 import json
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
 from gm_jax.data import fields
+from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import DataSpec, Field
 from gm_jax.training import workdir as workdirs
 
+_log = logging.getLogger(__name__)
 
-def record_data(workdir: epath.PathLike, spec: DataSpec) -> None:
-    """Writes `data.json`, the fields of the training data.
+
+def record_data(
+    workdir: epath.PathLike, spec: DataSpec, splits: Mapping[str, Dataset] | None = None
+) -> None:
+    """Writes `data.json`: the fields of the training data, and what every split holds.
+
+    A split is recorded as its number of examples and a hash of the values of each field.
 
     Raises:
       ValueError: a run on other data is there.
     """
+    if not check_data(workdir, spec, splits):
+        path = workdirs.absolute(workdir) / "data.json"
+        record = {"fields": fields.to_json(spec), "splits": _contents(splits)}
+        workdirs.write_atomically(path, json.dumps(record) + "\n")
+
+
+def check_data(
+    workdir: epath.PathLike, spec: DataSpec, splits: Mapping[str, Dataset] | None = None
+) -> bool:
+    """Compares data with those of a run, as far as it recorded them.
+
+    Args:
+      workdir: of the run.
+      spec: fields of the training data.
+      splits: the splits to compare; None compares the fields alone.
+
+    Returns:
+      Whether the run recorded all that there is to compare. A version before class names and
+      hashes were recorded did not, which is said in a line; such a run goes on unchecked.
+
+    Raises:
+      ValueError: the data are others; the message says what differs.
+    """
     path = workdirs.absolute(workdir) / "data.json"
-    if not path.exists():
-        workdirs.write_atomically(path, json.dumps(fields.to_json(spec)) + "\n")
-        return
-    saved = fields.to_json(read_data(workdir) or {})
-    differences = workdirs.differences(saved, fields.to_json(spec))
-    if differences:
+    saved = read_data(workdir)
+    if saved is None:
+        return False
+    contents = workdirs.read_json(path).get("splits") or {}
+    known = {
+        name: field._replace(classes=None) if name in saved and not saved[name].classes else field
+        for name, field in spec.items()
+    }
+    given = _contents({k: split for k, split in (splits or {}).items() if k in contents})
+    found = workdirs.differences(
+        {**fields.to_json(saved), **{split: contents[split] for split in given}},
+        {**fields.to_json(known), **given},
+    )
+    if found:
         raise ValueError(
-            f"{path.parent} holds a run on other data: {'; '.join(differences.values())} "
-            "(saved -> given). Restore the data to go on with it, or give another --workdir"
+            f"{path.parent} holds a run on other data: {'; '.join(found.values())} (saved -> "
+            "given). A split is known by its number of examples and a hash of each field. Restore "
+            "the data to go on with it, or give another --workdir; if you know that they are the "
+            f"same, move {path} away"
         )
+    complete = splits is None or (known == spec and given.keys() == splits.keys())
+    if not complete:
+        _log.warning(
+            "%s names no classes or no hashes of the data, as versions before these did: whether "
+            "the data are the run's is not checked",
+            path,
+        )
+    return complete
+
+
+def _contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
+    """{split: {"examples": how many, field: hash of its values}}."""
+    return {
+        name: {"examples": len(split), **split.fingerprint()}
+        for name, split in (splits or {}).items()
+    }
 
 
 def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
@@ -42,12 +100,14 @@ def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
     if not path.exists():
         return None
     saved = workdirs.read_json(path)
+    if "splits" in saved:
+        return fields.from_json(saved["fields"])
     if not all(isinstance(field, dict) for field in saved.values()):
         raise ValueError(
             f"{path} is of a version before data had fields, whose checkpoints have another "
             "layout: train anew in another --workdir"
         )
-    return fields.from_json(saved)
+    return fields.from_json(saved)  # of a version before classes had names
 
 
 def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from gm_jax import data, ranges
 from gm_jax import state as train_state
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
-from gm_jax.methods.method import matmul
+from gm_jax.methods.method import Method, matmul
 from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
@@ -205,6 +205,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     _check_splits(config, datasets)
     folder = workdirs.absolute(workdir)
     method = create_method(config, folder, datasets["train"].fields)
+    _check_pictures(method)
     run = Run(config, folder, method, datasets, parallel)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
@@ -227,6 +228,17 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
     arrays = fields.blanks(spec, config.train.init_batch_size)
     blanks = data.Dataset(arrays, spec, config.data.source, "blanks")
     return Run(config, folder, method, {"train": blanks}, parallel)
+
+
+def _check_pictures(method: Method) -> None:
+    """Refuses images that no picture can show, where the method makes pictures."""
+    for name, field in method.data.items():
+        channels = field.shape[-1] if is_image(field) else 1
+        if channels not in (1, 3) and method.capabilities & {"sample", "reconstruct"}:
+            raise ValueError(
+                f"{name} has {channels} channels, which the pictures that a training draws cannot "
+                "show: give grey (1) or RGB (3) images"
+            )
 
 
 def _check_splits(config: Any, datasets: dict[str, data.Dataset]) -> None:

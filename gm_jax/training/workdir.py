@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from etils import epath
 from ml_collections import config_dict
 
@@ -69,6 +70,17 @@ def write_atomically(path: epath.Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text)
     partial.replace(path)
+
+
+def write_npz(path: epath.Path, arrays: Mapping[str, Any]) -> None:
+    """Writes arrays to an .npz file that is, at any time, either the old one or the new one."""
+    is_whole = is_remote(path)  # a bucket's objects appear whole
+    partial = path if is_whole else path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    if not is_whole:
+        partial.replace(path)
 
 
 @contextlib.contextmanager

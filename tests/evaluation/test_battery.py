@@ -9,8 +9,8 @@ import optax
 import pytest
 from PIL import Image
 
-from gm_jax import distributions, methods, session
-from gm_jax.evaluation import battery, feature_networks, report
+from gm_jax import data, distributions, methods, session
+from gm_jax.evaluation import battery, feature_networks, report, train_test_classifier
 from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
 from gm_jax.evaluation.inception_weights import InceptionWeights
@@ -184,6 +184,67 @@ def test_samples_of_a_conditional_method_carry_their_classes(run):
         np.testing.assert_array_equal(samples.labels, np.arange(24) % 10)
         brightness = context.sample_images.mean((1, 2, 3))
     assert np.corrcoef(brightness, samples.labels)[0, 1] > 0.95
+
+
+def labelled(path, test, names):
+    """Writes some of the test images as samples, of classes with these names."""
+    np.savez(path, image=test.images[: len(names)], levels=17, label=np.array(names))
+    return f"npz:{path}"
+
+
+def test_classes_of_samples_and_reference_are_matched_by_name(run, tmp_path, monkeypatch):
+    given = []
+
+    def judge(samples, sample_labels, train, train_labels, test, test_labels, count, **_):
+        given[:] = sample_labels.tolist(), test_labels.tolist(), count
+        return train_test_classifier.TrainTestAccuracies(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(train_test_classifier, "gan_train_test", judge)
+    test = run.dataset("test")
+    samples = labelled(tmp_path / "samples.npz", test, ["9", "3", "9", "4"])
+    options = {"num_samples": None, "samples": samples}
+    reference = labelled(tmp_path / "reference.npz", test, ["7", "2", "7"])
+    _, missing = results(
+        run, ["gan_train_test"], **options, reference=reference, reference_split="train"
+    )
+    assert missing == {} and given == [[9, 3, 9, 4], [7, 2, 7], 10]
+    options["samples"] = labelled(tmp_path / "other.npz", test, ["9", "cat", "9", "4"])
+    _, missing = results(run, ["gan_train_test"], **options)
+    assert "are 4, 9, cat; they cannot be matched" in missing["gan_train_test"]
+    assert "the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in missing["gan_train_test"]
+
+
+def test_the_names_of_classes_are_part_of_what_a_result_depends_on(run, tmp_path):
+    test, hashes = run.dataset("test"), set()
+    for number, names in enumerate((["3", "4"], ["3", "5"], ["0", "1"])):
+        samples = labelled(tmp_path / f"{number}.npz", test, names)
+        request = Request(("gan_train_test",), samples=samples)
+        with Context(run, request) as context:
+            hashes.add(context.identity("samples")["sha256"])
+    assert len(hashes) == 3
+
+
+def test_a_run_is_neither_trained_nor_judged_on_other_data(trained, tmp_path, capsys):
+    saved = (trained / "data.json").read_text()
+    other = json.loads(saved)
+    other["splits"]["test"]["image"] = "other"
+    (trained / "data.json").write_text(json.dumps(other))
+    for mode in ("train", "evaluate", "sample", "reconstruct"):
+        with pytest.raises(SystemExit) as end:
+            session.run(toy_config(tmp_path), str(trained), mode)
+        message = capsys.readouterr().err
+        assert (
+            end.value.code == 2 and 'holds a run on other data: test.image: "other" -> ' in message
+        )
+    (trained / "data.json").write_text(saved)
+
+
+def test_samples_are_stored_with_the_names_of_their_classes(run, tmp_path, capsys):
+    report.sample(run)
+    (archive,) = (run.workdir / "samples").glob("best_step_*.npz")
+    drawn = data.load(f"npz:{archive}", "train", cache_dir=str(tmp_path))
+    count = run.config.sample.num_images
+    assert [drawn.classes[label] for label in drawn.labels] == [str(n % 10) for n in range(count)]
 
 
 def test_given_images_are_judged_without_a_run(run, tmp_path):

@@ -72,6 +72,17 @@ def test_resuming_drops_later_and_half_written_lines(tmp_path):
     ]
 
 
+def test_the_line_of_a_validation_that_was_not_finished_is_dropped(tmp_path):
+    for validated, kept in ((True, 3), (False, 2)):
+        with MetricWriter(tmp_path / str(validated)) as writer:
+            writer.scalars(1, {"validation/nats": 1.0})
+            writer.scalars(2, {"loss": 1.0})
+            writer.scalars(2, {"validation/nats": 1.0})
+        with MetricWriter(tmp_path / str(validated)) as writer:
+            writer.truncate(2, validated)
+        assert len(lines(tmp_path / str(validated))) == kept
+
+
 def test_tensorboard_is_told_to_hide_what_resuming_dropped(tmp_path):
     with MetricWriter(tmp_path) as writer:
         writer.truncate(2)

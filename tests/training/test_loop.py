@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from gm_jax import optimizers, session, sweep
+from gm_jax import data, optimizers, session, sweep
 from gm_jax.evaluation import report
 from gm_jax.training import loop
 from gm_jax.training.checkpoint import Checkpoints
@@ -153,6 +153,44 @@ def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"tset.*test"):
         open_run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_images_that_no_picture_shows_are_refused_at_the_start(tmp_path):
+    images = np.zeros((48, 8, 8, 4), np.uint8)
+    np.savez(tmp_path / "four.npz", image=images, split=np.arange(48) // 16)
+    config = toy.get_config().unlock()
+    config.data.update(source=f"npz:{tmp_path / 'four.npz'}", cache_dir=str(tmp_path / "cache"))
+    config.data.update(train_split="train", validation_split="validation", test_split="test")
+    with pytest.raises(ValueError, match=r"image has 4 channels, .* give grey \(1\) or RGB"):
+        open_run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_kill_during_validation_leaves_no_line_twice(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    run = run_of(tmp_path, 4, evaluate_every_steps=2)
+    for _ in range(3):  # each time after the line of validation was written
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(report, "pictured", killed)
+            loop.train(run, report.validate)
+    assert loop.train(run, report.validate)
+    found = [(line["step"], "validation/bits_per_dim" in line) for line in lines(run)]
+    assert found == [(1, False), (2, False), (2, True), (3, False), (4, False), (4, True)]
+
+
+def test_a_folder_of_samples_holds_what_was_printed(tmp_path, capsys):
+    config, workdir = toy.get_config().unlock(), tmp_path / "run"
+    session.run(config, str(workdir), "train")
+    for count in (8, 20, 3):
+        config.sample.num_images = count
+        session.run(config, str(workdir), "sample")
+        assert f"{count} samples in " in capsys.readouterr().out
+        (folder,) = [path for path in (workdir / "samples").iterdir() if path.is_dir()]
+        assert len(data.load(f"folder:{folder}", "all", cache_dir=str(tmp_path))) == count
+        with np.load(folder.with_suffix(".npz")) as drawn:
+            assert len(drawn["image"]) == count
 
 
 def test_scores_do_not_depend_on_the_batch_size(whole):
