@@ -18,6 +18,7 @@ Pixels = TypeVar("Pixels", np.ndarray, "jax.Array")
 
 # Grid lines in mid-grey stand out from black and from white images.
 LINE = 128
+_ANIMATION_SIDE = 128
 
 
 def numbered(draws: Iterable[Drawn], name: str = "image") -> dict[str, Drawn]:
@@ -89,6 +90,34 @@ def grid(images: np.ndarray, columns: int, padding: int = 1, enlarge: int = 1) -
     return canvas
 
 
+def picture_of(image: np.ndarray) -> Image.Image:
+    """An image as Pillow has it: uint8 [H, W, 3] (colour) or [H, W, 1] (grey), in 0..255.
+
+    Raises:
+      ValueError: if the image is anything else.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"a PNG takes uint8 [H, W, 1] or [H, W, 3], not {image.dtype} {image.shape}"
+        )
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def save_gif(path: epath.PathLike, images: np.ndarray, seconds: float = 0.1) -> None:
+    """Writes images, uint8 [N, H, W, 1 or 3] in 0..255, as an animation that repeats for ever.
+
+    Small images are magnified by a whole factor, to be seen.
+    """
+    enlarge = max(1, _ANIMATION_SIDE // images.shape[1])
+    frames = [picture_of(each.repeat(enlarge, 0).repeat(enlarge, 1)) for each in images]
+    encoded, (first, *others) = io.BytesIO(), frames
+    first.save(encoded, "GIF", save_all=True, append_images=others, duration=1000 * seconds, loop=0)
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.getvalue())
+
+
 def save_png(path: epath.PathLike, image: np.ndarray) -> None:
     """Writes one image as PNG, on disk or in a bucket (gs://…); missing folders are made.
 
@@ -99,13 +128,8 @@ def save_png(path: epath.PathLike, image: np.ndarray) -> None:
     Raises:
       ValueError: if the image is anything else.
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"a PNG takes uint8 [H, W, 1] or [H, W, 3], not {image.dtype} {image.shape}"
-        )
     encoded = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
+    picture_of(image).save(encoded, format="PNG")
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded.getvalue())

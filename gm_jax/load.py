@@ -1,25 +1,27 @@
 """A trained run in a notebook's hand: `model = gm_jax.load("runs/agave-digits")`."""
 
-import functools
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
+from PIL import Image
 
 from gm_jax import data, distributions
 from gm_jax.data.fields import main_field
 from gm_jax.data.in_memory import checked_dataset, checked_labels
-from gm_jax.evaluation.batches import over_images, over_rows
+from gm_jax.evaluation import latents as latent_space
 from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
-from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples
-from gm_jax.methods.method import Method
-from gm_jax.nn.noise import Noise, keyed
+from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples, side_by_side
+from gm_jax.evaluation.scatter import scatter_row
+from gm_jax.images import picture_of, save_gif, save_png, save_pngs, spread
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import Run, open_trained
+from gm_jax.training.workdir import write_npz
 
 Tree = Any
 _FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode")
@@ -120,14 +122,7 @@ class TrainedModel:
     def encode(self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> Tree:
         """Draws latents from the posterior: a tree of float32 [N, ...], as the method has it."""
         self._require("encode")
-        encode = self._run.program("encode", keyed(self._run.method.encode))
-        key = self._key(seed, 0)
-        return over_images(
-            self._dataset(images, labels),
-            lambda batch: encode(self._variables, batch, key),
-            self._run.config.evaluate.batch_size,
-            "encoding",
-        )
+        return latent_space.encode(self._run, self._variables, self._dataset(images, labels), seed)
 
     def decode(
         self,
@@ -153,16 +148,11 @@ class TrainedModel:
             raise ValueError(f"latents begin with {sorted(counts)}; give a tree of [N ≥ 1, ...]")
         (count,) = counts.pop()
         index = np.arange(count) if index is None else np.asarray(index)
-        rows = {"latents": latents}
         if labels is not None:
             if not self._run.method.class_conditional:
                 raise ValueError("the model is not conditioned on classes: give labels=None")
-            rows["labels"] = checked_labels(labels, count, self.num_classes)
-        name = "decode" if labels is None else "decode with labels"
-        program = self._run.program(name, keyed(functools.partial(_decode, self._run.method)))
-        key, size = self._key(seed, 1), self._run.config.sample.batch_size
-        decode = functools.partial(program, self._variables, key=key)
-        return over_rows(rows, decode, size, index.astype(np.int32))
+            labels = checked_labels(labels, count, self.num_classes)
+        return latent_space.decode(self._run, self._variables, latents, index, labels, seed)
 
     def interpolate(
         self,
@@ -195,12 +185,38 @@ class TrainedModel:
         for image in pair:
             if image.shape != shape:
                 raise ValueError(f"an end of the way has shape {image.shape}, not {shape}")
-        labels = None if label is None else np.full(num_steps, label)
-        latents = self.encode(np.stack(pair), None if labels is None else labels[:2], seed)
-        start, end = (jax.tree.map(lambda z, i=i: z[i : i + 1], latents) for i in range(2))
-        weights = np.linspace(0, 1, num_steps, dtype=np.float32)
-        way = self._run.method.interpolate(start, end, weights)
-        return self.decode(way, seed, np.zeros(num_steps), labels)
+        ends = self._dataset(np.stack(pair), None if label is None else np.full(2, label))
+        return latent_space.interpolate(self._run, self._variables, ends, num_steps, seed)
+
+    def show(self, images: np.ndarray | Mapping[str, np.ndarray]) -> Image.Image:
+        """A picture of images, or of what `sample` and its like return; notebooks display it.
+
+        Images of one example stand under each other; points are scattered.
+        """
+        rows = _rows(images)
+        if self.levels is None:
+            return picture_of(scatter_row(*rows.values()))
+        return picture_of(side_by_side(rows, self.levels))
+
+    def save(self, path: epath.PathLike, images: np.ndarray | Mapping[str, np.ndarray]) -> None:
+        """Writes images, their levels spread over 0..255.
+
+        Args:
+          path: `*.png`, the picture of `show`; `*.gif`, one image after the other, such as those of
+            `interpolate`; `*.npz`, the arrays as they are, which `data.source=npz:PATH` reads; or a
+            folder, a PNG each. Missing folders above it are made; what stands there is replaced.
+          images: uint8 [N, H, W, C] in 0..levels−1, or what `sample` and its like return.
+        """
+        rows, path = _rows(images), epath.Path(path)
+        if path.suffix == ".npz":
+            write_npz(path, {**rows, **({} if self.levels is None else {"levels": self.levels})})
+        elif path.suffix == ".png":
+            save_png(path, np.atleast_3d(np.asarray(self.show(rows))))
+        elif self.levels is None:
+            raise ValueError(f"{path}: points are saved as .npz or, scattered, as .png")
+        else:
+            save = save_gif if path.suffix == ".gif" else save_pngs
+            save(path, spread(rows["image"], self.levels))
 
     def log_likelihood(
         self,
@@ -240,11 +256,6 @@ class TrainedModel:
         nats = self.log_likelihood(images, num_importance_samples, labels)
         return distributions.bits_per_dim(nats, self.image_shape)
 
-    def _key(self, seed: int, use: int) -> jax.Array:
-        """The key of latents (use 0) or of what is drawn given them (use 1)."""
-        key = jax.random.fold_in(self._run.keys["reconstruct"], seed)
-        return jax.random.split(key)[use]
-
     def _require(self, *functions: str) -> None:
         offers = self._run.method.capabilities
         missing = [name for name in functions if name not in offers]
@@ -259,8 +270,8 @@ class TrainedModel:
         return checked_dataset(images, labels, self._run.train_data.fields)
 
 
-def _decode(method: Method, variables: Tree, batch: Tree, noise: Noise) -> dict[str, jax.Array]:
-    return method.decode(variables, noise=noise, **batch["rows"])
+def _rows(images: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {**images} if isinstance(images, Mapping) else {"image": np.asarray(images)}
 
 
 class _CallableModule(types.ModuleType):

@@ -15,7 +15,7 @@ import jax
 from absl import logging
 
 from gm_jax import command_line
-from gm_jax.evaluation import report
+from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
@@ -26,8 +26,9 @@ from gm_jax.training.progress import say
 from gm_jax.training.run import Run, open_run
 
 MODES: dict[str, Callable[..., object]] = {
-    "sample": report.sample,
-    "reconstruct": report.reconstruct,
+    "sample": drawing.sample,
+    "reconstruct": drawing.reconstruct,
+    "interpolate": drawing.interpolate,
 }
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import gm_jax
 from configs import classifier
 from gm_jax import data, session
 from gm_jax.evaluation.likelihood import importance_weighted_likelihood
+from gm_jax.images import spread
 from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import load_split, open_run
@@ -132,6 +134,30 @@ def test_interpolation_starts_and_ends_at_its_images(model):
     halves = model.encode(pair)
     middle = model.decode([(z[:1] + z[1:]) / 2 for z in halves])
     np.testing.assert_array_equal(way["f_z"][2], middle["f_z"][0])
+
+
+def test_what_is_saved_is_what_was_drawn(model, tmp_path):
+    drawn = model.sample(5)
+    for name in ("all.npz", "grid.png", "moving.gif", "folder"):
+        model.save(tmp_path / "new" / name, drawn)
+    again = data.load(f"npz:{tmp_path / 'new' / 'all.npz'}", "train")
+    np.testing.assert_array_equal(again.images, drawn["image"])
+    one_by_one = data.load(f"folder:{tmp_path / 'new' / 'folder'}", "all")
+    np.testing.assert_array_equal(one_by_one.images, spread(drawn["image"], LEVELS))
+    with Image.open(tmp_path / "new" / "grid.png") as grid:
+        np.testing.assert_array_equal(np.asarray(grid), np.asarray(model.show(drawn)))
+    with Image.open(tmp_path / "new" / "moving.gif") as moving:
+        assert moving.n_frames == 5
+        first = np.asarray(moving.convert("L"))[:: 128 // SHAPE[0], :: 128 // SHAPE[1]]
+    np.testing.assert_array_equal(first, spread(drawn["image"], LEVELS)[0, ..., 0])
+
+
+def test_the_command_pictures_ways_between_test_images(workdir, model, capsys):
+    session.run(model.config, str(workdir), "interpolate")
+    path = workdir / "interpolations" / "best_step_00000002.png"
+    assert str(path) in capsys.readouterr().out
+    with Image.open(path) as grid, Image.open(path.with_suffix(".gif")) as moving:
+        assert grid.width > 9 * SHAPE[1] and moving.n_frames == 9
 
 
 def test_a_methods_own_interpolation_is_used(model, monkeypatch):

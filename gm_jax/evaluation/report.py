@@ -9,10 +9,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 
 from gm_jax import data
-from gm_jax.data.fields import main_field
+from gm_jax.evaluation.drawing import (
+    Restored,
+    picture_path,
+    reconstruct,
+    reconstructions,
+    sample,
+)
 from gm_jax.evaluation.likelihood import (
     check_num_samples,
     judge_likelihood,
@@ -20,19 +25,11 @@ from gm_jax.evaluation.likelihood import (
     score_images,
     unit_of,
 )
-from gm_jax.evaluation.pictures import (
-    class_labels,
-    draw_reconstructions,
-    draw_samples,
-    pictured,
-)
-from gm_jax.images import save_png, save_pngs, spread
+from gm_jax.evaluation.pictures import draw_samples, pictured
+from gm_jax.images import save_png
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import dumps, write_atomically, write_npz
-
-# Variables of `state.evaluation_variables`, and their step.
-Restored = tuple[dict[str, Any], int]
 
 
 def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
@@ -51,7 +48,7 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
         options = run.config.sample
         pictures["samples"] = draw_samples(run, variables, options.num_images, options.temperature)
     if "reconstruct" in run.method.capabilities:
-        pictures["reconstructions"] = _reconstructions(run, variables, dataset)
+        pictures["reconstructions"] = reconstructions(run, variables, dataset)
     for name, rows in pictures.items():
         picture = pictured(rows, dataset)
         if jax.process_index() == 0:
@@ -153,65 +150,13 @@ def describe(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sample(run: Run, restored: Restored | None = None) -> None:
-    """Draws `sample.num_images` images from the best checkpoint at `sample.temperature`.
-
-    Writes into `samples` an npz of all arrays (and the names of their classes, for methods that
-    take classes), a picture of the first, and of images a PNG each, in a folder made anew.
-    """
-    _refuse_without(run, "sample")
-    variables, step = restored or run.restore("best")
-    options, spec = run.config.sample, run.train_data.fields
-    labels = class_labels(run, options.num_images)
-    drawn = draw_samples(run, variables, options.num_images, options.temperature, labels)
-    path = _picture(run, "sample", step)
-    folder = path.parent / path.stem
-    if jax.process_index() == 0:
-        arrays, where = path.with_suffix(".npz"), ""
-        stored: dict[str, Any] = {**drawn}
-        if "image" in spec:
-            levels = spec["image"].levels
-            assert levels is not None  # images have levels
-            stored["levels"] = levels  # data.source=npz:… can read it
-            where = f"{folder} and "
-            save_pngs(folder, spread(drawn["image"], levels))
-        if labels is not None:
-            classes = spec["label"].classes
-            stored["label"] = labels if classes is None else np.array(classes)[labels]
-        write_npz(arrays, stored)
-        save_png(path, pictured(drawn, run.train_data))
-        print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
-
-
-def reconstruct(run: Run, restored: Restored | None = None) -> None:
-    """Reconstructs the first test images from the best checkpoint, as a grid."""
-    _refuse_without(run, "reconstruct")
-    variables, step = restored or run.restore("best")
-    dataset = run.dataset("test")
-    rows = _reconstructions(run, variables, dataset)
-    path = _picture(run, "reconstruct", step)
-    if jax.process_index() == 0:
-        save_png(path, pictured(rows, dataset))
-        print(f"test images, and below each what the model makes of it: {path}")
-
-
-def _reconstructions(
-    run: Run, variables: dict[str, Any], dataset: data.Dataset
-) -> dict[str, np.ndarray]:
-    """The first images of a split as `original`, and below each what the model makes of it."""
-    options = run.config.evaluate
-    first = dataset.first(options.num_reconstructions)
-    drawn = draw_reconstructions(run, variables, first, options.reconstruction_draws)
-    return {"original": np.asarray(first.arrays[main_field(first.fields)]), **drawn}
-
-
 def finish(run: Run) -> None:
     """Ends a training: pictures and test scores of the best checkpoint, each made once."""
     step = run.best_step()
     assert step is not None  # a training ends with a checkpoint
     restored = None
     for name, make in (("reconstruct", reconstruct), ("sample", sample)):
-        if name in run.method.capabilities and not _picture(run, name, step).exists():
+        if name in run.method.capabilities and not picture_path(run, name, step).exists():
             restored = restored or run.restore("best")
             make(run, restored)
     path = run.workdir / "test.json"
@@ -221,21 +166,3 @@ def finish(run: Run) -> None:
             print(describe(result))
         return
     evaluate(run, restored)
-
-
-def _picture(run: Run, mode: str, step: int) -> epath.Path:
-    """Where `--mode=sample` and `--mode=reconstruct` write their grid of the best checkpoint."""
-    name = f"best_step_{step:08d}"
-    if mode == "reconstruct":
-        return run.workdir / "reconstructions" / f"{name}.png"
-    temperature = run.config.sample.temperature
-    other = "" if temperature == 1 else f"_temperature_{temperature}"
-    return run.workdir / "samples" / f"{name}{other}.png"
-
-
-def _refuse_without(run: Run, function: str) -> None:
-    if function not in run.method.capabilities:
-        raise ValueError(
-            f"--mode={function}: the method '{run.config.method}' has no such function; it can be "
-            "trained and evaluated"
-        )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gm_jax import data, distributions, methods, session
-from gm_jax.evaluation import battery, feature_networks, report, train_test_classifier
+from gm_jax.evaluation import battery, drawing, feature_networks, report, train_test_classifier
 from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
 from gm_jax.evaluation.inception_weights import InceptionWeights
@@ -240,7 +240,7 @@ def test_a_run_is_neither_trained_nor_judged_on_other_data(trained, tmp_path, ca
 
 
 def test_samples_are_stored_with_the_names_of_their_classes(run, tmp_path, capsys):
-    report.sample(run)
+    drawing.sample(run)
     (archive,) = (run.workdir / "samples").glob("best_step_*.npz")
     drawn = data.load(f"npz:{archive}", "train", cache_dir=str(tmp_path))
     count = run.config.sample.num_images

@@ -10,7 +10,7 @@ import pytest
 
 from configs import classifier as configs
 from gm_jax import methods, session
-from gm_jax.evaluation import report
+from gm_jax.evaluation import drawing
 from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.images import spread
 from gm_jax.methods.classifier import _central_crop, _random_crop
@@ -88,8 +88,8 @@ def test_a_run_keeps_the_checkpoint_of_least_error_and_then_judges_images(tmp_pa
     np.testing.assert_allclose(error, result["error"])
     assert network.identity["name"] == "classifier:run" and network.identity["step"] == step
     assert [network.metric_name(name) for name in ("is", "fid", "prd")] == ["is_c", "fd_c", "prd_c"]
-    with pytest.raises(ValueError, match="--mode=sample: the method 'classifier' has no such"):
-        report.sample(run)
+    with pytest.raises(ValueError, match="--mode=sample: the method 'classifier' cannot sample"):
+        drawing.sample(run)
 
 
 def test_a_source_without_labels_and_a_crop_too_large_are_refused():

@@ -1,0 +1,126 @@
+"""What a run draws on request: samples, reconstructions, and ways between images."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from gm_jax import data
+from gm_jax.data.fields import main_field
+from gm_jax.evaluation.latents import interpolate as interpolate_latents
+from gm_jax.evaluation.pictures import (
+    class_labels,
+    draw_reconstructions,
+    draw_samples,
+    pictured,
+    side_by_side,
+)
+from gm_jax.images import save_gif, save_png, save_pngs, spread
+from gm_jax.training.run import Run
+from gm_jax.training.workdir import write_npz
+
+# Variables of `state.evaluation_variables`, and their step.
+Restored = tuple[dict[str, Any], int]
+_WAY = 9  # images on an interpolation, its ends among them
+
+
+def sample(run: Run, restored: Restored | None = None) -> None:
+    """Draws `sample.num_images` images from the best checkpoint at `sample.temperature`.
+
+    Writes into `samples` an npz of all arrays (and the names of their classes, for methods that
+    take classes), a picture of the first, and of images a PNG each, in a folder made anew.
+    """
+    _refuse_without(run, "sample")
+    variables, step = restored or run.restore("best")
+    options, spec = run.config.sample, run.train_data.fields
+    labels = class_labels(run, options.num_images)
+    drawn = draw_samples(run, variables, options.num_images, options.temperature, labels)
+    path = picture_path(run, "sample", step)
+    folder = path.parent / path.stem
+    if jax.process_index() == 0:
+        arrays, where = path.with_suffix(".npz"), ""
+        stored: dict[str, Any] = {**drawn}
+        if "image" in spec:
+            levels = spec["image"].levels
+            assert levels is not None  # images have levels
+            stored["levels"] = levels  # data.source=npz:… can read it
+            where = f"{folder} and "
+            save_pngs(folder, spread(drawn["image"], levels))
+        if labels is not None:
+            classes = spec["label"].classes
+            stored["label"] = labels if classes is None else np.array(classes)[labels]
+        write_npz(arrays, stored)
+        save_png(path, pictured(drawn, run.train_data))
+        print(f"{options.num_images} samples in {where}{arrays}, pictured in {path}")
+
+
+def reconstruct(run: Run, restored: Restored | None = None) -> None:
+    """Reconstructs the first test images from the best checkpoint, as a grid."""
+    _refuse_without(run, "reconstruct")
+    variables, step = restored or run.restore("best")
+    dataset = run.dataset("test")
+    rows = reconstructions(run, variables, dataset)
+    path = picture_path(run, "reconstruct", step)
+    if jax.process_index() == 0:
+        save_png(path, pictured(rows, dataset))
+        print(f"test images, and below each what the model makes of it: {path}")
+
+
+def interpolate(run: Run) -> None:
+    """Decodes the ways between the first test images, a pair a row, as a grid and an animation."""
+    for function in ("encode", "decode"):
+        _refuse_without(run, function, "interpolate")
+    spec = run.train_data.fields
+    if "image" not in spec:
+        raise ValueError(
+            f"--mode=interpolate: ways are pictured of images, not of {', '.join(spec)}"
+        )
+    variables, step = run.restore("best")
+    dataset = run.dataset("test")
+    count = min(run.config.evaluate.num_reconstructions, len(dataset)) // 2
+    if not count:
+        raise ValueError(
+            "--mode=interpolate: a way has two ends; set evaluate.num_reconstructions to 2 or more"
+        )
+    ways = [
+        interpolate_latents(run, variables, dataset.chosen(np.array(pair)), _WAY)
+        for pair in np.arange(2 * count).reshape(-1, 2)
+    ]
+    rows = {name: np.concatenate([way[name] for way in ways]) for name in ways[0]}
+    levels = spec["image"].levels
+    assert levels is not None  # images have levels
+    path = run.workdir / "interpolations" / f"best_step_{step:08d}.png"
+    if jax.process_index() == 0:
+        save_png(path, side_by_side(rows, levels, columns=_WAY))
+        frames = [side_by_side({"image": rows["image"][at::_WAY]}, levels) for at in range(_WAY)]
+        save_gif(path.with_suffix(".gif"), np.stack(frames))
+        print(f"ways between {count} pairs of test images: {path}, moving in {path.stem}.gif")
+
+
+def reconstructions(
+    run: Run, variables: dict[str, Any], dataset: data.Dataset
+) -> dict[str, np.ndarray]:
+    """The first images of a split as `original`, and below each what the model makes of it."""
+    options = run.config.evaluate
+    first = dataset.first(options.num_reconstructions)
+    drawn = draw_reconstructions(run, variables, first, options.reconstruction_draws)
+    return {"original": np.asarray(first.arrays[main_field(first.fields)]), **drawn}
+
+
+def picture_path(run: Run, mode: str, step: int) -> epath.Path:
+    """Where `--mode=sample` and `--mode=reconstruct` write their grid of the best checkpoint."""
+    name = f"best_step_{step:08d}"
+    if mode == "reconstruct":
+        return run.workdir / "reconstructions" / f"{name}.png"
+    temperature = run.config.sample.temperature
+    other = "" if temperature == 1 else f"_temperature_{temperature}"
+    return run.workdir / "samples" / f"{name}{other}.png"
+
+
+def _refuse_without(run: Run, function: str, mode: str = "") -> None:
+    if function not in run.method.capabilities:
+        raise ValueError(
+            f"--mode={mode or function}: the method '{run.config.method}' cannot {function}; it "
+            "can be trained and evaluated"
+        )
