@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gm_jax.training.workdir import write_atomically, write_npz
+from gm_jax.training import workdir as workdirs
 
 FILE_NAME = "evaluation.json"
 _FOLDER = "evaluation"
@@ -45,7 +45,7 @@ class Records:
         """Writes a result down, its arrays (curves, values by image) in an npz beside it.
 
         Args:
-          result: `metric`, `identity`, `values`, JSON-able.
+          result: `metric`, `identity`, `values`, JSON-able; what is not finite becomes null.
           arrays: {name: array}.
 
         Returns:
@@ -55,15 +55,15 @@ class Records:
             text = json.dumps(result["identity"], sort_keys=True)
             digest = hashlib.sha256(text.encode()).hexdigest()[:12]
             result = {**result, "arrays": f"{_FOLDER}/{result['metric']}-{digest}.npz"}
-        result = json.loads(json.dumps(result, allow_nan=False))
+        result = json.loads(workdirs.strict_json(result))
         old = self.find(result["metric"], result["identity"])
         self._results = [other for other in self._results if other is not old] + [result]
         if self._writes:
             self._workdir.mkdir(parents=True, exist_ok=True)
             if arrays:
-                write_npz(self._workdir / result["arrays"], arrays)
+                workdirs.write_npz(self._workdir / result["arrays"], arrays)
             text = json.dumps({"results": self._results}, indent=1) + "\n"
-            write_atomically(self._workdir / FILE_NAME, text)
+            workdirs.write_atomically(self._workdir / FILE_NAME, text)
         return result
 
 

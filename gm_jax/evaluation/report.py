@@ -5,6 +5,7 @@ samples and reconstructions are pictured.
 """
 
 import json
+import math
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ from gm_jax.evaluation.pictures import (
 from gm_jax.images import save_png, save_pngs, spread
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
-from gm_jax.training.workdir import write_atomically, write_npz
+from gm_jax.training.workdir import strict_json, write_atomically, write_npz
 
 # Variables of `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
@@ -118,13 +119,14 @@ def evaluate(
         result["importance_weighted_standard_error"] = summary["standard_error"]
     if jax.process_index() == 0:
         write_npz(run.workdir / "test.npz", terms)
-        write_atomically(run.workdir / "test.json", json.dumps(result, indent=2) + "\n")
+        write_atomically(run.workdir / "test.json", strict_json(result, indent=2) + "\n")
         print(describe(result))
     return result
 
 
 def describe(result: dict[str, Any]) -> str:
-    """A table for people of what `evaluate` returns."""
+    """A table for people of what `evaluate` returns; null, of `test.json`, was not finite."""
+    result = {name: math.nan if value is None else value for name, value in result.items()}
     parts = {name: value for name, value in result.items() if isinstance(value, float)}
     if "likelihood" not in result:
         head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"

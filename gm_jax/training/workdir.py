@@ -5,6 +5,7 @@ import fcntl
 import importlib.util
 import json
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -182,6 +183,19 @@ def to_json(config: config_dict.ConfigDict) -> str:
       TypeError: a field's value is none of number, string, bool, None, tuple, list, dict.
     """
     return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def strict_json(tree: Any, indent: int | None = None) -> str:
+    """A tree as JSON; numbers that are not finite, which JSON cannot say, are null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: finite(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(tree), indent=indent, allow_nan=False)
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:
