@@ -104,7 +104,7 @@ def importance_weighted_likelihood(
     # Added in float64: in float32 the bound of a large image would be rounded to 0.0005 nats.
     return {
         "log_likelihood": sums["largest"] + sums["log_mean"],
-        "one_sample": sums["first"] + sums["mean_above_first"],
+        "one_sample": sums["anchor"] + sums["mean_above_anchor"],
     }
 
 
@@ -151,29 +151,32 @@ def stream_importance_weights(
 
     Returns:
       {name: float32 [B]} in nats: `largest`, max_j ln w_j; `log_mean`, ln (1/k) Σ_j w_j − largest;
-      `first`, ln w_0; and `mean_above_first`, the mean of ln w_j − ln w_0.
+      `anchor`, ln w_0 (0 where w_0 is 0); and `mean_above_anchor`, the mean of ln w_j − anchor, −∞
+      where any weight is 0.
     """
     key, num_samples = draws
 
     def add(draw: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        largest, relative_sum, first, above_first = sums
+        largest, relative_sum, anchor, above_anchor = sums
         noise = Noise(draw_key(key, draw), batch["index"])
         log_weight = log_likelihood(variables, batch, noise)["log_likelihood"]
-        first = jnp.where(draw == 0, log_weight, first)
+        # −∞ − (−∞), of a first weight of zero, would not be a number.
+        first = jnp.where(log_weight == -jnp.inf, 0.0, log_weight)
+        anchor = jnp.where(draw == 0, first, anchor)
         new = jnp.maximum(largest, log_weight)
         relative_sum = relative_sum * jnp.exp(largest - new) + jnp.exp(log_weight - new)
-        return new, relative_sum, first, above_first + (log_weight - first)
+        return new, relative_sum, anchor, above_anchor + (log_weight - anchor)
 
-    # The least finite number, not −∞: −∞ − (−∞), of a weight of zero, would not be a number.
+    # The least finite number, not −∞, for the same reason.
     zeros = jnp.zeros(len(batch["index"]), jnp.float32)
     start = (zeros + jnp.finfo(jnp.float32).min, zeros, zeros, zeros)
-    largest, relative_sum, first, above_first = jax.lax.fori_loop(0, num_samples, add, start)
+    largest, relative_sum, anchor, above_anchor = jax.lax.fori_loop(0, num_samples, add, start)
     count = num_samples.astype(jnp.float32)
     return {
         "largest": largest,
         "log_mean": jnp.log(relative_sum / count),
-        "first": first,
-        "mean_above_first": above_first / count,
+        "anchor": anchor,
+        "mean_above_anchor": above_anchor / count,
     }
 
 
@@ -201,7 +204,11 @@ def summarize(terms: dict[str, np.ndarray], spec: DataSpec) -> dict[str, float]:
         return (terms[name] if name == "kl" else -terms[name]) / unit
 
     total = cost("log_likelihood")
-    error = float(total.std(ddof=1) / np.sqrt(len(total))) if len(total) > 1 else 0.0
+    error = 0.0
+    if not np.isfinite(total).all():  # ∞ − ∞ would not be a number
+        error = math.inf
+    elif len(total) > 1:
+        error = float(total.std(ddof=1) / np.sqrt(len(total)))
     parts = {name: float(cost(name).mean()) for name in terms if name != "log_likelihood"}
     return {unit_of(spec): float(total.mean()), "standard_error": error, **parts}
 

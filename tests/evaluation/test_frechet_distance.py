@@ -64,6 +64,73 @@ def test_orthogonal_singular_covariances_add_up():
     assert distance == pytest.approx(5.0, rel=1e-12)
 
 
+def both_orders(a, b):
+    """The distance of two covariances, which is the same in either order."""
+    zeros = np.zeros(len(a))
+    first, second = frechet_distance(zeros, a, zeros, b), frechet_distance(zeros, b, zeros, a)
+    assert first == pytest.approx(second, rel=1e-9, abs=1e-14 * (np.trace(a) + np.trace(b)))
+    return first
+
+
+SCALES = [(1.0, 1.0), (1e-12, 1e-12), (1e12, 1e12), (1e-6, 1.0), (1e3, 1e-9), (1.0, 1.0001)]
+
+
+@pytest.mark.parametrize(
+    "ranks", [(0, 0), (0, 1), (1, 1), (1, 9), (4, 7), (12, 0), (3, 12), (12, 12)]
+)
+@pytest.mark.parametrize("scales", SCALES)
+def test_spectra_on_common_axes_of_any_ranks_and_scales(ranks, scales):
+    """Σ (√a_i − √b_i)², whichever of the a_i and b_i are exactly zero."""
+    rng = np.random.default_rng(ranks)
+    for _ in range(5):
+        axes = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+        spectra = np.zeros((2, 12))
+        for spectrum, rank, scale in zip(spectra, ranks, scales, strict=True):
+            spectrum[rng.permutation(12)[:rank]] = scale * rng.uniform(0.01, 1, rank)
+        a, b = (axes * spectrum @ axes.T for spectrum in spectra)
+        expected = ((spectra[0] ** 0.5 - spectra[1] ** 0.5) ** 2).sum()
+        assert both_orders(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 40, 300])
+@pytest.mark.parametrize("scales", SCALES)
+def test_disjoint_ranges_zero_and_one_direction(size, scales):
+    """Σ_a = uuᵀ: |u|² + tr Σ_b − 2 √(uᵀ Σ_b u)."""
+    rng = np.random.default_rng(size)
+    axes = np.linalg.qr(rng.normal(size=(size, size)))[0] * np.sqrt(rng.uniform(0.5, 2, size))
+    half = size // 2
+    a = scales[0] * axes[:, :half] @ axes[:, :half].T
+    b = scales[1] * axes[:, half:] @ axes[:, half:].T
+    assert both_orders(a, b) == pytest.approx(np.trace(a) + np.trace(b), rel=1e-6)
+    assert both_orders(a, 0 * b) == pytest.approx(np.trace(a), rel=1e-6)
+    direction = rng.normal(size=size)
+    rank_one = scales[0] * np.outer(direction, direction)
+    cross = np.sqrt(scales[0] * direction @ b @ direction)
+    expected = np.trace(rank_one) + np.trace(b) - 2 * cross
+    assert both_orders(rank_one, b) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("rank", [1, 5, 24])
+def test_nearly_equal_covariances_are_told_apart(rank):
+    """Σ and (1 + δ)² Σ are δ² tr Σ apart; subtracting traces would leave their rounding."""
+    covariance = _random_covariance(np.random.default_rng(rank), 24, rank)
+    for delta in (1e-2, 1e-5, 1e-7):
+        expected = delta**2 * np.trace(covariance)
+        assert both_orders((1 + delta) ** 2 * covariance, covariance) == pytest.approx(
+            expected, rel=1e-5
+        )
+    assert both_orders(covariance, covariance) < 1e-14 * np.trace(covariance)
+
+
+def test_features_of_a_few_directions_have_the_distance_of_their_directions():
+    rng = np.random.default_rng(7)
+    few = [rng.normal(size=(500, 4)) * scale for scale in (1.0, 3.0)]
+    axes = np.linalg.qr(rng.normal(size=(200, 200)))[0][:, :4]
+    lifted = [feature_statistics(x @ axes.T) for x in few]
+    expected = frechet_distance(*feature_statistics(few[0]), *feature_statistics(few[1]))
+    assert frechet_distance(*lifted[0], *lifted[1]) == pytest.approx(expected, rel=1e-6)
+
+
 def test_streamed_statistics_equal_those_of_the_whole_whatever_the_batches():
     features = np.random.default_rng(4).normal(size=(1000, 6)).astype(np.float32) * 3
     mean, covariance = feature_statistics(features)

@@ -1,6 +1,7 @@
 """The k-sample bound, on a model whose log p(x) is an integral over one latent."""
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ from jax.scipy.special import logsumexp
 from gm_jax import distributions, methods
 from gm_jax import state as train_state
 from gm_jax.evaluation import likelihood
+from gm_jax.evaluation.records import Records, read_results
 from gm_jax.methods.method import Method
 from gm_jax.nn.noise import Noise
 from gm_jax.training.run import open_run
+from gm_jax.training.workdir import strict_json
 from tests import toy
 from tests.support import SPEC, images, noise_of
 
@@ -166,6 +169,20 @@ def test_weights_far_apart_and_weights_of_zero_are_summed():
         )
         total = sums["largest"] + sums["log_mean"]
         np.testing.assert_allclose(total, [-8000 - np.log(2), -5000 - np.log(2), -3], rtol=1e-6)
+        one_sample = sums["anchor"] + sums["mean_above_anchor"]
+        np.testing.assert_allclose(one_sample, [-8500, -np.inf, -3], rtol=1e-6)
+
+
+def test_what_costs_infinity_says_so_and_is_null_in_json(tmp_path):
+    terms = {"log_likelihood": np.array([-1.0, -np.inf]), "one_sample": np.array([-2.0, -np.inf])}
+    scores = likelihood.summarize(terms, SPEC)
+    assert scores == dict.fromkeys(("bits_per_dim", "standard_error", "one_sample"), np.inf)
+    result = Records(tmp_path).add({"metric": "iwae", "identity": {}, "values": scores})
+    assert set(result["values"].values()) == {None} and read_results(tmp_path) == [result]
+    assert json.loads(strict_json({"a": [np.inf, 1.0], "b": (np.nan,)})) == {
+        "a": [None, 1],
+        "b": [None],
+    }
 
 
 def test_numbers_of_samples_that_mean_nothing_are_refused(run, variables):
