@@ -78,7 +78,7 @@ VARIANTS = {
     "digits": (
         halves,
         {
-            "data": common.DIGITS | {"train_split": "train_augmented", "batch_size": 24},
+            "data": common.DIGITS | {"train_split": "train_augmented of digits", "batch_size": 24},
             "train": common.MINUTES
             | {"steps": 3_400, "evaluate_every_steps": 3_400}
             | {"checkpoint_every_steps": 500, "init_batch_size": 64},

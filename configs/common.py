@@ -26,8 +26,12 @@ from ml_collections import ConfigDict
 Change = Mapping[str, Any] | Callable[[ConfigDict], None] | tuple["Change", ...]
 
 
-def images(source: str, train: str, validation: str, test: str) -> dict[str, Any]:
-    """The section `data` of a source and its splits, without the global `batch_size`."""
+def images(source: str, train: str = "", validation: str = "", test: str = "") -> dict[str, Any]:
+    """The section `data` of a source and its splits, without the global `batch_size`.
+
+    A split "" is the source's own: train, validation and test, or the last tenths of train where it
+    has no others. "SPLIT of SOURCE" is the source's own, too, where another source is given.
+    """
     return {
         "source": source,
         "train_split": train,
@@ -41,13 +45,14 @@ def images(source: str, train: str, validation: str, test: str) -> dict[str, Any
 
 
 # 45,000 of the 50,000 images that the papers train on; theirs: --config.data.train_split=train.
-CIFAR10 = images("tfds:cifar10", "train[:90%]", "train[90%:]", "test")
-DIGITS = images("digits", "train", "validation", "test")  # scikit-learn's: 8×8, 17 levels
+CIFAR10 = images("tfds:cifar10")
+DIGITS = images("digits")  # scikit-learn's: 8×8, 17 levels
 PHOTOS = DIGITS | {"source": "photos", "flip": True}  # 32×32 crops of scikit-image's photographs
 # 28×28, grey. Files that lie on disk: --config.data.source=idx:FOLDER, with the same splits.
-FASHION_MNIST = images("tfds:fashion_mnist", "train[:55000]", "train[55000:]", "test")
-STL10 = images("tfds:stl10", "unlabelled[:95%]", "unlabelled[95%:]", "test") | {"resize": 48}
-LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits
+FASHION_MNIST = images("tfds:fashion_mnist")
+_UNLABELLED = ("unlabelled[:95%] of tfds:stl10", "unlabelled[95%:] of tfds:stl10")
+STL10 = images("tfds:stl10", *_UNLABELLED) | {"resize": 48}
+LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits of sources without a test split
 IMAGENET64 = images("tfds:downsampled_imagenet/64x64", *LARGE)
 # One category; another by `--config.data.source`.
 LSUN64 = images("tfds:lsun/church_outdoor", *LARGE) | {"crop": "center", "resize": 64}
@@ -215,7 +220,12 @@ def needs(field: str, name: str) -> Change:
 
 
 SMOKE: Change = (  # two steps on some digits, for tests; the page makes its networks tiny
-    {"data": images("digits", "train[:64]", "validation[:24]", "test[:24]") | {"batch_size": 16}},
+    {
+        "data": images(
+            "digits", "train[:64] of digits", "validation[:24] of digits", "test[:24] of digits"
+        )
+        | {"batch_size": 16}
+    },
     {"train": {"steps": 2, "log_every_steps": 1, "evaluate_every_steps": 2}},
     {"train": {"checkpoint_every_steps": 1, "init_batch_size": 16}},
     where_present({"evaluate": {"batch_size": 16, "num_reconstructions": 4}}),

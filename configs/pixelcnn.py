@@ -45,7 +45,7 @@ PUBLISHED = {
 }
 VARIANTS = {
     "digits": {
-        "data": common.DIGITS | {"train_split": "train_augmented", "batch_size": 24},
+        "data": common.DIGITS | {"train_split": "train_augmented of digits", "batch_size": 24},
         "train": common.MINUTES
         | {"steps": 3_000, "evaluate_every_steps": 1_000, "init_batch_size": 64},
         "evaluate": {"batch_size": 64},

@@ -3,7 +3,7 @@
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import DataSpec, Field, image_spec
 from gm_jax.data.pipeline import evaluation_batches, training_batches
-from gm_jax.data.sources import load, split_names
+from gm_jax.data.sources import load, median_side, split_names, split_of
 
 __all__ = [
     "DataSpec",
@@ -12,6 +12,8 @@ __all__ = [
     "evaluation_batches",
     "image_spec",
     "load",
+    "median_side",
     "split_names",
+    "split_of",
     "training_batches",
 ]

@@ -1,5 +1,6 @@
-"""Images in folders: SPLIT/CLASS/files, SPLIT/files, or files alone."""
+"""Images in folders: SPLIT/CLASS/files, SPLIT/files, CLASS/files, or files alone."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gm_jax.data.fields import image_spec
-from gm_jax.data.pictures import DECODING, ENDINGS, FORMATS, read_picture
+from gm_jax.data.pictures import DECODING, ENDINGS, FORMATS, read_picture, size_of_picture
 from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
+from gm_jax.data.splits import SPLIT_NAMES
 
 _SHUFFLE_SEED = 0
+_LAYOUT = "which holds SPLIT/CLASS/files, SPLIT/files, CLASS/files or files"
+_SHARES = {"train": 80, "validation": 90, "test": 100}  # where each ends, in percent
 # What operating systems and storage boxes leave among files, besides names with a dot in front.
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
 
@@ -51,7 +55,7 @@ def _look(folder: Path) -> _Folder:
 def _list_images(found: _Folder, class_name: str | None) -> list[_File]:
     """Returns the image files of a folder, refusing whatever else it holds."""
     for path in found.folders:
-        raise ValueError(f"{path}: a folder; the layout is SPLIT/CLASS/files or SPLIT/files")
+        raise ValueError(f"{path}: a folder within a class; the data is a folder {_LAYOUT}")
     for path in found.files:
         if path.suffix.lower() not in ENDINGS:
             raise ValueError(f"{path}: no {FORMATS} image; move it out of the data")
@@ -85,6 +89,59 @@ def _tell(root: Path, skipped: list[Path]) -> None:
         _log.warning("%s: %d hidden or system files skipped (%s)", root, len(skipped), names)
 
 
+def _list_all(root: Path) -> dict[str, list[_File]]:
+    """Returns the image files of every split."""
+    if not root.is_dir():
+        raise ValueError(f"no folder {root}; give folder:PATH, {_LAYOUT}")
+    found = _look(root)
+    skipped: list[Path] = []
+    named = [folder for folder in found.folders if folder.name in SPLIT_NAMES]
+    if named:
+        for path in [*found.files, *(other for other in found.folders if other not in named)]:
+            raise ValueError(
+                f"{path}: beside the splits {', '.join(folder.name for folder in named)}; move it "
+                f"into one of them, or out of the data ({_LAYOUT})"
+            )
+        splits = {folder.name: _list_split(folder, skipped) for folder in named}
+    else:
+        splits = _divided(root, _list_split(root, skipped))
+    if not any(splits.values()):
+        raise ValueError(f"{root} holds no images; {_LAYOUT}")
+    _tell(root, [*(found.skipped if named else []), *skipped])
+    return splits
+
+
+def _divided(root: Path, files: list[_File]) -> dict[str, list[_File]]:
+    """Returns `all` files and, of three or more, splits of 80, 10 and 10 % of them.
+
+    A hash of its path below the root decides about a file, so that others may come and go. A split
+    that would be empty takes the file of the lowest hash that another can spare.
+    """
+    if len(files) < len(_SHARES):
+        return {"all": files}
+    hashes = {
+        file: int(hashlib.sha256(str(file.path.relative_to(root)).encode()).hexdigest(), 16)
+        for file in files
+    }
+    splits: dict[str, list[_File]] = {name: [] for name in _SHARES}
+    for file in files:
+        percent = hashes[file] % 100
+        splits[next(name for name, end in _SHARES.items() if percent < end)].append(file)
+    for split in splits.values():
+        if not split:
+            rich = [other for other in splits.values() if len(other) > 1]
+            spare = min((file for other in rich for file in other), key=hashes.__getitem__)
+            next(other for other in rich if spare in other).remove(spare)
+            split.append(spare)
+    return {**splits, "all": files}
+
+
+def sizes_of_folder(path: str) -> list[tuple[int, int]]:
+    """Width and height of every image of a folder, of which only the heads are read."""
+    files = {file.path for split in _list_all(Path(path).expanduser()).values() for file in split}
+    return [size_of_picture(file) for file in sorted(files)]
+
+
 def open_folder(path: str) -> Reader:
     """Returns the reader of a folder of images; labels follow the sorted names of the classes.
 
@@ -92,25 +149,16 @@ def open_folder(path: str) -> Reader:
     has them all; it depends on the number of files alone. Hidden and system files are skipped.
 
     Args:
-      path: a folder that holds one folder for every split. The classes are those of all splits
-        together, so that a label means the same everywhere. A folder of images alone, such as
-        samples, is one split `all`.
+      path: a folder SPLIT/CLASS/files or SPLIT/files, whose splits are called train, validation (or
+        val, valid), test or all; or without splits CLASS/files or files, whose splits `train`,
+        `validation` and `test` are chosen by a hash, and `all` is all of them. The classes are
+        those of all splits together, so that a label means the same everywhere.
 
     Raises:
       ValueError: there is no such folder, it is empty, or holds a file that is no image.
     """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise ValueError(f"no folder {root}; give folder:PATH, PATH holding SPLIT/CLASS/")
-    found = _look(root)
-    skipped = [*found.skipped]
-    splits = {folder.name: _list_split(folder, skipped) for folder in found.folders}
-    if not splits and found.files:
-        splits = {"all": _list_images(found, None)}
+    splits = _list_all(Path(path).expanduser())
     files = [file for split in splits.values() for file in split]
-    if not files:
-        raise ValueError(f"{root} holds no images; the layout is SPLIT/CLASS/files or SPLIT/files")
-    _tell(root, skipped)
     classes = sorted({file.class_name for file in files if file.class_name is not None})
     labels: dict[str | None, int] = {name: label for label, name in enumerate(classes)}
 

@@ -15,6 +15,26 @@ _BITS_OF_PNG = 24  # the byte of the header that says so
 _BITS_OF_TIFF = 258  # the tag, one number a channel
 
 
+def size_of_picture(path: Path) -> tuple[int, int]:
+    """Returns width and height of a file, upright or not; of its pixels nothing is read.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    try:
+        with Image.open(path, formats=_OPENED) as picture:
+            return picture.size
+    except Exception as error:  # Pillow raises nearly anything on a damaged file
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path}: cannot be read as a {FORMATS} image ({error}); replace it, or move it out of the "
+        "data"
+    )
+
+
 def read_picture(path: Path) -> np.ndarray:
     """Returns the pixels of a file, of several frames or pages those of the first.
 
@@ -30,10 +50,7 @@ def read_picture(path: Path) -> np.ndarray:
             bits = _bits(file, picture)
             picture.load()
     except Exception as error:  # Pillow raises nearly anything on a damaged file
-        raise ValueError(
-            f"{path}: cannot be read as a {FORMATS} image ({error}); replace it, or move it out "
-            "of the data"
-        ) from error
+        raise _unreadable(path, error) from error
     if bits > 8:  # of colours Pillow keeps the upper 8 without a word
         raise ValueError(f"{path}: {bits} bits a channel, more than 8; save it with 8 bits")
     return picture_to_array(picture, str(path))

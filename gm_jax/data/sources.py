@@ -10,14 +10,14 @@ from tqdm import tqdm
 from gm_jax.data import cache
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.digits import open_digits
-from gm_jax.data.folder import open_folder
+from gm_jax.data.folder import open_folder, sizes_of_folder
 from gm_jax.data.idx import open_idx
 from gm_jax.data.npz import open_npz
 from gm_jax.data.pair import pair_of, two_sources, two_splits
 from gm_jax.data.photos import open_photos
 from gm_jax.data.points import SPLIT_SIZES, load_points
 from gm_jax.data.reader import Example, Reader
-from gm_jax.data.splits import SplitRange, resolve_split
+from gm_jax.data.splits import SplitRange, bound_split, own_split, resolve_split
 from gm_jax.data.tfds_source import open_tfds
 from gm_jax.data.transforms import CROPS, FILTER, crop_and_resize
 
@@ -68,6 +68,38 @@ def split_names(name: str) -> list[str]:
         first, second = map(split_names, _sources_of_pair(name, argument))
         return [split for split in first if split in second]
     return list(_open(name).split_sizes)
+
+
+def split_of(name: str, split: str, use: str) -> str:
+    """The split of a source that a config means.
+
+    Args:
+      name: the source.
+      split: of the config: '' for the source's own, 'SPLIT of SOURCE' for one source alone.
+      use: 'train', 'validation' or 'test'.
+
+    Raises:
+      ValueError: the source has no split for this use.
+    """
+    split = bound_split(split, name)
+    if split:
+        return split
+    try:
+        return own_split(use, split_names(name))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error} (data.{use}_split)") from None
+
+
+def median_side(name: str) -> int | None:
+    """The median of the smaller sides of a folder's images, in pixels, where they differ in size.
+
+    None where all are of one size, or the source is no folder.
+    """
+    kind, _, argument = name.partition(":")
+    if kind != "folder" or not argument:
+        return None
+    sizes = sizes_of_folder(argument)
+    return int(np.median([min(size) for size in sizes])) if len(set(sizes)) > 1 else None
 
 
 def _cached(

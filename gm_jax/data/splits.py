@@ -1,9 +1,18 @@
 """The split syntax of TFDS: 'train', 'train[:90%]', 'train[10%:]', 'train[:500]', 'train+test'."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 _SPLIT = re.compile(r"(?P<name>\w[\w-]*)(\[(?P<start>[^:\]]*):(?P<stop>[^:\]]*)\])?")
+_BOUND = re.compile(r"(?P<split>.*?) of (?P<source>\S+)")
+# What folders, TFDS and archives call the splits of each use.
+_NAMES = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test",),
+}
+SPLIT_NAMES = frozenset({"all", *(name for names in _NAMES.values() for name in names)})
 _BOUNDARY = re.compile(r"(?P<value>-?\d+(\.\d+)?)(?P<percent>%)?")
 
 
@@ -27,6 +36,51 @@ def _boundary(text: str, size: int, default: int, split: str) -> int:
     if abs(position) > size:
         raise ValueError(f"{text!r} in split {split!r} is outside its {size} examples")
     return position + size if text.startswith("-") else position
+
+
+def bound_split(split: str, source: str) -> str:
+    """The split of a config for its source; '' stands for the source's own.
+
+    A page binds splits to the source that they are of, as 'train_augmented of digits': for another
+    source, which a person gives, they mean nothing.
+
+    Args:
+      split: as a config has it: '', 'train[:90%]', or 'SPLIT of SOURCE'.
+      source: of the config.
+    """
+    match = _BOUND.fullmatch(split)
+    if match is None:
+        return split
+    return match["split"] if match["source"] == source else ""
+
+
+def own_split(use: str, names: Collection[str]) -> str:
+    """The split that a source has for a use: one so called, or a tenth of `train`.
+
+    Args:
+      use: 'train', 'validation' or 'test'.
+      names: of the source's splits.
+
+    Returns:
+      Such as 'test', or 'train[90%:]' where there is none.
+
+    Raises:
+      ValueError: there is no split `train` to take it from.
+    """
+    found = {
+        each: next((name for name in wanted if name in names), None)
+        for each, wanted in _NAMES.items()
+    }
+    if found["train"] is None:
+        raise ValueError(f"no split 'train' among {', '.join(sorted(names))}; name the splits")
+    if use != "train" and found[use] is not None:
+        return str(found[use])
+    missing = [each for each in ("validation", "test") if found[each] is None]
+    ends = [f"{100 - 10 * left}%" for left in range(len(missing), -1, -1)]  # such as 80, 90, 100 %
+    if use == "train":
+        return f"train[:{ends[0]}]" if missing else "train"
+    start, stop = ends[missing.index(use) :][:2]
+    return f"train[{start}:{'' if stop == '100%' else stop}]"
 
 
 def resolve_split(split: str, sizes: dict[str, int]) -> tuple[SplitRange, ...]:

@@ -64,9 +64,10 @@ class Context:
     def reference(self) -> data.Dataset:
         """The real images."""
         config, request = self.run.config.data, self.request
+        source = request.reference or config.source
         dataset = data.load(
-            request.reference or config.source,
-            request.reference_split or config.test_split,
+            source,
+            data.split_of(source, request.reference_split or config.test_split, "test"),
             resize=config.resize,
             crop=config.crop,
             cache_dir=config.cache_dir,
@@ -162,6 +163,7 @@ class Context:
         name, config = self.request.samples, self.run.config.data
         assert name is not None  # asked for only where images are given
         splits = data.split_names(name)
+        splits = ["all"] if "all" in splits else splits
         if len(splits) > 1:
             raise ValueError(
                 f"--samples={name} holds the splits {', '.join(splits)}: give a folder of images "

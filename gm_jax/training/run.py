@@ -20,7 +20,9 @@ from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
 from gm_jax.training.parallel import Parallel
 from gm_jax.training.pretrained import fit_params
+from gm_jax.training.progress import say
 
+_LARGEST_SIDE = 64  # of images whose size a config leaves open
 SPLITS = ("train", "validation", "test")
 # What a run draws random numbers for; each has a key of its own.
 KEYS = ("init", "train", "evaluate", "sample", "reconstruct")
@@ -152,7 +154,7 @@ def load_split(config: Any, split: str) -> data.Dataset:
     """Loads a split of `config.data`."""
     return data.load(
         config.source,
-        config[f"{split}_split"],
+        data.split_of(config.source, config[f"{split}_split"], split),
         resize=config.resize,
         crop=config.crop,
         cache_dir=config.cache_dir,
@@ -201,6 +203,7 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     for section in ("data", "evaluate", "sample"):
         if section in config:  # a classifier draws no samples
             parallel.check_batch_size(f"{section}.batch_size", config[section].batch_size)
+    config = _at_one_size(config, workdirs.absolute(workdir))
     datasets = {split: load_split(config.data, split) for split in SPLITS}
     _check_splits(config, datasets)
     folder = workdirs.absolute(workdir)
@@ -209,6 +212,40 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     run = Run(config, folder, method, datasets, parallel)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
+
+
+def _at_one_size(config: Any, folder: epath.Path) -> Any:
+    """The config, with a size for the images of a folder that differ in theirs.
+
+    They become central squares, of the largest side that the model takes and that is at most
+    the median of their smaller sides, and _LARGEST_SIDE.
+    """
+    if config.data.resize or config.data.crop != "none":
+        return config
+    median = data.median_side(config.data.source)
+    if median is None:
+        return config
+    for side in range(min(median, _LARGEST_SIDE), 0, -1):
+        fitted = config.copy_and_resolve_references()
+        fitted.data.update({"resize": side, "crop": "center"})
+        if _takes(fitted, folder, side):
+            say(
+                f"{config.data.source}: its images differ in size; their central squares are "
+                f"taken, {side}×{side} pixels (data.crop=center, data.resize={side})"
+            )
+            return fitted.lock()
+    return config
+
+
+def _takes(config: Any, folder: epath.Path, side: int) -> bool:
+    """Whether the networks of a config take RGB images of a side."""
+    try:
+        method = create_method(config, folder, fields.image_spec((side, side, 3), 256, 2))
+        batch = fields.blanks(method.data, config.train.init_batch_size)
+        jax.eval_shape(method.init, jax.random.key(0), batch)
+    except Exception:  # whatever a network raises where a size does not fit
+        return False
+    return True
 
 
 def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
@@ -258,5 +295,5 @@ def _check_splits(config: Any, datasets: dict[str, data.Dataset]) -> None:
     if fewest < config.data.batch_size:
         raise ValueError(
             f"data.batch_size is {config.data.batch_size}, but {config.data.source} has only "
-            f"{fewest} examples in {config.data.train_split}; lower data.batch_size"
+            f"{fewest} examples in {train.split}; lower data.batch_size"
         )

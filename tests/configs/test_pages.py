@@ -18,6 +18,7 @@ PAGES = sorted(
 # {page: {variant: {field: value}}}. The first variant of a page is whole; another gives what
 # differs from the variant "=", and under "-" the fields of that one which it lacks.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
+OWN_SPLITS = ("digits", "photos", "cifar10", "cifar10_small", "cifar10_printed", "gan", "av_ade+rd")
 # What was changed on purpose since: the field, its value (None: it is gone), and where.
 CHANGES = [
     ("optimizer.clip_norm", 0.0, lambda page, variant: page != "real_nvp"),
@@ -25,6 +26,28 @@ CHANGES = [
     ("optimizer.decay_factor", 0.1, lambda page, variant: page != "classifier"),
     ("optimizer.name", "momentum", lambda page, variant: page == "classifier"),
     ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
+    *(
+        (f"data.{use}_split", "", lambda page, variant: variant.split(",")[-1] in OWN_SPLITS)
+        for use in ("train", "validation", "test")
+    ),
+    ("data.test_split", "", lambda page, variant: "stl10" in variant),
+    *(
+        (f"data.{use}_split", f"{split} of digits", lambda page, variant: "smoke" in variant)
+        for use, split in (
+            ("train", "train[:64]"),
+            ("validation", "validation[:24]"),
+            ("test", "test[:24]"),
+        )
+    ),
+    (
+        "data.train_split",
+        "train_augmented of digits",
+        lambda page, variant: page in ("agave", "pixelcnn") and variant == "digits",
+    ),
+    *(
+        (f"data.{use}_split", f"{split} of tfds:stl10", lambda page, variant: "stl10" in variant)
+        for use, split in (("train", "unlabelled[:95%]"), ("validation", "unlabelled[95%:]"))
+    ),
     *(
         (field, None, lambda page, variant: variant.startswith("gan"))  # which read none of them
         for field in (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gm_jax import data
+from gm_jax.data.splits import own_split, resolve_split
 
 IMAGES = np.arange(33, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 2, 2, 1), np.uint8)
 
@@ -78,3 +79,34 @@ def test_an_empty_slice_is_refused(load, split):
 def test_what_cannot_be_read_is_refused(load, split):
     with pytest.raises(ValueError, match="split"):
         load(split)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train", "validation", "test"), ("train", "validation", "test")),
+        (("train", "val", "test", "extra"), ("train", "val", "test")),
+        (("train", "test"), ("train[:90%]", "train[90%:]", "test")),
+        (("train", "valid"), ("train[:90%]", "valid", "train[90%:]")),
+        (("train",), ("train[:80%]", "train[80%:90%]", "train[90%:]")),
+    ],
+)
+def test_a_source_has_a_split_for_every_use(names, expected):
+    uses = ("train", "validation", "test")
+    assert tuple(own_split(use, names) for use in uses) == expected
+    rows = [resolve_split(split, dict.fromkeys(names, 100)) for split in expected]
+    parts = [(name, row) for ranges in rows for name, *ends in ranges for row in range(*ends)]
+    assert len(parts) == len(set(parts))  # none is of two uses
+
+
+def test_a_source_without_a_training_split_is_refused():
+    with pytest.raises(ValueError, match="no split 'train' among all"):
+        own_split("test", ("all",))
+
+
+def test_a_bound_split_is_of_its_source_alone(tmp_path):
+    page = "train[:5] of digits"
+    assert data.split_of("digits", page, "train") == "train[:5]"
+    np.savez(tmp_path / "set.npz", image=IMAGES)
+    assert data.split_of(f"npz:{tmp_path}/set.npz", page, "train") == "train[:80%]"
+    assert data.split_of("photos", "test", "train") == "test"

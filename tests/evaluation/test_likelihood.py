@@ -16,7 +16,7 @@ from gm_jax.evaluation.records import Records, read_results
 from gm_jax.methods.method import Method
 from gm_jax.nn.noise import Noise
 from gm_jax.training.run import open_run
-from gm_jax.training.workdir import strict_json
+from gm_jax.training.workdir import dumps
 from tests import toy
 from tests.support import SPEC, images, noise_of
 
@@ -179,7 +179,7 @@ def test_what_costs_infinity_says_so_and_is_null_in_json(tmp_path):
     assert scores == dict.fromkeys(("bits_per_dim", "standard_error", "one_sample"), np.inf)
     result = Records(tmp_path).add({"metric": "iwae", "identity": {}, "values": scores})
     assert set(result["values"].values()) == {None} and read_results(tmp_path) == [result]
-    assert json.loads(strict_json({"a": [np.inf, 1.0], "b": (np.nan,)})) == {
+    assert json.loads(dumps({"a": [np.inf, 1.0], "b": (np.nan,)})) == {
         "a": [None, 1],
         "b": [None],
     }
