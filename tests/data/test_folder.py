@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import pixelcnn, real_nvp
+from configs import pixelcnn, vae_iaf
 from gm_jax import data
 from gm_jax.training.run import open_run
 
@@ -73,7 +73,7 @@ def test_a_folder_that_is_half_split_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("page", "sides", "expected"),
-    [(pixelcnn, (21, 30, 31), 30), (real_nvp, (21, 30, 31), 28), (pixelcnn, (90, 100, 99), 64)],
+    [(pixelcnn, (21, 30, 31), 30), (vae_iaf, (21, 30, 31), 28), (pixelcnn, (90, 100, 99), 64)],
 )
 def test_images_that_differ_in_size_become_squares_that_the_model_takes(
     tmp_path, capsys, page, sides, expected
