@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import dequantize, requantize
+from gm_jax.flows.dequantise import Dequantise
+from gm_jax.flows.transform import Context
 from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
@@ -113,7 +115,10 @@ class AdaptiveDensity(Method):
     ) -> tuple[dict[str, Array], Variables]:
         """One-sample bound (−L_C of Eq. 4) in nats [B], and new statistics of f_ψ."""
         pixels, latents = noise.split()
-        x = self._dequantised(batch, pixels)
+        # Beside f_ψ, not in its chain: the encoder, too, may see x, and what f_ψ⁻¹ brings back for
+        # the discriminator must stay continuous, so that gradients pass; the chain would round it.
+        dequantise = Dequantise(self.levels)
+        x, of_levels = dequantise.forward_and_log_det(batch["image"], Context(train, pixels))
         features, log_det, statistics = self.vae.to_features(variables, x, train)
         decoding = self.vae.posterior(variables, features, x, latents, self.label(batch))
         assert decoding.log_std is not None  # the decoder is a VAE's
@@ -121,7 +126,7 @@ class AdaptiveDensity(Method):
         parts = {
             "reconstruction": jnp.sum(log_prob, (1, 2, 3)),
             "kl": jnp.sum(decoding.kl, 1),
-            "log_det": log_det - x[0].size * math.log(self.levels),
+            "log_det": of_levels + log_det,
         }
         total = parts["reconstruction"] - parts["kl"] + parts["log_det"]
         return {"log_likelihood": total, **parts}, statistics

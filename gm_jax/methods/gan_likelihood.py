@@ -5,7 +5,6 @@ likelihood, we train an inference network 'around it', while keeping the weights
 generator fixed. We also train an isotropic noise parameter σ": p(x|z) = N(x; G(z), σ² I).
 """
 
-import math
 from typing import Any
 
 import jax
@@ -14,7 +13,9 @@ import jax.numpy as jnp
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec
-from gm_jax.dequantization import dequantize, requantize
+from gm_jax.dequantization import requantize
+from gm_jax.flows.dequantise import Dequantise
+from gm_jax.flows.transform import Context
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import top_down_vae
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -71,7 +72,7 @@ class GanLikelihood(Method):
             start = self.generator.init(generator_key, batch)
             pretrained = {"generator": train_state.evaluation_variables(start)}
         given = pretrained["generator"]
-        x, label = self._dequantised(batch, noise), self.label(batch)
+        (x, _), label = self._dequantised(batch, noise), self.label(batch)
         return {
             **{PREFIX + name: given[name] for name in self.generator.generator_networks},
             "encoder": data_dependent_init(self.encoder, encoder_key, x, label)[1],
@@ -94,14 +95,14 @@ class GanLikelihood(Method):
           [−1, 1]; ln q(z|x) − ln p(z); and the log of the volume of a level, D ln(2/levels).
         """
         pixels, latent_noise = noise.split()
-        x, label = self._dequantised(batch, pixels), self.label(batch)
+        (x, log_volume), label = self._dequantised(batch, pixels), self.label(batch)
         latents, kl = self._posterior(variables, x, latent_noise, label)
         mean = self._generate(variables, latents, label)
         log_prob = distributions.gaussian_log_prob(x, mean, _log_std(variables))
         parts = {
             "reconstruction": jnp.sum(log_prob, (1, 2, 3)),
             "kl": kl,
-            "log_det": jnp.full(kl.shape, x[0].size * math.log(2 / self.levels)),
+            "log_det": log_volume,
         }
         total = parts["reconstruction"] - parts["kl"] + parts["log_det"]
         return {"log_likelihood": total, **parts}
@@ -117,7 +118,7 @@ class GanLikelihood(Method):
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:
         """Draws latents from the posterior, float32 [B, Z]."""
         pixels, latent_noise = noise.split()
-        x = self._dequantised(batch, pixels)
+        x, _ = self._dequantised(batch, pixels)
         return self._posterior(variables, x, latent_noise, self.label(batch))[0]
 
     def decode(
@@ -155,9 +156,10 @@ class GanLikelihood(Method):
         own = {name: variables[PREFIX + name] for name in names}
         return self.generator.generate(own, latents, label)
 
-    def _dequantised(self, batch: Batch, noise: Noise) -> Array:
-        """Images in [−1, 1]."""
-        return 2 * dequantize(batch["image"], self.levels, noise) - 1
+    def _dequantised(self, batch: Batch, noise: Noise) -> tuple[Array, Array]:
+        """Images in [−1, 1], and the log of the volume of a level, nats [B]."""
+        dequantise = Dequantise(self.levels, interval=(-1.0, 1.0))
+        return dequantise.forward_and_log_det(batch["image"], Context(False, noise))
 
 
 def _log_std(variables: Variables) -> Array:

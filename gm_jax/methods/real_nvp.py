@@ -5,16 +5,17 @@ density of an image follows by the change of variables, ln p(x) = ln N(f(x); 0, 
 (Eq. 3; thesis 2.6.2).
 """
 
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gm_jax import distributions, optimizers
+from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.dequantization import dequantize, requantize
+from gm_jax.flows.dequantise import Dequantise
+from gm_jax.flows.transform import Chain, Context
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
-from gm_jax.networks.real_nvp import RealNVP, initialize, magnitudes
+from gm_jax.networks.real_nvp import initialize, magnitudes, real_nvp
 
 Array = jax.Array
 NAME = "real_nvp"
@@ -37,31 +38,23 @@ class RealNvp(Method):
                 f"{self.levels}): its images are all alike and have no density; give data.source "
                 "images of 2 to 256 levels"
             )
-        self.network = RealNVP(dtype=self.dtype, **config.model.real_nvp)
+        network = real_nvp(self.image_shape, dtype=self.dtype, **config.model.real_nvp)
+        self.flow = Chain((Dequantise(self.levels), network))
         self.players = (Player(NAME, (NAME,), optimizers.create(config.optimizer), self.loss),)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the network; its running statistics are those of the images of `batch`."""
-        return {NAME: initialize(self.network, key, dequantize(batch["image"], self.levels, noise))}
+        return {NAME: initialize(self.flow, key, batch["image"], Context(True, noise))}
 
     def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
         """−ln p(x) and the l₂ penalty, in nats an image."""
-        x = dequantize(batch["image"], self.levels, noise)
-        (features, log_det), statistics = self.network.apply(
-            variables[NAME], x, True, method="forward_and_log_det", mutable=["batch_stats"]
+        (log_prob, parts), statistics = self._apply(
+            "log_prob", variables, batch["image"], Context(True, noise), mutable=["batch_stats"]
         )
-        parts = self._parts(features, log_det)
         squares = sum(jnp.sum(leaf**2) for leaf in magnitudes(variables[NAME]["params"]))
         terms = {name: -part for name, part in parts.items()}
         terms["regularization"] = self.model.l2_penalty * squares
-        bits = self.bits(parts["prior"] + parts["log_det"])
-        return Loss(terms, {"bits_per_dim": bits}, {NAME: statistics})
-
-    def _parts(self, features: Array, log_det: Array) -> dict[str, Array]:
-        """ln p of images in units of their levels, its two parts in nats [B]."""
-        prior = jnp.sum(distributions.gaussian_log_prob(features, 0.0, 0.0), (1, 2, 3))
-        scaling = features[0].size * jnp.log(float(self.levels))
-        return {"prior": prior, "log_det": log_det - scaling}
+        return Loss(terms, {"bits_per_dim": self.bits(log_prob)}, {NAME: statistics})
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """One-sample bound; the sample is the noise of the dequantisation.
@@ -70,8 +63,9 @@ class RealNvp(Method):
           `log_likelihood` = `prior`, ln N(f(x); 0, I), + `log_det`, ln|det| of the map from levels
           to features: of f, and −ln levels a dimension for the scaling to [0, 1].
         """
-        parts = self._parts(*self._forward(variables, batch, noise))
-        return {"log_likelihood": parts["prior"] + parts["log_det"], **parts}
+        context = Context(False, noise)
+        log_prob, parts = self._apply("log_prob", variables, batch["image"], context)
+        return {"log_likelihood": log_prob, **parts}
 
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
@@ -81,17 +75,18 @@ class RealNvp(Method):
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:
         """Features float32 [B, H, W, C] of the dequantised images."""
-        return self._forward(variables, batch, noise)[0]
+        context = Context(False, noise)
+        return self._apply("forward_and_log_det", variables, batch["image"], context)[0]
 
     def decode(
         self, variables: Variables, latents: Array, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
         """The images of features [B, H, W, C]; nothing is random."""
         self.check_labels(labels)
-        x, _ = self.network.apply(variables[NAME], latents, method="inverse_and_log_det")
-        return {"image": requantize(x, self.levels)}
+        context = Context(train=False)
+        return {"image": self._apply("inverse_and_log_det", variables, latents, context)[0]}
 
-    def _forward(self, variables: Variables, batch: Batch, noise: Noise) -> tuple[Array, Array]:
-        x = dequantize(batch["image"], self.levels, noise)
-        mapped = self.network.apply(variables[NAME], x, False, method="forward_and_log_det")
-        return cast(tuple[Array, Array], mapped)
+    def _apply(
+        self, function: str, variables: Variables, x: Array, context: Context, **mutable: Any
+    ) -> Any:
+        return self.flow.apply(variables[NAME], x, context, method=function, **mutable)

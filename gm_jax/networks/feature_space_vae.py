@@ -6,7 +6,8 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax.networks.real_nvp import RealNVP, initialize
+from gm_jax.flows.transform import Context
+from gm_jax.networks.real_nvp import initialize, real_nvp
 from gm_jax.networks.top_down_vae import Decoder, Decoding, Encoder
 from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -35,7 +36,7 @@ class FeatureSpaceVAE:
         self.networks = (*(("real_nvp",) if model.invertible else ()), "encoder", "decoder")
         shared = {"num_classes": num_classes, "dtype": dtype, **model.vae}
         if model.invertible:
-            self.real_nvp = RealNVP(dtype=dtype, **model.real_nvp)
+            self.real_nvp = real_nvp(image_shape, dtype=dtype, **model.real_nvp)
         self.encoder = Encoder(**shared)
         self.decoder = Decoder(image_shape=self.image_shape, **shared, **model.decoder)
 
@@ -44,7 +45,7 @@ class FeatureSpaceVAE:
         keys = jax.random.split(key, 3)
         variables = {}
         if self.model.invertible:
-            variables["real_nvp"] = initialize(self.real_nvp, keys[0], x)
+            variables["real_nvp"] = initialize(self.real_nvp, keys[0], x, Context(True))
         features = self.to_features(variables, x, train=True)[0]
         seen = self._seen(features, x)
         evidences, variables["encoder"] = data_dependent_init(self.encoder, keys[1], seen, label)
@@ -61,7 +62,11 @@ class FeatureSpaceVAE:
         if not self.model.invertible:
             return 2 * x - 1, jnp.full(x.shape[0], x[0].size * math.log(2.0)), {}
         (features, log_det), statistics = self.real_nvp.apply(
-            variables["real_nvp"], x, train, method="forward_and_log_det", mutable=["batch_stats"]
+            variables["real_nvp"],
+            x,
+            Context(train),
+            method="forward_and_log_det",
+            mutable=["batch_stats"],
         )
         return features, log_det, {"real_nvp": dict(statistics)} if train else {}
 
@@ -72,7 +77,10 @@ class FeatureSpaceVAE:
         """
         if not self.model.invertible:
             return (features + 1) / 2
-        return self.real_nvp.apply(variables["real_nvp"], features, method="inverse_and_log_det")[0]
+        x, _ = self.real_nvp.apply(
+            variables["real_nvp"], features, Context(train=False), method="inverse_and_log_det"
+        )
+        return cast(Array, x)
 
     def _seen(self, features: Array, x: Array) -> Array:
         """What the encoder sees: f_ψ(x) (Algorithm 1) or x (Eq. 3)."""

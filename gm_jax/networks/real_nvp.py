@@ -1,34 +1,113 @@
 """Real-NVP: images to features of the same shape, and back (Dinh et al., 2017, and their code)."""
 
-from functools import partial
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gm_jax.bijectors.chain import Chain
-from gm_jax.bijectors.channel_coupling import ChannelCoupling
-from gm_jax.bijectors.checkerboard_coupling import CheckerboardCoupling
-from gm_jax.bijectors.factor_out import FactorOut
-from gm_jax.bijectors.flow_batch_norm import FlowBatchNorm
-from gm_jax.bijectors.inverse import Inverse
-from gm_jax.bijectors.logit import Logit
-from gm_jax.bijectors.masks import channel_half, checkerboard
-from gm_jax.bijectors.squeeze import Squeeze
+from gm_jax.flows.coupling import Affine, ChannelHalf, Checkerboard, Coupling
+from gm_jax.flows.dequantise import Logit
+from gm_jax.flows.normalise import FlowBatchNorm
+from gm_jax.flows.reshape import FactorOut, OrderedSqueeze, Squeeze
+from gm_jax.flows.transform import Chain, Context, Inverse, Transform
 from gm_jax.nn import weight_norm
+from gm_jax.nn.batch_norm import BatchNorm
+from gm_jax.nn.weight_norm import WeightNormConv
 
 Array = jax.Array
 
 
-class RealNVP(nn.Module):
-    """The invertible network f from images in [0, 1] to features, both [B, H, W, C].
+class CouplingNetwork(nn.Module):
+    """Maps the kept half to the parameters of a coupling: [B, H, W, C] to [B, H, W, outputs].
 
-    After the logit, every scale but the last has couplings by checkerboard, then by channel on the
-    squeezed image, and factors one half out; the last has couplings by checkerboard alone. A flow
-    batch norm follows each coupling. The features are image-shaped at any number of scales.
+    relu[x, −x, mask] of the normalised input, a 3×3 convolution, residual blocks of two; a 1×1 skip
+    from the stem and from every block, whose sum goes to the outputs. All is weight-normalised,
+    with a learned gain only where no batch norm follows that would undo it. The outputs alone have
+    biases: the authors' code has them on all these layers but one, where the batch norms behind
+    undo them; their gradient is rounding noise, which Adam would turn into full steps. As in that
+    code the layers are not initialised on data: batch norm already standardises what they see.
 
     Attributes:
+      hidden: the split whose changed pixels are 0 in the input; None where all pixels are kept.
+      features: of every hidden layer.
+      num_blocks: residual blocks.
+      decay, epsilon: of `BatchNorm`.
+      dtype: of the convolutions.
+    """
+
+    hidden: Checkerboard | None
+    features: int
+    num_blocks: int
+    decay: float
+    epsilon: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, outputs: int, context: Context) -> Array:
+        """Maps x [B, H, W, C] to float32 [B, H, W, outputs]."""
+
+        def norm(h: Array) -> Array:
+            return BatchNorm(self.decay, self.epsilon)(h, context.train)
+
+        h = norm(x)
+        signed = [h, -h]
+        if self.hidden is not None:  # half of the pixels are zero: ×2
+            mask = jnp.broadcast_to(1 - self.hidden.mask(x.shape), (*x.shape[:-1], 1))
+            signed = [2 * h, -2 * h, mask]
+        h = self._conv(nn.relu(jnp.concatenate(signed, -1)), 3, use_gain=False)
+        skips = self._conv(h, 1)
+        for _ in range(self.num_blocks):
+            update = self._conv(nn.relu(norm(h)), 3, use_gain=False)
+            h = h + self._conv(nn.relu(norm(update)), 3)
+            skips = skips + self._conv(h, 1)
+        return self._conv(nn.relu(norm(skips)), 1, outputs, use_bias=True)
+
+    def _conv(
+        self,
+        x: Array,
+        size: int,
+        features: int | None = None,
+        use_gain: bool = True,
+        use_bias: bool = False,
+    ) -> Array:
+        return WeightNormConv(
+            features or self.features,
+            (size, size),
+            # Published: V ~ U(±√(2/channels in)), here of the same variance. Its length, normalised
+            # away, sets the rate of learning.
+            kernel_std=math.sqrt(2 / (3 * x.shape[-1])),
+            # Published: the standard deviation of the kernel before it is normalised, by fan-in.
+            init_gain=size / math.sqrt(6),
+            dtype=self.dtype,
+            use_gain=use_gain,
+            use_bias=use_bias,
+        )(x)
+
+
+def real_nvp(
+    image_shape: tuple[int, int, int],
+    num_scales: int,
+    num_blocks: int,
+    features: int,
+    num_checkerboard: int,
+    num_channel: int,
+    num_last: int,
+    batch_norm_decay: float,
+    batch_norm_epsilon: float,
+    logit_margin: float,
+    dtype: Any = jnp.float32,
+) -> Chain:
+    """The flow from dequantised images in [0, 1] to features, both float32 [B, H, W, C].
+
+    After the logit, every scale but the last has couplings by checkerboard, then by channel on the
+    squeezed image, and factors one diagonal of every 2×2 square out; the last has couplings by
+    checkerboard alone. A flow batch norm follows each coupling. The features are image-shaped at
+    any number of scales. The inverse gives images in [0, 1] but of features that no image has.
+
+    Args:
+      image_shape: (H, W, C).
       num_scales: 1 or more; height and width must be multiples of 2^(num_scales − 1).
       num_blocks: residual blocks of a coupling's network.
       features: its width at the first scale; it doubles at each next scale, and for channels.
@@ -38,113 +117,59 @@ class RealNVP(nn.Module):
       logit_margin: of `Logit`.
       dtype: of the convolutions; all else is float32.
     """
+    (height, width, _), multiple = image_shape, 2 ** (num_scales - 1)
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"images of {height}×{width} pixels do not fit {num_scales} scales: height and width "
+            f"must be multiples of {multiple}; lower model.real_nvp.num_scales, or set data.resize"
+        )
+    norm: dict[str, Any] = {"decay": batch_norm_decay, "epsilon": batch_norm_epsilon}
 
-    num_scales: int
-    num_blocks: int
-    features: int
-    num_checkerboard: int
-    num_channel: int
-    num_last: int
-    batch_norm_decay: float
-    batch_norm_epsilon: float
-    logit_margin: float
-    dtype: Any = jnp.float32
+    def couplings(
+        split_of: type[Checkerboard] | type[ChannelHalf], count: int, width: int
+    ) -> list[Transform]:
+        layers: list[Transform] = []
+        for changed in ((1, 0) * count)[:count]:
+            split = split_of(changed)
+            hidden = split if isinstance(split, Checkerboard) else None
+            network = CouplingNetwork(hidden, width, num_blocks, dtype=dtype, **norm)
+            # As in the authors' code couplings start as shifts by pixel, as scales by channel.
+            kind = Affine(init_scale=0.0 if hidden else 1.0)
+            layers += [Coupling(split, network, kind), FlowBatchNorm(split, **norm)]
+        return layers
 
-    def setup(self) -> None:
-        self.flow = Chain((Logit(self.logit_margin), *self._scale(0)))
-
-    def forward_and_log_det(self, x: Array, train: bool) -> tuple[Array, Array]:
-        """Maps images to features.
-
-        Args:
-          x: float [B, H, W, C] in [0, 1], dequantised.
-          train: normalise by the statistics of the global batch, and update the running ones
-            (`batch_stats` must be mutable), instead of using these.
-
-        Returns:
-          Features float32 [B, H, W, C], and ln|det ∂f/∂x| in nats [B].
-        """
-        self._check(x.shape)
-        return self.flow.forward_and_log_det(x, train)
-
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """Maps features to images by the running statistics.
-
-        A batch's own are not known before it is inverted, so this inverts the forward direction
-        with `train=False`.
-
-        Args:
-          y: float [B, H, W, C].
-
-        Returns:
-          x float32 [B, H, W, C], in [0, 1] but for features that no image has, and ln|det ∂x/∂y|
-          in nats [B].
-        """
-        self._check(y.shape)
-        return self.flow.inverse_and_log_det(y)
-
-    def _scale(self, scale: int) -> list[nn.Module]:
-        """The bijectors of a scale and, within the last of them, of the scales below."""
-        if scale == self.num_scales - 1:
-            return self._checkerboard_couplings(self.num_last, scale)
+    def of_scale(scale: int) -> list[Transform]:
+        """The transforms of a scale and, within the last of them, of the scales below."""
+        width = features * 2**scale
+        if scale == num_scales - 1:
+            return couplings(Checkerboard, num_last, width)
+        rest = FactorOut(ChannelHalf(1), Chain(of_scale(scale + 1)))
         return [
-            *self._checkerboard_couplings(self.num_checkerboard, scale),
+            *couplings(Checkerboard, num_checkerboard, width),
             Squeeze(),
-            *self._channel_couplings(self.num_channel, scale),
+            *couplings(ChannelHalf, num_channel, 2 * width),
             Inverse(Squeeze()),
-            FactorOut(Chain(self._scale(scale + 1))),
+            Chain((OrderedSqueeze(), rest, Inverse(OrderedSqueeze()))),
         ]
 
-    def _checkerboard_couplings(self, count: int, scale: int) -> list[nn.Module]:
-        network, norm = self._options(self.features * 2**scale)
-        layers = []
-        for parity in ((1, 0) * count)[:count]:
-            mask = partial(checkerboard, parity=parity)
-            layers += [CheckerboardCoupling(parity, **network), FlowBatchNorm(mask, **norm)]
-        return layers
-
-    def _channel_couplings(self, count: int, scale: int) -> list[nn.Module]:
-        network, norm = self._options(self.features * 2 ** (scale + 1))
-        layers = []
-        for half in ((1, 0) * count)[:count]:
-            mask = partial(channel_half, half=half)
-            layers += [ChannelCoupling(half, **network), FlowBatchNorm(mask, **norm)]
-        return layers
-
-    def _options(self, features: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        network = {
-            "features": features,
-            "num_blocks": self.num_blocks,
-            "batch_norm_decay": self.batch_norm_decay,
-            "batch_norm_epsilon": self.batch_norm_epsilon,
-            "dtype": self.dtype,
-        }
-        return network, {"decay": self.batch_norm_decay, "epsilon": self.batch_norm_epsilon}
-
-    def _check(self, shape: tuple[int, ...]) -> None:
-        multiple = 2 ** (self.num_scales - 1)
-        if shape[1] % multiple or shape[2] % multiple:
-            raise ValueError(
-                f"images of {shape[1]}×{shape[2]} pixels do not fit {self.num_scales} scales: "
-                f"height and width must be multiples of {multiple}; lower "
-                "model.real_nvp.num_scales, or set data.resize"
-            )
+    return Chain((Logit(logit_margin), *of_scale(0)))
 
 
-def initialize(network: RealNVP, key: Array, x: Array) -> dict[str, Any]:
-    """Initialises a Real-NVP; its running statistics are those of the batch.
+def initialize(flow: Transform, key: Array, x: Array, context: Context) -> dict[str, Any]:
+    """Initialises a flow; its running statistics are those of the batch.
 
     Args:
-      network: the network.
+      flow: `real_nvp`, alone or with layers around it.
       key: of the parameters.
-      x: float [B, H, W, C] in [0, 1].
+      x: [B, H, W, C], what it is a flow of.
+      context: with `train`.
 
     Returns:
       The variables {"params": tree, "batch_stats": tree}.
     """
-    params = weight_norm.init(network, key, x, True, method="forward_and_log_det")
-    _, statistics = network.apply(
-        {"params": params}, x, True, method="forward_and_log_det", mutable=["batch_stats"]
+    params = weight_norm.init(flow, key, x, context, method="forward_and_log_det")
+    _, statistics = flow.apply(
+        {"params": params}, x, context, method="forward_and_log_det", mutable=["batch_stats"]
     )
     return {"params": params, **statistics}
 
@@ -154,7 +179,7 @@ def magnitudes(params: Any) -> list[Array]:
     keeps small by an l₂ penalty.
 
     Args:
-      params: of a `RealNVP`.
+      params: of a `real_nvp`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return [leaf for path, leaf in leaves if path[-1].key in ("g", "scale")]

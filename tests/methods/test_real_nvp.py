@@ -32,22 +32,6 @@ def variables():
     return random_variables(method(), BATCH)
 
 
-def test_the_density_integrates_to_one():
-    """Over images of 1×2 pixels and 3 levels, in steps of p = .05 + .9x, which fills (0, 1)."""
-    config = configs.get_config("smoke").unlock()
-    config.model.real_nvp.update({"num_scales": 1, "num_last": 3})
-    small = methods.create(config.lock(), image_spec((1, 2, 1), 3))
-    batch = {"image": images(16, shape=(1, 2, 1), levels=3)}
-    made = random_variables(small, batch)["real_nvp"]
-    p = (np.arange(500) + 0.5) / 500
-    x = ((np.stack(np.meshgrid(p, p), -1) - 0.05) / 0.9).reshape(-1, 1, 2, 1).astype(np.float32)
-    forward = functools.partial(small.network.apply, method="forward_and_log_det", train=False)
-    parts = small._parts(*jax.jit(forward)(made, x))
-    density = np.exp(np.asarray(parts["prior"] + parts["log_det"], np.float64))
-    area = (3 / 0.9) ** 2 / len(x)  # of a step, in units of levels
-    np.testing.assert_allclose(density.sum() * area, 1, atol=2e-3)
-
-
 def test_the_likelihood_is_of_the_features_and_the_images_come_back_from_them():
     @jax.jit
     def run(variables):
@@ -60,6 +44,7 @@ def test_the_likelihood_is_of_the_features_and_the_images_come_back_from_them():
     np.testing.assert_allclose(terms["prior"], prior, rtol=1e-5)
     np.testing.assert_allclose(terms["log_likelihood"], prior + terms["log_det"], rtol=1e-5)
     np.testing.assert_array_equal(way_back, BATCH["image"])
+    assert method().likelihood == method().flow.likelihood
     assert kind_of_likelihood(method()) == "lower bound, one sample"  # of discrete images
 
 
@@ -84,8 +69,7 @@ def test_what_does_not_fit_is_refused():
         methods.create(configs.get_config("smoke"), image_spec((8, 8, 1), 1))
     config = configs.get_config("smoke").unlock()
     config.model.real_nvp.num_scales = 3
-    small = methods.create(config.lock(), image_spec((6, 8, 1), LEVELS))
     with pytest.raises(ValueError, match=r"6×8 pixels do not fit 3 scales.*multiples of 4"):
-        jax.eval_shape(small.init, KEY, {"image": np.zeros((2, 6, 8, 1), np.uint8)})
+        methods.create(config.lock(), image_spec((6, 8, 1), LEVELS))
     with pytest.raises(ValueError, match="RealNvp: class_conditional is False: give none"):
         method().sample({}, KEY, 1, labels=jnp.zeros(1))

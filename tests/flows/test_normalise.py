@@ -1,22 +1,22 @@
 """Flow batch norm: the moments of masked images, zeros included; running ones for the inverse."""
 
-import functools
-
 import jax
 import numpy as np
 
-from gm_jax.bijectors.flow_batch_norm import FlowBatchNorm
-from gm_jax.bijectors.masks import checkerboard
+from gm_jax.flows.coupling import Checkerboard
+from gm_jax.flows.normalise import FlowBatchNorm
+from gm_jax.flows.transform import Context
 
 X = 2 + 3 * jax.random.normal(jax.random.key(0), (64, 4, 4, 2))
-CHANGED = checkerboard(X.shape, 0)[..., 0].astype(bool)
-NORM = FlowBatchNorm(functools.partial(checkerboard, parity=0), decay=0.9, epsilon=1e-4)
-VARIABLES = NORM.init(jax.random.key(0), X, True, method="forward_and_log_det")
+TRAIN, EVALUATE = Context(True), Context(False)
+CHANGED = Checkerboard(0).mask(X.shape)[..., 0].astype(bool)
+NORM = FlowBatchNorm(Checkerboard(0), decay=0.9, epsilon=1e-4)
+VARIABLES = NORM.init(jax.random.key(0), X, TRAIN, method="forward_and_log_det")
 
 
 def test_zeroed_pixels_count_for_the_moments():
     (y, log_det), _ = NORM.apply(
-        VARIABLES, X, True, method="forward_and_log_det", mutable=["batch_stats"]
+        VARIABLES, X, TRAIN, method="forward_and_log_det", mutable=["batch_stats"]
     )
     masked = np.asarray(X, np.float64) * CHANGED[..., None]
     mean, variance = masked.mean((0, 1, 2)), masked.var((0, 1, 2))
@@ -30,9 +30,9 @@ def test_zeroed_pixels_count_for_the_moments():
 def test_the_inverse_takes_the_running_moments_of_evaluation():
     other = X[::-1] * 0.3 - 1
     (trained, _), statistics = NORM.apply(
-        VARIABLES, other, True, method="forward_and_log_det", mutable=["batch_stats"]
+        VARIABLES, other, TRAIN, method="forward_and_log_det", mutable=["batch_stats"]
     )
-    y, _ = NORM.apply(statistics, other, False, method="forward_and_log_det")
-    x, _ = NORM.apply(statistics, y, method="inverse_and_log_det")
+    y, _ = NORM.apply(statistics, other, EVALUATE, method="forward_and_log_det")
+    x, _ = NORM.apply(statistics, y, EVALUATE, method="inverse_and_log_det")
     np.testing.assert_allclose(x, other, atol=1e-5)
     assert np.abs(y - trained).max() > 0.1

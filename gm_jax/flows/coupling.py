@@ -1,0 +1,165 @@
+"""Couplings: some dimensions change the others (Dinh et al., 2017, Eqs. 7–9).
+
+A coupling is made of three values: the split into kept and changed dimensions, the network from the
+first to the parameters of the change, and the kind of the change.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gm_jax.flows.transform import Context, Transform, sum_of_example
+
+Array = jax.Array
+
+
+class Split(Protocol):
+    """Which dimensions are changed, and which are kept."""
+
+    def mask(self, shape: Sequence[int]) -> np.ndarray:
+        """1 at what is changed of x of a shape, 0 at what is kept; broadcasts to x."""
+
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """What is kept and what is changed: arrays of the same shape."""
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """Puts the halves back to their places; what is no dimension of `changed` is ignored."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkerboard:
+    """Every other pixel of [B, H, W, C]; the halves keep this shape and are 0 at the others.
+
+    Attributes:
+      parity: 0 changes the pixels whose row and column sum to an even number, 1 the others.
+    """
+
+    parity: int
+
+    def mask(self, shape: Sequence[int]) -> np.ndarray:
+        """[H, W, 1]."""
+        height, width = shape[-3:-1]
+        sums = np.arange(height)[:, None] + np.arange(width)
+        return (sums % 2 == self.parity).astype(np.float32)[..., None]
+
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """Both [B, H, W, C]."""
+        mask = self.mask(x.shape)
+        return x * (1 - mask), x * mask
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """[B, H, W, C]."""
+        return kept + changed * self.mask(kept.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelHalf:
+    """Half of the channels of [B, ..., C].
+
+    Attributes:
+      half: 0 changes the first half, 1 the second.
+    """
+
+    half: int
+
+    def mask(self, shape: Sequence[int]) -> np.ndarray:
+        """[C]."""
+        second = np.arange(shape[-1]) >= shape[-1] // 2
+        return (second == self.half).astype(np.float32)
+
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """Both [B, ..., C/2]."""
+        if x.shape[-1] % 2:
+            raise ValueError(
+                f"a channel coupling cannot halve {x.shape[-1]} channels; squeeze before it, or "
+                "use checkerboard couplings"
+            )
+        halves = jnp.split(x, 2, -1)
+        return halves[1 - self.half], halves[self.half]
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """[B, ..., C]."""
+        return jnp.concatenate([kept, changed] if self.half else [changed, kept], -1)
+
+
+class Kind(Protocol):
+    """A change of each dimension on its own, by parameters that are given for it."""
+
+    @property
+    def num_parameters(self) -> int:
+        """How many there are for a dimension."""
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps x [..., C] by parameters [..., num_parameters·C] to y and ln|∂y/∂x|, [..., C]."""
+
+    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps y [..., C] by the same parameters to x and ln|∂x/∂y|, [..., C]."""
+
+
+class Affine(nn.Module):
+    """y = (x + t)·e^s with s = scale·tanh(·); all dimensions share the one learned scale.
+
+    The shift comes before the scale, as in the authors' code (Eqs. 7 and 8 scale first).
+
+    Attributes:
+      init_scale: the scale at first.
+    """
+
+    init_scale: float
+    num_parameters: ClassVar[int] = 2  # t, and what the tanh is of
+
+    def setup(self) -> None:
+        self.scale = self.param("scale", nn.initializers.constant(self.init_scale), ())
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps x to y and s."""
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return (x + shift) * jnp.exp(log_scale), log_scale
+
+    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps y to x and −s."""
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return y * jnp.exp(-log_scale) - shift, -log_scale
+
+    def _shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+        shift, log_scale = jnp.split(parameters, 2, -1)
+        return shift, self.scale * jnp.tanh(log_scale)
+
+
+class Coupling(Transform):
+    """Keeps some dimensions and changes each of the others by parameters made of the kept ones.
+
+    Attributes:
+      split: which are kept.
+      network: maps (kept half, number of parameters, context) to [..., number of parameters].
+      kind: what the parameters do to a changed dimension.
+    """
+
+    split: Split
+    network: nn.Module
+    kind: Kind
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Maps x to y and ln|det ∂y/∂x| in nats [B]."""
+        kept, changed = self.split.halves(x)
+        changed, slopes = self.kind.forward(changed, self._parameters(kept, context))
+        return self._joined(kept, changed, slopes)
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Maps y to x and ln|det ∂x/∂y| in nats [B]."""
+        kept, changed = self.split.halves(y)
+        changed, slopes = self.kind.inverse(changed, self._parameters(kept, context))
+        return self._joined(kept, changed, slopes)
+
+    def _parameters(self, kept: Array, context: Context) -> Array:
+        return self.network(kept, self.kind.num_parameters * kept.shape[-1], context)
+
+    def _joined(self, kept: Array, changed: Array, slopes: Array) -> tuple[Array, Array]:
+        of_kept = jnp.zeros_like(kept)  # the logarithms of their slopes
+        log_det = sum_of_example(self.split.join(of_kept, slopes))
+        return self.split.join(kept, changed), log_det

@@ -1,0 +1,95 @@
+"""Space to depth, and the dimensions that are done at a coarse scale (Dinh et al., 2017, §3.6)."""
+
+import jax
+import jax.numpy as jnp
+
+from gm_jax.flows.coupling import ChannelHalf
+from gm_jax.flows.transform import Context, Likelihood, Transform
+
+Array = jax.Array
+DIAGONALS = ((0, 0), (1, 1), (0, 1), (1, 0))  # the pixels of a square
+
+
+class Squeeze(Transform):
+    """[B, H, W, C] to [B, H/2, W/2, 4C]; channel c of the pixel at (i, j) of its square is 4c+2i+j.
+
+    The first half of the channels is that of the image's channels (of a grey image, the rows).
+    """
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Maps x [B, H, W, C] to y and its log-determinant, 0 [B]."""
+        del context
+        batch, height, width, channels = x.shape
+        _check_even(height, width)
+        squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        y = squares.transpose(0, 1, 3, 5, 2, 4)
+        return y.reshape(batch, height // 2, width // 2, 4 * channels), jnp.zeros(batch)
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Maps y [B, H/2, W/2, 4C] to x and its log-determinant, 0 [B]."""
+        del context
+        batch, height, width, channels = y.shape
+        squares = y.reshape(batch, height, width, channels // 4, 2, 2)
+        x = squares.transpose(0, 1, 4, 2, 5, 3)
+        return x.reshape(batch, 2 * height, 2 * width, channels // 4), jnp.zeros(batch)
+
+
+class OrderedSqueeze(Transform):
+    """[B, H, W, C] to [B, H/2, W/2, 4C]: the pixels of each 2×2 square one after the other.
+
+    All channels of the first pixel come first. The first half is thus one diagonal of each square,
+    (0, 0) and (1, 1): every part of the image, in all its channels, at half its density.
+    """
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Maps x [B, H, W, C] to y and its log-determinant, 0 [B]."""
+        del context
+        _check_even(*x.shape[1:3])
+        y = jnp.concatenate([x[:, row::2, column::2] for row, column in DIAGONALS], -1)
+        return y, jnp.zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Maps y [B, H/2, W/2, 4C] to x and its log-determinant, 0 [B]."""
+        del context
+        batch, height, width, channels = y.shape
+        pixels = dict(zip(DIAGONALS, jnp.split(y, 4, -1), strict=True))
+        squares = jnp.stack([jnp.stack([pixels[row, 0], pixels[row, 1]], 3) for row in (0, 1)], 2)
+        return squares.reshape(batch, 2 * height, 2 * width, channels // 4), jnp.zeros(batch)
+
+
+class FactorOut(Transform):
+    """Half of the channels is done; the other half goes on (Eqs. 13–16), and returns to its place.
+
+    Attributes:
+      split: what it keeps goes on; what it changes is done.
+      rest: the transform of what goes on, [B, ..., C/2], whose shape it keeps.
+    """
+
+    split: ChannelHalf
+    rest: Transform
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """That of the rest."""
+        return self.rest.likelihood
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Maps x [B, ..., C] to y and ln|det ∂y/∂x| in nats [B]."""
+        going_on, done = self.split.halves(x)
+        going_on, log_det = self.rest.forward_and_log_det(going_on, context)
+        return self.split.join(going_on, done), log_det
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Maps y [B, ..., C] to x and ln|det ∂x/∂y| in nats [B]."""
+        going_on, done = self.split.halves(y)
+        going_on, log_det = self.rest.inverse_and_log_det(going_on, context)
+        return self.split.join(going_on, done), log_det
+
+
+def _check_even(height: int, width: int) -> None:
+    """Refuses an image that squares of 2×2 pixels do not tile."""
+    if height % 2 or width % 2:
+        raise ValueError(
+            f"an image of {height}×{width} pixels cannot be squeezed: squares of 2×2 must tile it; "
+            "use fewer scales, or resize the images"
+        )

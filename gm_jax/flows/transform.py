@@ -1,0 +1,126 @@
+"""What every layer of a flow offers, and how layers compose."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from gm_jax.distributions import gaussian_log_prob
+from gm_jax.nn.noise import Noise
+
+Array = jax.Array
+Likelihood = Literal["exact", "bound", "estimate"]
+ORDER: tuple[Likelihood, ...] = ("exact", "bound", "estimate")
+
+
+@flax.struct.dataclass
+class Context:
+    """What a layer may need beside its input; `Chain` passes it on unchanged.
+
+    Attributes:
+      train: normalise by the statistics of the global batch, and update the running ones
+        (`batch_stats` must be mutable), instead of using these. It is static under `jit`.
+      noise: of the examples. `Dequantise` draws from it; any other layer that draws takes
+        `noise.layer(n)`, with a number n of its own.
+      condition: [B, ...], what the density is conditioned on.
+    """
+
+    train: bool = flax.struct.field(pytree_node=False)
+    noise: Noise | None = None
+    condition: Array | None = None
+
+
+class Transform(nn.Module):
+    """An invertible map f of data x [B, ...] to features y = f(x)."""
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What `log_prob` is of the data: exact, a lower bound in the mean, or an estimate."""
+        return "exact"
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Maps x to y and ln|det ∂y/∂x| in nats [B]."""
+        raise NotImplementedError
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Maps y to x and ln|det ∂x/∂y| in nats [B].
+
+        It undoes the forward direction with `train=False`. With `train=True` a layer of batch
+        statistics refuses: the batch that it should give back, and so its moments, are not known.
+        """
+        raise NotImplementedError
+
+    def log_prob(self, x: Array, context: Context) -> tuple[Array, dict[str, Array]]:
+        """ln p(x) = ln N(f(x); 0, I) + ln|det ∂f/∂x| in nats [B], and its parts by name.
+
+        Every prior is N(0, I). A learned one, N(µ, σ²) of some dimensions given the others, is a
+        `Coupling` at the end, (y − µ)/σ, whose log-determinant −Σ ln σ is the rest of its density.
+
+        Returns:
+          ln p(x), and {"prior", "log_det"}, which sum to it.
+        """
+        y, log_det = self.forward_and_log_det(x, context)
+        prior = sum_of_example(gaussian_log_prob(y, 0.0, 0.0))
+        return prior + log_det, {"prior": prior, "log_det": log_det}
+
+
+class Chain(Transform):
+    """One transform after the other, from data to features; log-determinants add up.
+
+    Attributes:
+      transforms: in the order of the forward direction.
+    """
+
+    transforms: Sequence[Transform]
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The loosest of the transforms'."""
+        return max((part.likelihood for part in self.transforms), key=ORDER.index, default="exact")
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Applies the transforms in order."""
+        log_det = jnp.zeros(x.shape[0])
+        for transform in self.transforms:
+            x, change = transform.forward_and_log_det(x, context)
+            log_det += change
+        return x, log_det
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Undoes the transforms, the last one first."""
+        log_det = jnp.zeros(y.shape[0])
+        for transform in reversed(self.transforms):
+            y, change = transform.inverse_and_log_det(y, context)
+            log_det += change
+        return y, log_det
+
+
+class Inverse(Transform):
+    """Exchanges forward and inverse of a transform.
+
+    Attributes:
+      transform: the other way; without batch statistics, if it is to be trained.
+    """
+
+    transform: Transform
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The transform's."""
+        return self.transform.likelihood
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Applies the transform's inverse."""
+        return self.transform.inverse_and_log_det(x, context)
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Applies the transform."""
+        return self.transform.forward_and_log_det(y, context)
+
+
+def sum_of_example(x: Array) -> Array:
+    """Sums all dimensions of each example: [B, ...] to [B]."""
+    return jnp.sum(x, tuple(range(1, x.ndim)))
