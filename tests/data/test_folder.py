@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import pixelcnn, vae_iaf
+from configs import adaptive_density, pixelcnn
 from gm_jax import data
 from gm_jax.training.run import open_run
 
@@ -73,7 +73,11 @@ def test_a_folder_that_is_half_split_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("page", "sides", "expected"),
-    [(pixelcnn, (21, 30, 31), 30), (vae_iaf, (21, 30, 31), 28), (pixelcnn, (90, 100, 99), 64)],
+    [
+        (pixelcnn, (21, 30, 31), 30),
+        (adaptive_density, (21, 30, 31), 28),
+        (pixelcnn, (90, 100, 99), 64),
+    ],
 )
 def test_images_that_differ_in_size_become_squares_that_the_model_takes(
     tmp_path, capsys, page, sides, expected
@@ -81,7 +85,8 @@ def test_images_that_differ_in_size_become_squares_that_the_model_takes(
     for split in ("train", "validation", "test"):
         for side in sides:
             fill(tmp_path / "mine" / split / str(side), 4, side)
-    config = page.get_config("smoke").unlock()
+    variant = "av_ade,smoke" if page is adaptive_density else "smoke"
+    config = page.get_config(variant).unlock()
     config.data.update({"source": f"folder:{tmp_path / 'mine'}", "cache_dir": str(tmp_path)})
     config.data.batch_size = 8
     run = open_run(config.lock(), tmp_path / "run")
