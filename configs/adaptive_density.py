@@ -81,6 +81,11 @@ DISCRIMINATOR = {
         "slope": 0.2,  # of the leaky ReLU
     },
 }
+GAN = (
+    common.LIPSCHITZ
+    | DISCRIMINATOR
+    | {"lipschitz": "penalty", "adversarial_loss": "log_ratio", "generator": GENERATOR}
+)
 ADVERSARIAL = DISCRIMINATOR | {
     "adversarial_weight": 100.0,
     "warmup_steps": 20_000,  # likelihood alone (appendix F); length: not said
@@ -88,7 +93,7 @@ ADVERSARIAL = DISCRIMINATOR | {
 }
 MODELS = {
     "gan": (
-        {"method": "gan", "model": DISCRIMINATOR | {"generator": GENERATOR}},
+        {"method": "gan", "model": GAN},
         common.without("sample.from_mean"),
         common.without("evaluate.num_reconstructions", "evaluate.reconstruction_draws"),
     ),

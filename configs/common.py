@@ -90,6 +90,7 @@ SGD = {
     "learning_rate_decay": 1.0,  # a factor a step
     "decay_steps": (),  # after each of them the rate is multiplied by `decay_factor`
     "decay_factor": 0.1,
+    "linear_decay_steps": 0,  # over which the rate also falls to 0 in a line; 0: it does not
     "clip_norm": 0.0,  # longer gradients are shortened to it; 0 never does
 }
 MOMENTUM = SGD | {"name": "momentum", "momentum": 0.9}
@@ -102,6 +103,14 @@ ADAM = SGD | {
     "epsilon_root": 0.0,  # within Adam's root
 }
 ADAMAX = ADAM | {"name": "adamax", "learning_rate": 0.002}
+
+# How steep a critic may be (`gm_jax.lipschitz`): the control, and what each of them needs.
+LIPSCHITZ = {
+    "lipschitz": "none",  # or clipping, penalty, spectral_norm
+    "gradient_penalty": 10.0,  # weight λ
+    "weight_clip": 0.01,  # parameters stay in [−c, c]
+    "spectral_norm": "reshaped",  # σ of the kernel as a matrix; or operator, of the convolution
+}
 
 
 def page(

@@ -23,12 +23,14 @@ PUBLISHED = {
     "evaluate": common.EVALUATE,
     "sample": common.SAMPLE,
     "optimizer": common.ADAM | {"learning_rate": 1e-4, "beta1": 0.5, "beta2": 0.9},
-    "model": {
+    "model": common.LIPSCHITZ
+    | {
         "class_conditional": False,
         "ema_decay": 0.0,  # paper: none
         "matmul_dtype": "float32",  # or tf32, bfloat16
         "critic_steps": 5,  # updates of the critic for one of the generator
-        "gradient_penalty": 10.0,  # λ
+        "adversarial_loss": "wasserstein",
+        "lipschitz": "penalty",
         "generator": adaptive_density.GENERATOR,
         "discriminator": adaptive_density.DISCRIMINATOR["discriminator"],
     },

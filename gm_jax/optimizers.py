@@ -48,14 +48,33 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], tuple[s
 }
 
 
-def create(config: Any) -> optax.GradientTransformation:
+def clip_parameters(limit: float) -> optax.GradientTransformation:
+    """Shortens updates so that parameters end in [−limit, limit], as the last part of a chain.
+
+    This is w ← clip(w + update, −limit, limit) of the Wasserstein GAN (Arjovsky et al., 2017,
+    Algorithm 1). Their code clips before an update instead, so that what the generator meets has
+    just left the box. Here only parameters that have never moved may lie outside of it.
+    """
+
+    def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        def land(update: jax.Array, param: jax.Array) -> jax.Array:
+            return jnp.clip(param + update, -limit, limit) - param
+
+        return jax.tree.map(land, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformation:
     """Builds the optimizer of a config; its state is over the parameters as one vector.
 
     Args:
       config: `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
         `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor a step (1
         keeps the rate); `decay_steps`, after each of which the rate is multiplied by
-        `decay_factor`; `clip_norm`, to which longer gradients are shortened first (0 never does).
+        `decay_factor`; `linear_decay_steps`, over which it also falls to 0 in a line (0: it does
+        not); `clip_norm`, to which longer gradients are shortened first (0 never does).
+      updates_per_step: of a player that moves several times a step; the rate counts steps.
 
     Raises:
       ValueError: there is no such optimizer, a field of it is missing, or `clip_norm` is negative.
@@ -71,15 +90,23 @@ def create(config: Any) -> optax.GradientTransformation:
             f"optimizer.name is '{config.name}', but this page's section optimizer has no "
             f"{', '.join(missing)}; configs/common.py has sections with these fields"
         )
-    optimizer = build(_rate(config), *(config[field] for field in fields))
+    rate = _rate(config, updates_per_step)
+    optimizer = build(rate, *(config[field] for field in fields))
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
     # No rule here tells leaves apart. On a tree, XLA compiles a fusion a leaf for each operation.
     return optax.flatten(optimizer)
 
 
-def _rate(config: Any) -> optax.Schedule:
-    """Returns step -> learning rate, which decays by a factor a step and jumps after some."""
+def _rate(config: Any, updates_per_step: int) -> optax.Schedule:
+    """Returns update -> learning rate, which decays by a factor a step and jumps after some."""
     smooth = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
     jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
-    return lambda step: optax.piecewise_constant_schedule(smooth(step), jumps)(step)
+    end = config.linear_decay_steps
+
+    def rate(update: jax.Array) -> jax.Array:
+        step = update // updates_per_step
+        value = optax.piecewise_constant_schedule(smooth(step), jumps)(step)
+        return value * jnp.maximum(1 - step / end, 0) if end else value
+
+    return rate

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
 from gm_jax import optimizers
@@ -18,6 +19,7 @@ def config(name, **fields):
             "learning_rate_decay": 1.0,
             "decay_steps": (),
             "decay_factor": 0.1,
+            "linear_decay_steps": 0,
             "momentum": 0.9,
             "beta1": 0.9,
             "beta2": 0.999,
@@ -66,6 +68,31 @@ def test_the_rate_jumps_after_each_of_some_steps():
     np.testing.assert_allclose(np.diff(rates), [0.1, 0.1, 0.05, 0.025, 0.025], rtol=1e-5)
     both = optimizers.create(config("sgd", decay_steps=(1,), learning_rate_decay=0.5))
     np.testing.assert_allclose(run(both, [[1.0, 0.0]] * 2)[0], -0.1 - 0.1 * 0.5 * 0.1, rtol=1e-6)
+
+
+def test_the_rate_falls_in_a_line_that_counts_steps_not_updates():
+    """Two updates a step, over four steps: each rate stands twice, and at the end none is left."""
+    sgd = optimizers.create(config("sgd", linear_decay_steps=4), updates_per_step=2)
+    ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(11)]
+    rates = np.repeat([0.1, 0.075, 0.05, 0.025, 0.0], 2)
+    np.testing.assert_allclose(np.diff(ends), rates, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_clipped_parameters_stay_in_the_box_as_a_tree_and_as_one_vector(name):
+    optimizer = optax.chain(optimizers.create(config(name)), optimizers.clip_parameters(0.15))
+    generator = np.random.default_rng(0)
+    tree = {"w": jnp.float32(generator.normal(size=(3, 4))), "b": jnp.zeros(5)}
+    flat, unravel = ravel_pytree(tree)
+    states = [optimizer.init(tree), optimizer.init(flat)]
+    for _ in range(4):
+        gradient = jnp.float32(generator.normal(size=flat.shape))
+        update, states[0] = optimizer.update(unravel(gradient), states[0], tree)
+        flat_update, states[1] = optimizer.update(gradient, states[1], flat)
+        tree, flat = optax.apply_updates(tree, update), optax.apply_updates(flat, flat_update)
+        np.testing.assert_allclose(ravel_pytree(tree)[0], flat, rtol=1e-5)
+        assert np.abs(flat).max() <= 0.15 * (1 + 1e-6)
+    assert (np.abs(flat) < 0.149).any() and (np.abs(flat) > 0.149).any()
 
 
 def test_the_classifier_is_trained_as_before_it_spoke_this_config():

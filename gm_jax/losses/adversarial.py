@@ -1,59 +1,122 @@
-"""Losses of discriminator and generator on the discriminator's logits, ln D − ln(1 − D)."""
+"""What discriminator and generator want, as functions of the discriminator's logits.
+
+A logit is ln D − ln(1 − D) under cross-entropy; under the other losses it is the output as it is.
+"""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from gm_jax.losses.gradient_penalty import gradient_penalty
 
 Array = jax.Array
+Tree = Any
 
 
-def discriminator_cross_entropy(real_logits: Array, fake_logits: Array) -> Array:
-    """−ln D(x) − ln(1 − D(x̃)) (Goodfellow et al., 2014, Eq. 1).
+class AdversarialLoss(NamedTuple):
+    """The losses of two players.
 
-    Args:
-      real_logits: float [B], of images of the data.
-      fake_logits: float [B], of samples.
-
-    Returns:
-      float32 [B], nats.
+    Attributes:
+      term: the name of the discriminator's loss in curves.
+      discriminator: (logits of data, logits of samples), float [B] each -> float32 [B].
+      generator: logits of samples, float [B] -> float32 [B].
     """
-    return jax.nn.softplus(-real_logits) + jax.nn.softplus(fake_logits)
+
+    term: str
+    discriminator: Callable[[Array, Array], Array]
+    generator: Callable[[Array], Array]
 
 
-def penalized_discriminator_terms(
-    critic: Callable[[Array], Array], real: Array, fake: Array, fraction: Array, weight: float
+def cross_entropy(real: Array, fake: Array) -> Array:
+    """−ln D(x) − ln(1 − D(x̃)), in nats (Goodfellow et al., 2014, Eq. 1)."""
+    return jax.nn.softplus(-real) + jax.nn.softplus(fake)
+
+
+def minimax(fake: Array) -> Array:
+    """ln(1 − D(x̃)), in nats (Goodfellow et al., 2014, Eq. 1).
+
+    With the optimal discriminator its mean is KL(model ‖ (data + model)/2) − ln 2. Its gradient
+    vanishes where the discriminator is sure of a sample.
+    """
+    return -jax.nn.softplus(fake)
+
+
+def non_saturating(fake: Array) -> Array:
+    """−ln D(x̃), in nats (Goodfellow et al., 2014, section 3)."""
+    return jax.nn.softplus(-fake)
+
+
+def log_ratio(fake: Array) -> Array:
+    """−[ln D(x̃) − ln(1 − D(x̃))] = −logit, in nats (Lucas et al., 2019, Eq. 5).
+
+    With the optimal discriminator its mean is KL(model ‖ data). It is the generator's loss of
+    Wasserstein and hinge, too.
+    """
+    return -fake
+
+
+def wasserstein(real: Array, fake: Array) -> Array:
+    """D(x̃) − D(x), minus what a 1-Lipschitz D makes of W₁ (Arjovsky et al., 2017, Eq. 2)."""
+    return fake - real
+
+
+def hinge(real: Array, fake: Array) -> Array:
+    """max(0, 1 − D(x)) + max(0, 1 + D(x̃)) (Miyato et al., 2018, Eq. 16)."""
+    return jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)
+
+
+def least_squares(real: Array, fake: Array) -> Array:
+    """½(D(x) − b)² + ½(D(x̃) − a)² with a = 0 and b = 1 (Mao et al., 2017, Eq. 9)."""
+    return 0.5 * (jnp.square(real - 1) + jnp.square(fake))
+
+
+def least_squares_generator(fake: Array) -> Array:
+    """½(D(x̃) − c)² with c = 1 (Mao et al., 2017, Eq. 9)."""
+    return 0.5 * jnp.square(fake - 1)
+
+
+LOSSES = {
+    "minimax": AdversarialLoss("cross_entropy", cross_entropy, minimax),
+    "non_saturating": AdversarialLoss("cross_entropy", cross_entropy, non_saturating),
+    "log_ratio": AdversarialLoss("cross_entropy", cross_entropy, log_ratio),
+    "wasserstein": AdversarialLoss("wasserstein", wasserstein, log_ratio),
+    "hinge": AdversarialLoss("hinge", hinge, log_ratio),
+    "least_squares": AdversarialLoss("least_squares", least_squares, least_squares_generator),
+}
+
+
+def create(name: str) -> AdversarialLoss:
+    """The pair of losses of a name; ValueError where there is none."""
+    if name not in LOSSES:
+        raise ValueError(f"unknown adversarial loss '{name}'; choose among {', '.join(LOSSES)}")
+    return LOSSES[name]
+
+
+def discriminator_terms(
+    loss: AdversarialLoss,
+    critic: Callable[[Tree], Array],
+    real: Tree,
+    fake: Tree,
+    fraction: Array,
+    weight: float,
 ) -> dict[str, Array]:
-    """The discriminator's loss in two terms: the cross-entropy and its gradient penalty.
+    """The discriminator's loss and its gradient penalty, as terms.
 
     The penalty is on the logit: the papers leave open whether it is on the logit or on D.
 
     Args:
-      critic: [B, H, W, C] -> logits [B].
-      real, fake: float [B, H, W, C].
+      loss: of `create`.
+      critic: examples -> logits [B].
+      real, fake: arrays, or trees of arrays, float [B, ...].
       fraction: where between them the penalty is taken, in [0, 1], float [B].
       weight: of the penalty; 0 leaves it out.
 
     Returns:
-      `cross_entropy` and `gradient_penalty` (weighted), float32 [B].
+      `loss.term` and `gradient_penalty` (weighted), float32 [B].
     """
-    terms = {"cross_entropy": discriminator_cross_entropy(critic(real), critic(fake))}
+    terms = {loss.term: loss.discriminator(critic(real), critic(fake))}
     if weight:
-        penalty = gradient_penalty(critic, real, fake, fraction)
-        terms["gradient_penalty"] = weight * penalty
+        terms["gradient_penalty"] = weight * gradient_penalty(critic, real, fake, fraction)
     return terms
-
-
-def generator_log_ratio(fake_logits: Array) -> Array:
-    """−[ln D(x̃) − ln(1 − D(x̃))] = −logit (Lucas et al., 2019, Eq. 5).
-
-    With the optimal discriminator its mean is KL(model ‖ data).
-
-    Args:
-      fake_logits: float [B].
-
-    Returns:
-      float32 [B], nats.
-    """
-    return -fake_logits

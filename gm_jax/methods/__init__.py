@@ -11,6 +11,7 @@ from gm_jax.methods.gan_likelihood import GanLikelihood
 from gm_jax.methods.method import Method
 from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
+from gm_jax.methods.sngan import Sngan
 from gm_jax.methods.vae_iaf import VaeIaf
 from gm_jax.methods.wgan_gp import WganGp
 
@@ -22,6 +23,7 @@ METHODS = {
     "gan_likelihood": GanLikelihood,
     "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
+    "sngan": Sngan,
     "vae_iaf": VaeIaf,
     "wgan_gp": WganGp,
 }

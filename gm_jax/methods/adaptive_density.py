@@ -18,13 +18,14 @@ from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import dequantize, requantize
 from gm_jax.flows.dequantise import Dequantise
 from gm_jax.flows.transform import Context
-from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
+from gm_jax.losses import adversarial
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
 from gm_jax.networks.feature_space_vae import FeatureSpaceVAE
 from gm_jax.networks.top_down_vae import Decoding
 
 Array = jax.Array
+LOSS = adversarial.create("log_ratio")  # L_Q
 CHOICES = {
     "adversarial_sample": ("mean", "noise"),  # f_ψ⁻¹ of µ(z) (Eq. 5), or of a draw around it (H)
     "encoder_input": ("features", "image"),  # Algorithm 1, or Eq. 3
@@ -76,7 +77,8 @@ class AdaptiveDensity(Method):
         pixels, sample_noise, fraction = noise.split(3)
         label = self.label(batch)
         return Loss(
-            penalized_discriminator_terms(
+            adversarial.discriminator_terms(
+                LOSS,
                 lambda x: self._judged(variables, x, label),
                 # Dequantised like the samples: else their grid would give real images away.
                 2 * self._dequantised(batch, pixels) - 1,
@@ -102,12 +104,12 @@ class AdaptiveDensity(Method):
         def loss_q() -> Array:
             label = self.label(batch)
             fake = self._adversarial_sample(variables, sample_noise, label)
-            return jnp.mean(generator_log_ratio(self._judged(variables, fake, label)))
+            return jnp.mean(LOSS.generator(self._judged(variables, fake, label)))
 
         if self.adversarial:
             warm = step >= self.model.warmup_steps
-            adversarial = jax.lax.cond(warm, loss_q, lambda: jnp.zeros(()))
-            terms["adversarial"] = self.model.adversarial_weight * adversarial
+            mean = jax.lax.cond(warm, loss_q, lambda: jnp.zeros(()))
+            terms["adversarial"] = self.model.adversarial_weight * mean
         return Loss(terms, {"bits_per_dim": self.bits(bound["log_likelihood"])}, statistics)
 
     def _bound(

@@ -2,7 +2,8 @@
 
 The generator is the VAE's decoder without latents below the top: SNGAN's without residuals, and, as
 the VAE's, with weight normalisation and ELU in place of batch norm and ReLU. It has no likelihood;
-`gan_likelihood` trains one around it.
+`gan_likelihood` trains one around it. The losses and the control of the discriminator's slope are
+values of the config; the paper's are a log-ratio and a gradient penalty.
 """
 
 from collections.abc import Callable
@@ -14,26 +15,40 @@ import jax.numpy as jnp
 from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import dequantize, requantize
-from gm_jax.losses.adversarial import generator_log_ratio, penalized_discriminator_terms
+from gm_jax.lipschitz import Lipschitz
+from gm_jax.losses import adversarial
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
 from gm_jax.networks.top_down_vae import Decoder, Decoding
+from gm_jax.nn import spectral_norm
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
 
 
 class Gan(Method):
-    """Two players: the discriminator moves, then the generator."""
+    """Two players: the discriminator moves, then the generator.
 
-    generator_networks = ("decoder",)
+    A GAN with networks of its own writes `create_networks`, `init_networks`, `generate`,
+    `generator_networks` and, where its generator has running statistics, `generate_in_training`.
+    """
+
+    generator_networks: tuple[str, ...] = ("decoder",)
     players: tuple[Player, ...]
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        classes = self.condition_on_classes(model.class_conditional)
-        self.ema_decay, self.num_latents = model.ema_decay, model.generator.top_latents
+        self.ema_decay = model.ema_decay
+        self.adversarial_loss = adversarial.create(model.adversarial_loss)
+        self.lipschitz = Lipschitz.create(model)
+        self.create_networks(self.condition_on_classes(model.class_conditional))
+        self.players = self.alternate(1)
+
+    def create_networks(self, classes: int | None) -> None:
+        """Sets `discriminator`, the generator and `num_latents`."""
+        model = self.model
+        self.num_latents = model.generator.top_latents
         self.decoder = Decoder(
             image_shape=self.image_shape,
             num_latents=0,
@@ -45,12 +60,19 @@ class Gan(Method):
             dtype=self.dtype,
             **model.generator,
         )
-        self.discriminator = discriminators.create(model.discriminator, classes, self.dtype)
-        optimizer = optimizers.create(config.optimizer)
-        self.players = (
-            Player("discriminator", ("discriminator",), optimizer, self.discriminator_loss),
-            Player("generator", ("decoder",), optimizer, self.generator_loss),
+        self.discriminator = discriminators.create(
+            model.discriminator, classes, self.dtype, self.lipschitz.layers
         )
+
+    def alternate(self, critic_steps: int) -> tuple[Player, ...]:
+        """Some updates of the discriminator, each on a fresh batch, then one of the generator."""
+        if critic_steps < 1:
+            raise ValueError(f"model.critic_steps is {critic_steps}; give 1 or more (published: 5)")
+        optimizer = self.lipschitz.constrain(optimizers.create(self.config.optimizer, critic_steps))
+        critic = Player("discriminator", ("discriminator",), optimizer, self.discriminator_loss)
+        optimizer = optimizers.create(self.config.optimizer)
+        generator = Player("generator", self.generator_networks, optimizer, self.generator_loss)
+        return (*(critic.on_batch(number) for number in range(critic_steps)), generator)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the generator on as many latents as `batch` has images, then its critic."""
@@ -63,13 +85,18 @@ class Gan(Method):
     def discriminator_loss(
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
-        """Cross-entropy and gradient penalty (Eq. 11), nats an image."""
-        return Loss(
-            penalized_discriminator_terms(
-                *self.judged(variables, batch, noise),
-                self.model.gradient_penalty,
-            )
+        """The adversarial loss and, under this control, the gradient penalty (Eq. 11)."""
+        moved, statistics = spectral_norm.iterate(
+            self.discriminator,
+            variables["discriminator"],
+            self.scale(batch["image"][:1]),
+            None if (label := self.label(batch)) is None else label[:1],
         )
+        judged = self.judged({**variables, "discriminator": moved}, batch, noise)
+        terms = adversarial.discriminator_terms(
+            self.adversarial_loss, *judged, self.lipschitz.penalty_weight
+        )
+        return Loss(terms, statistics={"discriminator": statistics} if statistics else None)
 
     def judged(
         self, variables: Variables, batch: Batch, noise: Noise
@@ -79,7 +106,7 @@ class Gan(Method):
         label = self.label(batch)
         # Dequantised, as samples are continuous: else their grid would give real images away.
         real = 2 * dequantize(batch["image"], self.levels, pixels) - 1
-        fake = self.generate(variables, latents.normal(self.num_latents), label)
+        fake, _ = self.generate_in_training(variables, latents.normal(self.num_latents), label)
 
         def discriminator(x: Array) -> Array:
             return cast(Array, self.discriminator.apply(variables["discriminator"], x, label))
@@ -87,11 +114,23 @@ class Gan(Method):
         return discriminator, real, fake, fraction.uniform()
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """L_Q (Eq. 5), nats an image."""
-        label = self.label(batch)
-        fake = self.generate(variables, noise.normal(self.num_latents), label)
+        """The generator's side of the adversarial loss (the paper's: L_Q, Eq. 5)."""
+        return self.loss_of_samples(variables, noise.normal(self.num_latents), self.label(batch))
+
+    def loss_of_samples(self, variables: Variables, latents: Array, label: Array | None) -> Loss:
+        """What the generator wants of latents [B, Z], with its new running statistics."""
+        fake, statistics = self.generate_in_training(variables, latents, label)
         logits = self.discriminator.apply(variables["discriminator"], fake, label)
-        return Loss({"adversarial": generator_log_ratio(cast(Array, logits))})
+        return Loss(
+            {"adversarial": self.adversarial_loss.generator(cast(Array, logits))},
+            statistics=statistics,
+        )
+
+    def generate_in_training(
+        self, variables: Variables, latents: Array, labels: Array | None
+    ) -> tuple[Array, Variables]:
+        """Images as of `generate`, and {network: statistics} that have moved on the way."""
+        return self.generate(variables, latents, labels), {}
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps standard normal latents [B, Z] to images in [−1, 1]."""

@@ -1,5 +1,7 @@
 """Batch normalisation by the statistics of the global batch (Ioffe & Szegedy, 2015)."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -54,19 +56,36 @@ class BatchStatistics(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Standardises each channel of [..., C] and adds a learned shift; there is no learned scale.
+    """Standardises each channel of [..., C] and adds a learned shift.
 
     Attributes:
       decay: of `BatchStatistics`.
       epsilon: added to the variance.
+      scale_init: initialises a learned scale, which follows the standardisation; None learns none.
+      num_classes: of shifts and scales that a label chooses (Dumoulin et al., 2017), or None.
     """
 
     decay: float
     epsilon: float
+    scale_init: Any = None
+    num_classes: int | None = None
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        """Maps x [..., C] to float32 [..., C], by the global batch's moments while training."""
+    def __call__(self, x: Array, train: bool, label: Array | None = None) -> Array:
+        """Maps x [..., C] to float32 [..., C], by the global batch's moments while training.
+
+        With classes x is [B, ..., C] and the label int32 [B].
+        """
         mean, variance = BatchStatistics(self.decay)(x, train)
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return (x.astype(jnp.float32) - mean) * jax.lax.rsqrt(variance + self.epsilon) + bias
+        scale = jax.lax.rsqrt(variance + self.epsilon)
+        if self.scale_init is not None:
+            scale *= self._each("scale", self.scale_init, x, label)
+        shift = self._each("bias", nn.initializers.zeros, x, label)
+        return (x.astype(jnp.float32) - mean) * scale + shift
+
+    def _each(self, name: str, initializer: Any, x: Array, label: Array | None) -> Array:
+        """A number a channel, or a label and channel, that broadcasts to x."""
+        if self.num_classes is None:
+            return self.param(name, initializer, (x.shape[-1],))
+        rows = self.param(name, initializer, (self.num_classes, x.shape[-1]))[label]
+        return rows.reshape(-1, *(1 for _ in x.shape[2:]), x.shape[-1])

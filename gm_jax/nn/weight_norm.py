@@ -83,15 +83,7 @@ class WeightNormConv(nn.Module):
         return self._convolve(x, kernel * gain) + bias
 
     def _convolve(self, x: Array, kernel: Array) -> Array:
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        names = ("NHWC", "HWIO", "NHWC")
-        if self.transpose:
-            y = jax.lax.conv_transpose(x, kernel, self.strides, self.padding, None, names)
-        else:
-            y = jax.lax.conv_general_dilated(
-                x, kernel, self.strides, self.padding, dimension_numbers=names
-            )
-        return y.astype(jnp.float32)
+        return convolve(x, kernel, self.strides, self.padding, self.transpose, self.dtype)
 
     def _initialize(self, outputs: Array, each: tuple[int, ...]) -> Array:
         axes = (0, 1, 2)
@@ -102,6 +94,31 @@ class WeightNormConv(nn.Module):
         self.put_variable("params", "g", jnp.broadcast_to(gain, each))
         self.put_variable("params", "b", jnp.broadcast_to(-mean * scale, each))
         return (outputs - mean) * scale
+
+
+def convolve(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: Any,
+    transpose: bool,
+    dtype: Any,
+    precision: Any = None,
+) -> Array:
+    """Convolves [B, H, W, in] with [h, w, in, out] in a dtype, to float32 [B, H', W', out].
+
+    Args: as the attributes of `WeightNormConv`; `precision` as of `jax.lax`.
+    """
+    x, kernel, names = x.astype(dtype), kernel.astype(dtype), ("NHWC", "HWIO", "NHWC")
+    if transpose:
+        y = jax.lax.conv_transpose(
+            x, kernel, strides, padding, dimension_numbers=names, precision=precision
+        )
+    else:
+        y = jax.lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=names, precision=precision
+        )
+    return y.astype(jnp.float32)
 
 
 def is_data_dependent_init(module: nn.Module) -> bool:

@@ -17,6 +17,7 @@ NETWORKS = {
     "classifier": {"classifier"},
     "pixelcnn": {"pixelcnn"},
     "real_nvp": {"real_nvp"},
+    "sngan": {"discriminator", "generator"},
     "vae_iaf": {"vae"},
     "wgan_gp": {"discriminator", "decoder"},
 }

@@ -26,6 +26,17 @@ CHANGES = [
     ("optimizer.decay_factor", 0.1, lambda page, variant: page != "classifier"),
     ("optimizer.name", "momentum", lambda page, variant: page == "classifier"),
     ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
+    ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
+    # The GAN's losses and the control of its critic's slope became values of the page.
+    *(
+        (field, value, lambda page, variant: variant.startswith("gan"))
+        for field, value in (
+            ("model.adversarial_loss", "log_ratio"),
+            ("model.lipschitz", "penalty"),
+            ("model.weight_clip", 0.01),
+            ("model.spectral_norm", "reshaped"),
+        )
+    ),
     *(
         (f"data.{use}_split", "", lambda page, variant: variant.split(",")[-1] in OWN_SPLITS)
         for use in ("train", "validation", "test")

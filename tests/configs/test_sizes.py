@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import pytest
 
-from configs import adaptive_density, agave, pixelcnn, real_nvp, vae_iaf
+from configs import adaptive_density, agave, pixelcnn, real_nvp, sngan, vae_iaf
 from gm_jax.nn.weight_norm import WeightNormConv, num_parameters
 from gm_jax.training.pretrained import fit_params
 from tests.configs.building import create, initial
@@ -78,6 +78,20 @@ def test_the_gan_is_as_large_as_the_papers_networks():
     layers = [(128, 16 * 512, 1), (512, 256, 16), (256, 128, 16), (128, 64, 16), (64, 3, 9)]
     expected = sum(inputs * outputs * area + 2 * outputs for inputs, outputs, area in layers)
     assert num_parameters(params["decoder"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "double_when_strided", "millions"),
+    [("cifar10_cnn", False, 2.94), ("cifar10_cnn", True, 5.86), ("cifar10", None, 1.05)],
+)
+def test_the_discriminators_of_sngan_are_as_large_as_published(
+    variant, double_when_strided, millions
+):
+    config = sngan.get_config(variant).unlock()
+    if double_when_strided is not None:
+        config.model.discriminator.double_when_strided = double_when_strided
+    count = num_parameters(initial(create(config.lock())).params["discriminator"])
+    assert round(count / 1e6, 2) == millions
 
 
 def parameters(variant):

@@ -38,3 +38,22 @@ def test_a_gradient_of_zero_has_a_finite_derivative():
     np.testing.assert_allclose(value, 1, atol=1e-5)
     assert np.isfinite(derivative)
     np.testing.assert_allclose(mean_penalty(1 / np.sqrt(72)), 0, atol=1e-10)
+
+
+def test_of_a_tree_it_is_that_of_the_concatenated_vector():
+    """Images and codes that a critic judges together lie between pairs at one fraction."""
+    real, fake = (
+        {"image": x, "code": y}
+        for x, y in zip((REAL, FAKE), jax.random.normal(jax.random.key(1), (2, 5, 7)), strict=True)
+    )
+
+    def flat(tree):
+        return jnp.concatenate([leaf.reshape(5, -1) for leaf in jax.tree.leaves(tree)], axis=1)
+
+    def critic(vector):
+        return jnp.sum(jnp.sin(vector) * jnp.arange(vector.shape[1]) / 100, axis=1)
+
+    expected = gradient_penalty(critic, flat(real), flat(fake), FRACTION)
+    found = gradient_penalty(lambda tree: critic(flat(tree)), real, fake, FRACTION)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.ptp(expected) > 0.01

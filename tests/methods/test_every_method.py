@@ -25,6 +25,7 @@ from configs import (
     gan_likelihood,
     pixelcnn,
     real_nvp,
+    sngan,
     vae_iaf,
     wgan_gp,
 )
@@ -48,6 +49,7 @@ PAGES = {
     "gan_likelihood": (gan_likelihood, "smoke"),
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
+    "sngan": (sngan, "smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }

@@ -50,3 +50,17 @@ def test_every_update_of_the_critic_sees_a_batch_of_its_own():
 def test_no_update_of_the_critic_is_refused():
     with pytest.raises(ValueError, match="critic_steps is 0; give 1 or more"):
         method(critic_steps=0)
+
+
+def test_under_clipping_it_is_the_wasserstein_gan():
+    """One term, and the critic's parameters end in the box; the generator's do not."""
+    wgan = method(lipschitz="clipping", weight_clip=0.02)
+    variables, noise = random_variables(method(), BATCH), noise_of(KEY, 8)
+    loss = jax.eval_shape(wgan.discriminator_loss, variables, BATCH, noise, 0)
+    assert loss.terms.keys() == {"wasserstein"}
+    start, gradient = jax.random.normal(KEY, (2, 50))
+    ends = {}
+    for player in wgan.players:
+        update, _ = player.optimizer.update(gradient, player.optimizer.init(start), start)
+        ends[player.name] = np.abs(start + update).max()
+    assert ends["discriminator"] <= 0.02 * (1 + 1e-6) and ends["generator"] > 1

@@ -1,5 +1,7 @@
 """Discriminators of adaptive density estimation: a logit an image, conditioned by projection."""
 
+import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,3 +53,22 @@ def test_the_logit_of_an_image_does_not_depend_on_the_others(kind):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match=r"'dense'; choose among convolutional, residual"):
         network("dense")
+
+
+class Before(nn.Module):
+    """The convolutional discriminator as it was before it became a setting of SNGAN's."""
+
+    @nn.compact
+    def __call__(self, x, label):
+        for width in (2, 3):
+            x = nn.leaky_relu(nn.Conv(width, (3, 3))(x), 0.2)
+            x = nn.leaky_relu(nn.Conv(width, (4, 4), (2, 2))(x), 0.2)
+        x = nn.leaky_relu(nn.Conv(5, (3, 3))(x), 0.2).reshape(x.shape[0], -1)
+        return nn.Dense(1)(x)[:, 0] + jnp.sum(nn.Embed(4, x.shape[-1])(label) * x, axis=-1)
+
+
+def test_the_convolutional_one_has_the_parameters_and_draws_of_trained_runs():
+    before = jax.jit(Before().init)(jax.random.key(1), X, LABEL)
+    chex.assert_trees_all_equal(variables_of("convolutional"), before)
+    logits = jax.jit(network("convolutional", 4).apply)(before, X, LABEL)
+    np.testing.assert_allclose(logits, Before().apply(before, X, LABEL), rtol=1e-5)

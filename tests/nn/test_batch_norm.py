@@ -1,5 +1,6 @@
 """Batch norm: global moments, running averages, and their start."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -49,3 +50,16 @@ def test_the_gradient_is_that_of_the_global_batch():
     alone = jax.grad(loss)(X)
     together = jax.pmap(jax.grad(loss), devices.AXIS)(X.reshape(8, 2, 3, 3, 5))
     np.testing.assert_allclose(together.reshape(X.shape), alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_label_chooses_shift_and_scale():
+    norm = BatchNorm(0.9, 1e-4, scale_init=nn.initializers.ones, num_classes=3)
+    label, each = np.arange(16) % 3, np.arange(15.0).reshape(3, 5)
+    variables = norm.init(jax.random.key(0), X, True, label)
+    assert (variables["params"]["scale"] == 1).all()
+    variables["params"] = {"scale": 2 + each, "bias": 3 * each}
+    y, _ = norm.apply(variables, X, True, label, mutable=["batch_stats"])
+    plain = BatchNorm(0.9, 1e-4)
+    standard, _ = plain.init_with_output(jax.random.key(0), X, True)
+    rows = each[label][:, None, None]
+    np.testing.assert_allclose(y, standard * (2 + rows) + 3 * rows, rtol=1e-5, atol=1e-4)

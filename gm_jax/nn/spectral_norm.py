@@ -1,0 +1,165 @@
+"""Spectral normalisation: layers whose weight is divided by its largest singular value σ.
+
+Two values of a convolution are called σ. `reshaped` is that of the kernel as a matrix [in·k², out]
+(Miyato et al., 2018), which bounds the convolution's own from below: by up to the number of times
+that a pixel is read, 3 for 3×3. `operator` is the convolution's own, at the stride and the size of
+the images that it sees (Gouk et al., 2018; Behrmann et al., 2019).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gm_jax.nn.weight_norm import convolve
+
+Array = jax.Array
+Variables = dict[str, Any]
+COLLECTION = "spectral_norm"
+KINDS = ("reshaped", "operator")
+
+
+class SpectralNorm(nn.Module):
+    """σ = uᵀAv of a linear map A by power iteration: v ← Aᵀu/‖Aᵀu‖, u ← Av/‖Av‖.
+
+    u and v are statistics. They move in a forward in which COLLECTION is mutable, and rest in any
+    other. They are constants of the gradient, which flows through A alone (Miyato et al., Eq. 10).
+    The iteration is unrolled: on CPU a convolution inside of a loop is many times slower.
+
+    Attributes:
+      iterations: in a forward in which u and v move, the initialising one included.
+    """
+
+    iterations: int
+
+    @nn.compact
+    def __call__(
+        self, linear: Callable[[Array, Array], Array], kernel: Array, shape: tuple[int, ...]
+    ) -> Array:
+        """Returns σ, float32 [], of v ↦ linear(kernel, v), for v float32 of a shape."""
+        apply = partial(linear, jax.lax.stop_gradient(kernel))
+        start = jax.ShapeDtypeStruct(shape, jnp.float32)
+
+        def draw() -> Array:
+            return jax.random.normal(self.make_rng("params"), jax.eval_shape(apply, start).shape)
+
+        left = self.variable(COLLECTION, "u", draw)
+        right = self.variable(COLLECTION, "v", jnp.zeros, shape)
+        u, v = left.value, right.value
+        if self.is_mutable_collection(COLLECTION):
+            transposed = jax.linear_transpose(apply, start)
+            for _ in range(self.iterations):
+                v = _unit(transposed(u)[0])
+                u = _unit(apply(v))
+            left.value, right.value = u, v
+        return jnp.vdot(u, linear(kernel, v), precision="highest")
+
+
+def _unit(x: Array) -> Array:
+    return x / (jnp.linalg.norm(x.ravel()) + 1e-12)
+
+
+def _product(kernel: Array, v: Array) -> Array:
+    """A weight as a matrix, whatever its layer makes of it: [..., in, out] and [... · in]."""
+    return jnp.matmul(v, kernel.reshape(-1, kernel.shape[-1]), precision="highest")
+
+
+class SpectralNormConv(nn.Module):
+    """Convolution by W/σ, with a bias.
+
+    Attributes:
+      features, kernel_size, strides, padding, transpose, dtype: as of `WeightNormConv`.
+      use_bias, kernel_init: as of `nn.Conv`.
+      kind: of σ, one of KINDS.
+      iterations: of `SpectralNorm`.
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    strides: Sequence[int] = (1, 1)
+    padding: Any = "SAME"
+    transpose: bool = False
+    use_bias: bool = True
+    kernel_init: Any = nn.initializers.lecun_normal()
+    kind: str = "reshaped"
+    iterations: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Maps [B, H, W, in] to float32 [B, H', W', features]."""
+        if self.kind not in KINDS:
+            raise ValueError(f"spectral norm '{self.kind}'; choose among {', '.join(KINDS)}")
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        layer = partial(
+            convolve, strides=self.strides, padding=self.padding, transpose=self.transpose
+        )
+
+        def linear(kernel: Array, v: Array) -> Array:
+            return layer(v, kernel, dtype=jnp.float32, precision="highest")
+
+        norm = SpectralNorm(self.iterations)
+        if self.kind == "operator":
+            sigma = norm(linear, kernel, (1, *x.shape[1:]))
+        else:
+            sigma = norm(_product, kernel, (kernel.size // self.features,))
+        y = layer(x, kernel / sigma, dtype=self.dtype)
+        if self.use_bias:
+            y += self.param("bias", nn.initializers.zeros, (self.features,))
+        return y
+
+
+class SpectralNormDense(nn.Module):
+    """Dense layer by W/σ, with a bias. The attributes are those of `SpectralNormConv`."""
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Any = nn.initializers.lecun_normal()
+    iterations: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Maps [..., in] to [..., features]."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        kernel = kernel / SpectralNorm(self.iterations)(_product, kernel, (x.shape[-1],))
+        y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return y
+
+
+class SpectralNormEmbed(nn.Module):
+    """Rows of W/σ by number."""
+
+    num_embeddings: int
+    features: int
+    iterations: int = 1
+
+    @nn.compact
+    def __call__(self, label: Array) -> Array:
+        """Maps int32 [B] to float32 [B, features]."""
+        shape = (self.num_embeddings, self.features)
+        rows = self.param("embedding", nn.initializers.normal(self.features**-0.5), shape)
+        sigma = SpectralNorm(self.iterations)(_product, rows, (self.num_embeddings,))
+        return rows[label] / sigma
+
+
+def iterate(network: nn.Module, variables: Variables, *args: Any) -> tuple[Variables, Variables]:
+    """Moves the vectors of a network's layers, before an update of its parameters.
+
+    The forward on `*args` tells the layers the shapes that they see; the compiler drops all of it
+    but the iterations, as the vectors depend on the parameters alone.
+
+    Returns:
+      The variables for the update, and of them the collections that have moved: {} for a network
+      without spectral normalisation.
+    """
+    if COLLECTION not in variables:
+        return variables, {}
+    _, moved = network.apply(variables, *args, mutable=[COLLECTION])
+    return {**variables, **moved}, dict(moved)
