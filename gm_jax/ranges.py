@@ -111,6 +111,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("model.*levels", Range(0, 256, whole=True), "of a pixel; 0: as the data"),
     ("model.*crop_size", FROM_NONE, "side of the random crops; 0: none"),
     ("model.*weight", NOT_NEGATIVE, "of a loss term; 0 leaves it out"),
+    ("model.targets.?", ANY, "logit to which a player draws samples (a, c) or data (b)"),
     ("model.*penalty", NOT_NEGATIVE, "weight of a penalty; 0 leaves it out"),
     ("model.*free_bits", NOT_NEGATIVE, "nats of a latent channel that cost nothing"),
     ("model.*_std", ANY, "a deviation, or (`init_log_std`) the logarithm of the first one"),
