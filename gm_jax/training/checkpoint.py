@@ -1,9 +1,11 @@
 """Checkpoints of a run: the latest two and the best, written behind the training's back."""
 
+import contextlib
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from typing import Any, Literal, NoReturn, Self
 
 import jax
@@ -13,6 +15,7 @@ from etils import epath
 from grain import checkpoint as grain_checkpoint
 from jax.experimental import multihost_utils
 
+from gm_jax.borders import described
 from gm_jax.training import checkpoint_manager as manager
 from gm_jax.training import checkpoint_reading as reading
 from gm_jax.training import checkpoint_tree as trees
@@ -63,7 +66,7 @@ class Checkpoints:
 
         Raises:
           ValueError: the step lies before the latest saved one, or this is `read_only`.
-          RuntimeError: orbax did not save. Errors in the background come with the next call.
+          OSError: it cannot be written. Errors in the background come with the next call.
         """
         if self._read_only:
             raise ValueError(f"{self._workdir} is open for reading only: step {step} is not saved")
@@ -85,8 +88,9 @@ class Checkpoints:
         if data_iterator is not None:
             items["data"] = grain_checkpoint.CheckpointSave(data_iterator)
         args = ocp.args.Composite(**items)
-        if not self._manager.save(step, args=args, metrics=metrics, force=True):
-            raise RuntimeError(f"orbax did not save step {step} in {self._workdir}")
+        with self._writing():
+            if not self._manager.save(step, args=args, metrics=metrics, force=True):
+                raise OSError(f"step {step} was not taken")
 
     def latest_step(self) -> int | None:
         """The latest saved step (it may still be being written), None if there is none."""
@@ -155,17 +159,62 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when everything is written; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    def verify(self, step: int, state: Any, data_iterator: Any | None = None) -> None:
+        """Waits for a step and compares it, read back, with what was to be saved.
+
+        Some file systems take what they do not give back, and some names of folders (those with a
+        backslash or with brackets) lead the storage elsewhere when it reads: then every save
+        succeeds, and no restore.
+
+        Args:
+          step: which was saved.
+          state: as it was given to `save`.
+          data_iterator: the same.
+
+        Raises:
+          ValueError: it cannot be read, or is not what was saved.
+        """
+        self.wait()
+        # On the host: the devices need no room for a second state.
+        template = jax.tree.map(lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), state)
+        found, position, error = self._try_to_read(step, template, data_iterator is not None)
+        if error is None:
+            error = trees.first_difference(state, found)
+            if data_iterator is not None and position != data_iterator.get_state():
+                error = f"the position in the data is {position}"
+        if error is not None:
+            raise ValueError(
+                f"{self._workdir}: its storage does not give back what was saved there ({error}). "
+                "Give a --workdir on another file system, or one whose path is of letters, digits, "
+                "dots, hyphens and underscores"
+            )
 
     def close(self) -> None:
         """Waits and lets go of the directory."""
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whatever goes wrong in orbax while it writes is an error of the storage."""
+        try:
+            yield
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
+            raise OSError(
+                f"{self._workdir}: a checkpoint cannot be written ({described(error)}). What was "
+                "saved before is good: once there is room and access, the same command goes on"
+            ) from error
 
     def _folder(self, step: int) -> epath.Path:
         return self._manager.directory / str(step)
@@ -239,7 +288,7 @@ class Checkpoints:
                 self._folder(step).rename(aside / f"{step}-{number}")
                 _log.warning("checkpoint %d is moved to %s", step, aside / f"{step}-{number}")
         if damaged:
-            _meet("damaged checkpoints moved aside")
+            meet("damaged checkpoints moved aside")
             self._manager.reload()
 
     def _add_metrics(self, step: int, metrics: dict[str, float] | None) -> None:
@@ -250,10 +299,11 @@ class Checkpoints:
             folder = self._folder(step) / "metrics"
             folder.mkdir(exist_ok=True)
             workdirs.write_atomically(folder / "metrics", workdirs.dumps(metrics))
-        _meet("metrics added")
+        meet("metrics added")
         self._manager.reload()
 
 
-def _meet(name: str) -> None:
+def meet(name: str) -> None:
+    """Waits until all processes of the run are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

@@ -16,11 +16,12 @@ Result = TypeVar("Result")
 
 
 def _quieten(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+    return "orbax" not in record.pathname or logging.getLogger("absl").isEnabledFor(logging.DEBUG)
 
 
-# Orbax logs dozens of lines a save, from several threads. A filter, unlike a verbosity, survives
-# `absl.app.run` and leaves everybody else's messages alone.
+# Orbax logs dozens of lines a save, from several threads, and every error that it raises, once a
+# thread that it passes through. A filter, unlike a verbosity, survives `absl.app.run` and leaves
+# everybody else's messages alone. `--verbosity=1` shows them.
 logging.getLogger("absl").addFilter(_quieten)
 
 

@@ -67,6 +67,17 @@ def placed(template: Any, restored: Any) -> Any:
     return jax.tree.map(place, template, restored)
 
 
+def first_difference(saved: Any, found: Any) -> str | None:
+    """Which array of a tree is not, bit by bit, that of another one; None where all are."""
+    for (path, ours), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(saved), jax.tree.leaves(found), strict=True
+    ):
+        ours = ours.addressable_data(0) if isinstance(ours, jax.Array) else ours
+        if np.asarray(ours).tobytes() != np.asarray(theirs).tobytes():
+            return f"{jax.tree_util.keystr(path, simple=True, separator='/')} is another"
+    return None
+
+
 def _described(tree: Any) -> dict[str, str]:
     """{'params/network/kernel': 'float32[3, 4]'}, alike for a state and for orbax's metadata."""
     return {
