@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
@@ -46,7 +46,7 @@ def main(_: list[str]) -> None:
     from gm_jax import cpu, session  # after the flags: importing JAX takes seconds
     from gm_jax.training import parallel
 
-    logging.set_verbosity(logging.WARNING)
+    command_line.set_verbosity()
     config_file = flags.FLAGS["config"].config_filename
     with session.ending_together():
         with command_line.refusals():

@@ -4,6 +4,7 @@ The library raises; this file alone turns what it raises into a line and an exit
 """
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ import jax
 from absl import logging
 
 from gm_jax import command_line
+from gm_jax.borders import described
 from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
@@ -194,9 +196,25 @@ def _request(mode: str, fields: dict[str, Any]) -> Request | None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, in `JAX_COMPILATION_CACHE_DIR` or the home folder."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path.home() / ".cache" / "gm_jax" / "compilation"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    """Keeps compiled programs between runs, in `JAX_COMPILATION_CACHE_DIR` or the home folder.
+
+    Where neither can be written, it says so, and programs are compiled anew by every run.
+    """
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    logging.debug("compilation cache: %s", jax.config.values["jax_compilation_cache_dir"])
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if given is not None and workdirs.is_remote(given):
+        return
+    try:
+        folder = Path(given or Path.home() / ".cache" / "gm_jax" / "compilation")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody's home
+        say(
+            f"compiled programs are not kept ({described(error)}); JAX_COMPILATION_CACHE_DIR names "
+            "a folder for them"
+        )
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    logging.debug("compilation cache: %s", folder)

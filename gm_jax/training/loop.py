@@ -64,6 +64,7 @@ def train(run: Run, validate: Validate) -> bool:
             whole = run.parallel.to_global(state)
             checkpoints.save(step, whole, batches)
             if fresh:
+                checkpoints.wait()
                 start = time.perf_counter()
                 checkpoints.verify(step, whole, batches)
                 seconds = time.perf_counter() - start

@@ -304,7 +304,7 @@ def test_a_save_that_reads_back_otherwise_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["back\\slash", "[brackets]"])
 def test_a_work_directory_whose_name_the_storage_cannot_read_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="--workdir=.* cannot hold checkpoints"):
+    with pytest.raises(ValueError, match=r"--workdir=.* cannot hold checkpoints"):
         storage.probe(tmp_path / name)
     assert not (tmp_path / name / ".probe").exists()
 
