@@ -30,7 +30,7 @@ def record_data(
     """
     if not check_data(workdir, spec, splits):
         path = workdirs.absolute(workdir) / "data.json"
-        record = {"fields": fields.to_json(spec), "splits": _contents(splits)}
+        record = {"fields": fields.to_json(spec), "splits": contents(splits)}
         workdirs.write_atomically(path, json.dumps(record) + "\n")
 
 
@@ -55,14 +55,14 @@ def check_data(
     saved = read_data(workdir)
     if saved is None:
         return False
-    contents = workdirs.read_json(path).get("splits") or {}
+    splits_saved = workdirs.read_json(path).get("splits") or {}
     known = {
         name: field._replace(classes=None) if name in saved and not saved[name].classes else field
         for name, field in spec.items()
     }
-    given = _contents({k: split for k, split in (splits or {}).items() if k in contents})
+    given = contents({k: split for k, split in (splits or {}).items() if k in splits_saved})
     found = workdirs.differences(
-        {**fields.to_json(saved), **{split: contents[split] for split in given}},
+        {**fields.to_json(saved), **{split: splits_saved[split] for split in given}},
         {**fields.to_json(known), **given},
     )
     if found:
@@ -82,7 +82,7 @@ def check_data(
     return complete
 
 
-def _contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
+def contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
     """{split: {"examples": how many, field: hash of its values}}."""
     return {
         name: {"examples": len(split), **split.fingerprint()}

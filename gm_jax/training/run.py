@@ -38,6 +38,7 @@ class Run:
       method: of `frozen.create_method`.
       datasets: {split: images} for SPLITS.
       parallel: the devices.
+      elsewhere: where what is read from the run is written; None: into its work directory.
     """
 
     config: Any
@@ -45,6 +46,12 @@ class Run:
     method: Any
     datasets: dict[str, data.Dataset]
     parallel: Parallel
+    elsewhere: epath.Path | None = None
+
+    @property
+    def output(self) -> epath.Path:
+        """The folder of what an evaluation, or a drawing, of the run finds."""
+        return self.workdir if self.elsewhere is None else self.elsewhere
 
     def dataset(self, split: str) -> data.Dataset:
         """The images of `train`, `validation` or `test`, as the config names them."""
@@ -191,8 +198,13 @@ def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
     return _without_images(config, folder, parallel)
 
 
-def open_run(config: Any, workdir: epath.PathLike) -> Run:
+def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None = None) -> Run:
     """Builds the run of a config, refusing what does not fit together.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      output: where what is read from it is written, if not there.
 
     Raises:
       ValueError: with the value and the way out.
@@ -209,7 +221,8 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     folder = workdirs.absolute(workdir)
     method = create_method(config, folder, datasets["train"].fields)
     _check_pictures(method)
-    run = Run(config, folder, method, datasets, parallel)
+    elsewhere = None if output is None else workdirs.absolute(output)
+    run = Run(config, folder, method, datasets, parallel, elsewhere)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
 
