@@ -27,9 +27,10 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """The checkpoints of a run in `<workdir>/checkpoints`, one folder a step, in orbax's format.
 
-    A folder has the items `state` (the train state), `data` (the position in the data) and, where
-    validation was scored, `metrics`. The latest two and the one of lowest validation bits/dim are
-    kept. In a run of several processes all of them call every method, in the same order.
+    A folder has the items `state` (the train state), `checksums` of its arrays, `data` (the
+    position in the data) and, where validation was scored, `metrics`. The latest two and the one
+    of lowest validation bits/dim are kept. In a run of several processes all of them call every
+    method, in the same order.
     """
 
     def __init__(self, workdir: epath.PathLike, *, read_only: bool = False):
@@ -84,7 +85,11 @@ class Checkpoints:
                 f"step {step} cannot be saved in {self._workdir}: its latest checkpoint is of step "
                 f"{latest}; restore that one, or give another --workdir"
             )
-        items = {"state": ocp.args.StandardSave(jax.tree.map(trees.as_array, state))}
+        state = jax.tree.map(trees.as_array, state)
+        items = {
+            "state": ocp.args.StandardSave(state),
+            "checksums": ocp.args.JsonSave(trees.checksums(state)),
+        }
         if data_iterator is not None:
             items["data"] = grain_checkpoint.CheckpointSave(data_iterator)
         args = ocp.args.Composite(**items)
@@ -244,7 +249,11 @@ class Checkpoints:
 
         def read_state() -> Any:
             args = ocp.args.Composite(state=ocp.args.StandardRestore(trees.targets(template)))
-            return self._manager.restore(step, args=args)["state"]
+            state = self._manager.restore(step, args=args)["state"]
+            sums = self._folder(step) / "checksums" / "metadata"
+            if sums.exists():  # versions before this one wrote none
+                trees.check_sums(json.loads(sums.read_text()), state)
+            return state
 
         what = f"checkpoint {self._folder(step)}"
         # First what each reads alone: restoring is collective, and hangs a process alone in it.

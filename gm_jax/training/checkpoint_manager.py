@@ -31,7 +31,7 @@ def validation(metrics: dict[str, float]) -> float:
 
 
 def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
-    """Opens a folder of checkpoints with the items `state` and `data`.
+    """Opens a folder of checkpoints with the items `state`, `checksums` and `data`.
 
     Args:
       folder: made if it is missing, unless `read_only`.
@@ -60,6 +60,7 @@ def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
     handlers = {
         "state": ocp.StandardCheckpointHandler(),
         "data": grain_checkpoint.CheckpointHandler(),
+        "checksums": ocp.JsonCheckpointHandler(),
     }
     return patiently(lambda: _Manager(folder, options=options, item_handlers=handlers))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epath
 
+from gm_jax.borders import reading
 from gm_jax.data import fields
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import DataSpec, Field
@@ -56,6 +57,8 @@ def check_data(
     if saved is None:
         return False
     splits_saved = workdirs.read_json(path).get("splits") or {}
+    if not isinstance(splits_saved, dict):
+        raise ValueError(f"{path} is damaged: its splits are {splits_saved!r}; restore it")
     known = {
         name: field._replace(classes=None) if name in saved and not saved[name].classes else field
         for name, field in spec.items()
@@ -100,14 +103,14 @@ def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
     if not path.exists():
         return None
     saved = workdirs.read_json(path)
-    if "splits" in saved:
-        return fields.from_json(saved["fields"])
-    if not all(isinstance(field, dict) for field in saved.values()):
+    if "splits" not in saved and not all(isinstance(field, dict) for field in saved.values()):
         raise ValueError(
             f"{path} is of a version before data had fields, whose checkpoints have another "
             "layout: train anew in another --workdir"
         )
-    return fields.from_json(saved)  # of a version before classes had names
+    with reading(f"{path} is damaged: its fields", "restore it"):
+        # Without splits it is of a version before classes had names.
+        return fields.from_json(saved["fields"] if "splits" in saved else saved)
 
 
 def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:

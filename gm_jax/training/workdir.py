@@ -196,7 +196,9 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     path = absolute(workdir) / "config.json"
     if not path.exists():
         raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
-    return config_dict.ConfigDict(with_tuples(read_json(path))).lock()
+    saved = read_json(path)
+    with reading(f"{path} is damaged: it", "restore it"):
+        return config_dict.ConfigDict(with_tuples(saved)).lock()
 
 
 def to_json(config: config_dict.ConfigDict) -> str:
