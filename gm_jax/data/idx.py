@@ -18,7 +18,7 @@ _NAME = re.compile(r"((?P<set>.+)-)?(?P<split>train|t10k|test)-images[-.]idx3-ub
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
 _CHUNK = 4096  # examples
 _UBYTE = 8  # the code of the files' only type
-_ANEW = "it is damaged: fetch it anew"
+_ANEW = "fetch it anew"
 
 
 def open_idx(path: str) -> Reader:
@@ -98,7 +98,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _header(file: IO[bytes], path: Path, rank: int) -> tuple[int, ...]:
     """Reads the shape: two zero bytes, the type, the rank, and then 32 bits for each side."""
-    with reading(f"{path}", _ANEW):
+    with reading(f"{path} is damaged and", _ANEW):
         magic, sides = file.read(4), file.read(4 * rank)
     shape = tuple(np.frombuffer(sides[: len(sides) // 4 * 4], ">u4").tolist())
     if magic != bytes((0, 0, _UBYTE, rank)) or len(shape) < rank or 0 in shape:
@@ -115,7 +115,7 @@ def _rows(path: Path, rank: int) -> Iterator[np.ndarray]:
         for start in range(0, count, _CHUNK):
             wanted = min(_CHUNK, count - start) * size
             last = start + _CHUNK >= count
-            with reading(f"{path}", _ANEW):
+            with reading(f"{path} is damaged and", _ANEW):
                 # A byte more at the end: there gzip compares its checksum.
                 data = file.read(wanted + last)
             if len(data) != wanted:

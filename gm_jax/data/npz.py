@@ -65,7 +65,7 @@ def _read_array(path: Path, name: str, most: int) -> np.ndarray | None:
             return array
     if math.prod(shape) > most:
         raise ValueError(f"{path}: {name} has shape {shape}, more than an entry for every image")
-    raise ValueError(f"{path}: {name} holds Python objects; {advice}")
+    raise ValueError(f"{path}: {name} cannot be read (Python objects); {advice}")
 
 
 def _split_rows(splits: np.ndarray | None, count: int, path: Path) -> dict[str, np.ndarray]:

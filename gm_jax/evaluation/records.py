@@ -88,7 +88,7 @@ def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
     path = epath.Path(workdir) / FILE_NAME
     if not path.exists():
         return []
-    with reading(f"{path} is damaged: it", "move it away and evaluate again"):
+    with reading(f"{path} is damaged and", "move it away and evaluate again"):
         results = json.loads(path.read_text())["results"]
         for result in results:
             if not (isinstance(result["metric"], str) and isinstance(result["values"], dict)):

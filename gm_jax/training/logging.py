@@ -1,5 +1,6 @@
 """What a run writes down while it trains: metrics.jsonl and TensorBoard."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -151,6 +152,9 @@ class MetricWriter:
             show(self._tensorboard)
         except (ImportError, OSError) as error:  # a bucket needs its own client library
             _log.warning("no TensorBoard files in %s: %s", self._folder, error)
+            if self._tensorboard:
+                with contextlib.suppress(OSError):
+                    self._tensorboard.close()
             self._tensorboard = False
 
 

@@ -108,7 +108,7 @@ def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
             f"{path} is of a version before data had fields, whose checkpoints have another "
             "layout: train anew in another --workdir"
         )
-    with reading(f"{path} is damaged: its fields", "restore it"):
+    with reading(f"{path}: what it says of fields", "restore it"):
         # Without splits it is of a version before classes had names.
         return fields.from_json(saved["fields"] if "splits" in saved else saved)
 

@@ -197,7 +197,7 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     if not path.exists():
         raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
     saved = read_json(path)
-    with reading(f"{path} is damaged: it", "restore it"):
+    with reading(f"{path} is damaged and", "restore it"):
         return config_dict.ConfigDict(with_tuples(saved)).lock()
 
 
@@ -226,7 +226,7 @@ def dumps(tree: Any, **options: Any) -> str:
 def read_json(path: epath.Path) -> dict[str, Any]:
     """Reads a JSON file of a work directory; ValueError where it is damaged, or no JSON object."""
     advice = f"restore it, or move it away if you know that the {path.stem} is still the run's"
-    with reading(f"{path} is damaged: it", advice):
+    with reading(f"{path} is damaged and", advice):
         found = json.loads(path.read_text())
         if not isinstance(found, dict):
             raise TypeError(f"it holds a {type(found).__name__}")

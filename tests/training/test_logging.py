@@ -118,7 +118,7 @@ def test_where_nothing_can_be_appended_the_file_is_rewritten_whole(tmp_path, mon
 
 
 def test_a_full_disk_ends_tensorboard_with_one_warning(tmp_path, monkeypatch, caplog):
-    def full(*_):
+    def full(*_, **options):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(logging.Board, "scalar", full)
