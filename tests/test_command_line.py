@@ -41,6 +41,7 @@ MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do")
 WORKDIR = flags.DEFINE_string("workdir", None, "where")
 
 def main(_):
+    command_line.set_verbosity()
     config = CONFIG.value
     name = flags.FLAGS["config"].config_filename
     with command_line.refusals():
@@ -133,6 +134,13 @@ def test_a_real_bug_keeps_its_traceback(call, arguments):
     status, _, error = call(*arguments)
     assert status == 1
     assert "Traceback" in error
+
+
+def test_verbosity_shows_where_a_refusal_comes_from(call):
+    status, _, error = call(AGAVE, "--workdir=nowhere", "--verbosity=1")
+    assert (
+        status == 2 and "check_config" in error and error.splitlines()[-1].startswith("error: no")
+    )
 
 
 def test_work_directory_is_named_by_config_and_variant():
