@@ -15,7 +15,7 @@ from etils import epath
 from grain import checkpoint as grain_checkpoint
 from jax.experimental import multihost_utils
 
-from gm_jax.borders import described
+from gm_jax import borders
 from gm_jax.training import checkpoint_manager as manager
 from gm_jax.training import checkpoint_reading as reading
 from gm_jax.training import checkpoint_tree as trees
@@ -159,7 +159,8 @@ class Checkpoints:
         if not self._read_only:
             self._move_aside(damaged)
         if data_iterator is not None:
-            data_iterator.set_state(position)
+            with borders.reading(f"{self._folder(step) / 'data'}", "move this checkpoint away"):
+                data_iterator.set_state(position)
         return state, step
 
     def wait(self) -> None:
@@ -217,8 +218,9 @@ class Checkpoints:
             raise
         except Exception as error:
             raise OSError(
-                f"{self._workdir}: a checkpoint cannot be written ({described(error)}). What was "
-                "saved before is good: once there is room and access, the same command goes on"
+                f"{self._workdir}: a checkpoint cannot be written ({borders.described(error)}). "
+                "What was saved before is good: once there is room and access, the same command "
+                "goes on"
             ) from error
 
     def _folder(self, step: int) -> epath.Path:

@@ -165,10 +165,11 @@ def _is_validation(line: str) -> bool:
 def _complete_lines(path: epath.Path) -> list[tuple[str, int]]:
     """The whole lines of a metrics.jsonl, each with its step; a half-written one is left out."""
     lines = []
-    for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
+    text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    for line in text.splitlines(keepends=True):
         try:
             if line.endswith("\n"):
                 lines.append((line, int(json.loads(line)["step"])))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return lines
