@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
@@ -20,6 +20,7 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one is.")
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config as JSON; no run.")
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
+_OUTPUT = flags.DEFINE_string("output", None, "Where modes but train write, if not to workdir.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
     flags.DEFINE_list(
         "metrics", None, "auto; bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."
@@ -46,7 +47,7 @@ def main(_: list[str]) -> None:
     from gm_jax import cpu, session  # after the flags: importing JAX takes seconds
     from gm_jax.training import parallel
 
-    logging.set_verbosity(logging.WARNING)
+    command_line.set_verbosity()
     config_file = flags.FLAGS["config"].config_filename
     with session.ending_together():
         with command_line.refusals():
@@ -59,7 +60,7 @@ def main(_: list[str]) -> None:
         cpu.keep_buffers()
         workdir = _WORKDIR.value or command_line.default_workdir(config_file, config)
         battery = {flag.name: flag.value for flag in _BATTERY if flag.value is not None}
-        session.run(config, workdir, _MODE.value, battery, _TEMPERATURE.value)
+        session.run(config, workdir, _MODE.value, battery, _TEMPERATURE.value, _OUTPUT.value)
 
 
 if __name__ == "__main__":

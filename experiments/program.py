@@ -40,6 +40,7 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except sweep.Ended as end:
             return str(end)
 
+    command_line.open_streams()
     cpu.keep_buffers()
     app.run(ending)
 

@@ -35,7 +35,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 from PIL import Image, ImageDraw
 
@@ -200,7 +200,7 @@ def main(_: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):  # end this process, and so the runs
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, lambda number, _: sys.exit(128 + number))
-    logging.set_verbosity(logging.WARNING)
+    command_line.set_verbosity()
     jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     default = f"{command_line.default_workdir(given.config_filename, given.value)}-sweep"
     folder = Path(options.output or default)

@@ -2,13 +2,16 @@
 
 A refusal is one line on stderr with the closest names, exit status 2, no traceback. Real bugs keep
 their tracebacks: only a `ValueError` that our own code (or a config file) raised itself counts as a
-refusal, never one that comes out of JAX, NumPy or any other library.
+refusal, never one that comes out of JAX, NumPy or any other library; and an `OSError`, which is
+what the system says of a disk or a folder.
 """
 
 import contextlib
 import difflib
 import importlib.machinery
 import inspect
+import io
+import os
 import re
 import sys
 import traceback
@@ -20,7 +23,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_dict
 
-from gm_jax import pages
+from gm_jax import borders, pages
 
 _PACKAGE = Path(__file__).resolve().parent
 _REPOSITORY = _PACKAGE.parent
@@ -35,7 +38,36 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     Args:
       main: called with the program's name alone in a list; its value is the exit status.
     """
+    open_streams()
     app.run(main, flags_parser=_parse)
+
+
+def open_streams() -> None:
+    """Makes standard streams that can be written: call it before anything is opened.
+
+    A closed one (a daemon's, `2>&-`) becomes the null device. Otherwise the next file that is
+    opened, such as a checkpoint, would get its number, and what C++ logs would be written there.
+    A character that a terminal's encoding lacks is written as its code.
+    """
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's or a test's is not
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.get_absl_handler().python_handler
+    if handler.stream is None:
+        handler.setStream(sys.stderr)
+
+
+def set_verbosity() -> None:
+    """Logs warnings and errors alone, unless `--verbosity` asks for something else."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
 
 
 def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -> str:
@@ -57,12 +89,15 @@ def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -
 def refusals() -> Iterator[None]:
     """Turns a refusal raised inside into one line on stderr and exit status 2.
 
-    For the part of a run that judges what the user asked for (config, work directory, data). A
-    refusal is a `ValueError` that a `raise` of gm_jax itself raised; others are bugs, and pass
-    through with their tracebacks. `--verbosity=1` shows the traceback of a refusal, too.
+    A refusal is a `ValueError` that a `raise` of gm_jax itself raised, or an `OSError`; others are
+    bugs, and pass through with their tracebacks. `--verbosity=1` shows the traceback of a refusal,
+    too.
     """
     try:
         yield
+    except OSError as error:
+        logging.debug("refused", exc_info=True)
+        _refuse(borders.told(error))
     except ValueError as error:
         if not _raised_in(error, [_PACKAGE]):
             raise

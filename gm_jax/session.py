@@ -4,6 +4,8 @@ The library raises; this file alone turns what it raises into a line and an exit
 """
 
 import contextlib
+import errno
+import json
 import os
 import sys
 import traceback
@@ -15,11 +17,12 @@ import jax
 from absl import logging
 
 from gm_jax import command_line
+from gm_jax.borders import described
 from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
-from gm_jax.training import loop, recorded
+from gm_jax.training import agreement, loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
 from gm_jax.training.progress import say
@@ -61,6 +64,7 @@ def run(
     mode: str,
     battery: dict[str, Any] | None = None,
     temperature: float | None = None,
+    output: str | None = None,
 ) -> None:
     """Does what the command asks for: the program's door, which may exit.
 
@@ -75,19 +79,25 @@ def run(
         if a metric that `metrics` names is missing. Where none is named, `num_importance_samples`
         tightens the bound on the test split.
       temperature: of samples drawn; None takes the config's.
+      output: where a mode that reads a run writes, if not into its work directory.
     """
     fields = battery or {}
     missing: dict[str, str] = {}
     with command_line.refusals():
         request = _request(mode, fields)
+        agreement.check_same("command", {"mode": mode, "temperature": temperature, **fields})
         config = _at_temperature(config, mode, request, temperature)
         if mode == "train":
+            if output is not None:
+                raise ValueError(f"--output={output}: a training writes to its --workdir")
             train(config, workdir)
         else:
             use_compilation_cache()
             needs_run = request is None or request.samples is None  # given samples need no run
-            opened = _open(config, workdir, needs_run)
+            opened = _open(config, workdir, needs_run, output=output)
             if request is None:
+                with agreement.together():
+                    workdirs.check_writable(opened.output)
                 MODES[mode](opened)
             elif request.metrics == AUTO:
                 draws = fields.get("num_importance_samples", 1)
@@ -117,32 +127,47 @@ def ending_together() -> Iterator[None]:
 
 
 def _open(
-    config: Any, workdir: str, needs_run: bool = True, held: contextlib.ExitStack | None = None
+    config: Any,
+    workdir: str,
+    needs_run: bool = True,
+    held: contextlib.ExitStack | None = None,
+    output: str | None = None,
 ) -> Run:
     """Opens the run to read it or, where there is a `held`, to train it while that holds it.
 
     A run that cannot go on is refused before its images are opened, which takes seconds; a work
-    directory is made after them, so that a config that fits no images leaves nothing behind.
+    directory is made after them, so that a config that fits no images leaves nothing behind. Of
+    several processes all refuse what one of them cannot, or sees otherwise.
     """
     first = jax.process_index() == 0
     folder = workdirs.absolute(workdir)
-    found = (folder / "config.json").exists()
-    if first and found and held is not None:
-        held.enter_context(workdirs.hold(folder))
-    if first and needs_run and (found or held is None):
-        workdirs.check_config(folder, config, read_only=True)
-    opened = open_run(config, workdir)
+    agreement.check_same("code", agreement.code())
+    agreement.check_same("config", json.loads(workdirs.to_json(config)))
+    with agreement.together():
+        found = (folder / "config.json").exists()
+        if first and found and held is not None:
+            held.enter_context(workdirs.hold(folder))
+        if first and needs_run and (found or held is None):
+            workdirs.check_config(folder, config, read_only=True)
+        opened = open_run(config, workdir, output)
+    agreement.check_same("data", recorded.contents(opened.datasets))
     say(_header(opened))
     if held is not None:
+        agreement.check_shared(folder)
+    elif needs_run:
+        saved = {"config.json": workdirs.read_json(folder / "config.json") if found else None}
+        agreement.check_same("--workdir", saved)
+    if held is not None:
         opened.check_start()  # before anything is written
-    elif first and needs_run:
-        recorded.check_data(folder, opened.train_data.fields, opened.datasets)
-    if first and held is not None:
-        if not found:
-            held.enter_context(workdirs.hold(folder))
-        workdirs.check_config(folder, config)
-        recorded.record_data(folder, opened.train_data.fields, opened.datasets)
-        recorded.record_frozen(folder, recipes(config, folder))
+    with agreement.together():
+        if first and needs_run and held is None:
+            recorded.check_data(folder, opened.train_data.fields, opened.datasets)
+        if first and held is not None:
+            if not found:
+                held.enter_context(workdirs.hold(folder))
+            workdirs.check_config(folder, config)
+            recorded.record_data(folder, opened.train_data.fields, opened.datasets)
+            recorded.record_frozen(folder, recipes(config, folder))
     return opened
 
 
@@ -194,9 +219,25 @@ def _request(mode: str, fields: dict[str, Any]) -> Request | None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, in `JAX_COMPILATION_CACHE_DIR` or the home folder."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path.home() / ".cache" / "gm_jax" / "compilation"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    """Keeps compiled programs between runs, in `JAX_COMPILATION_CACHE_DIR` or the home folder.
+
+    Where neither can be written, it says so, and programs are compiled anew by every run.
+    """
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    logging.debug("compilation cache: %s", jax.config.values["jax_compilation_cache_dir"])
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if given is not None and workdirs.is_remote(given):
+        return
+    try:
+        folder = Path(given or Path.home() / ".cache" / "gm_jax" / "compilation")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody's home
+        say(
+            f"compiled programs are not kept ({described(error)}); JAX_COMPILATION_CACHE_DIR names "
+            "a folder for them"
+        )
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    logging.debug("compilation cache: %s", folder)

@@ -2,7 +2,6 @@
 
 import ast
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -182,7 +181,7 @@ def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
         session.train(config, str(workdir))
         if not is_finished(config, workdir):
             raise Ended(f"{workdir} was asked to end; the same command goes on")
-    return json.loads((workdir / "test.json").read_text())
+    return workdirs.read_json(workdir / "test.json")
 
 
 def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
@@ -204,7 +203,7 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
             )
         scored = latest == steps and checkpoints.is_scored(steps)
     test = workdir / "test.json"
-    return scored and test.exists() and json.loads(test.read_text())["step"] == best
+    return scored and test.exists() and workdirs.read_json(test).get("step") == best
 
 
 def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:
@@ -216,7 +215,7 @@ def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:
             continue
         row = rows.setdefault(repr(member.fields), Row(member.fields, [], {}))
         row.runs.append(name)
-        for score, value in json.loads((workdir / "test.json").read_text()).items():
+        for score, value in workdirs.read_json(workdir / "test.json").items():
             if isinstance(value, int | float) and score not in NO_SCORES:
                 row.scores[score] = np.append(row.scores.get(score, []), value)
     return list(rows.values())

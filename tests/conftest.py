@@ -30,6 +30,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 SLOW = (
     *("methods", "experiments", "configs/test_networks.py", "configs/test_sizes.py"),
     *("networks", "training", "test_cpu.py", "test_load.py", "test_sweep.py"),
+    "test_damaged_inputs.py",
     *("evaluation/test_battery.py", "evaluation/test_latent_information.py"),
     *("evaluation/test_inception_v3.py", "evaluation/test_points.py"),
     *("evaluation/test_train_test_classifier.py", "evaluation/test_wasserstein_critic.py"),

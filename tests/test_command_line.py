@@ -1,6 +1,8 @@
 """The command line refuses what it does not understand in one line, with status 2."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +41,7 @@ MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do")
 WORKDIR = flags.DEFINE_string("workdir", None, "where")
 
 def main(_):
+    command_line.set_verbosity()
     config = CONFIG.value
     name = flags.FLAGS["config"].config_filename
     with command_line.refusals():
@@ -133,6 +136,13 @@ def test_a_real_bug_keeps_its_traceback(call, arguments):
     assert "Traceback" in error
 
 
+def test_verbosity_shows_where_a_refusal_comes_from(call):
+    status, _, error = call(AGAVE, "--workdir=nowhere", "--verbosity=1")
+    assert (
+        status == 2 and "check_config" in error and error.splitlines()[-1].startswith("error: no")
+    )
+
+
 def test_work_directory_is_named_by_config_and_variant():
     config = config_dict.ConfigDict({"variant": "digits"})
     assert command_line.default_workdir("configs/agave.py", config) == "runs/agave-digits"
@@ -197,3 +207,43 @@ def test_a_page_of_the_repository_is_suggested_in_any_folder(tmp_path):
     assert "no config file" in refused.stderr and "configs/pixelcnn.py?" in refused.stderr
     assert "not a config file" in printed(tmp_path, "--config=configs/common.py").stderr
     assert "--config is required, for example --config=configs/" in printed(tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/d/x"), "/d/x: No space.*make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/d"), "GM_JAX_CACHE.*JAX_COMPILATION"),
+        (OSError("the disk is gone"), "error: the disk is gone"),
+    ],
+)
+def test_what_the_system_refuses_is_a_line(capsys, error, line):
+    with pytest.raises(SystemExit) as end, command_line.refusals():
+        raise error
+    (told,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and re.search(line, told)
+
+
+STREAMS = """
+import os, sys
+from absl import logging
+from gm_jax import command_line
+command_line.open_streams()
+opened = os.open(os.devnull, os.O_RDONLY)
+logging.warning("a warning")
+print("≤", opened > 2)
+print("≤", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&- <&-"])
+def test_closed_streams_and_a_poor_terminal_do_no_harm(closed):
+    root = Path(command_line.__file__).resolve().parents[1]
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, STREAMS],
+        cwd=root,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (rb"\u2264 True" + b"\n" if closed == "2>&-" else b"")

@@ -76,3 +76,15 @@ def test_a_run_on_other_images(tmp_path):
     assert recorded.read_data(tmp_path) == LABELLED
     with pytest.raises(ValueError, match=r"image.levels: 17 -> 256 \(saved -> given\)"):
         recorded.record_data(tmp_path, image_spec(SHAPE, 256, 10))
+
+
+def test_without_a_folder_programs_are_not_kept_and_it_says_so(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    updates = {}
+    monkeypatch.setattr(session.jax.config, "update", updates.__setitem__)
+    for name, folder in (("JAX_COMPILATION_CACHE_DIR", "file/cache"), ("HOME", "file")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+        session.use_compilation_cache()
+        assert updates.pop("jax_enable_compilation_cache") is False
+        assert "Not a directory); JAX_COMPILATION_CACHE_DIR" in capsys.readouterr().err
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)

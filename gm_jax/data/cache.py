@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -14,9 +15,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gm_jax.borders import described
 from gm_jax.data.dataset import digest_of
 from gm_jax.data.fields import DataSpec, Field, is_image
 from gm_jax.data.reader import Example
+
+_log = logging.getLogger(__name__)
 
 # Part of every key: raise it when the files below or the decoding rules change.
 _FORMAT = 1
@@ -34,7 +38,12 @@ def cache_folder(cache_dir: str) -> Path:
             f"cache_dir {chosen!r} is not a local folder; the cache is memory-mapped, so give a "
             "folder on a local disk"
         )
-    return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:  # nobody's home
+        raise ValueError(
+            f"no folder for images ({described(error)}): set GM_JAX_CACHE, or data.cache_dir"
+        ) from None
 
 
 def find_or_write(
@@ -43,8 +52,9 @@ def find_or_write(
     """Returns the folder of the examples that a recipe makes, writing it where it is missing.
 
     Everything is written to a folder of another name and renamed into place, so that a folder
-    of the final name is always whole. Of several processes that race, one wins; the others
-    drop their copy and use the winner's.
+    of the final name is whole. Of several processes that race, one wins; the others drop their
+    copy and use the winner's. One that something has cut or damaged since (`damage`) is written
+    anew, with a line.
 
     Args:
       cache_dir: see `cache_folder`.
@@ -54,16 +64,38 @@ def find_or_write(
 
     Returns:
       Folder with metadata.json and a file for every field: images.npy, labels.npy, ...
+
+    Raises:
+      ValueError: it cannot be written; or of `write`.
     """
     folder = folder_of(cache_dir, recipe)
-    if folder.is_dir():
+    damaged = damage(folder)
+    if damaged is None:
         return folder
+    try:
+        if folder.is_dir():
+            _log.warning("%s is damaged (%s) and is written anew", folder, damaged)
+            aside = folder.with_name(f"{folder.name}.writing-{uuid.uuid4().hex}")
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                folder.rename(aside)  # whoever maps its files keeps them
+            shutil.rmtree(aside, ignore_errors=True)
+        return _written(folder, recipe, details, write)
+    except OSError as error:
+        raise ValueError(
+            f"decoded images cannot be written to {folder.parent} ({described(error)}): make room "
+            "there, or set GM_JAX_CACHE, or data.cache_dir, to another folder"
+        ) from error
+
+
+def _written(folder: Path, recipe: dict, details: dict, write: Callable[[Path], dict]) -> Path:
+    """Fills a folder under another name, and renames it into place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
     temporary = folder.with_name(f"{folder.name}.writing-{uuid.uuid4().hex}")
     temporary.mkdir()
     try:
         metadata = {**recipe, **details, **write(temporary)}
+        metadata["files"] = {file.name: file.stat().st_size for file in temporary.iterdir()}
         (temporary / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
         try:
             temporary.rename(folder)
@@ -73,6 +105,30 @@ def find_or_write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder that `find_or_write` filled; None where it is as it was left.
+
+    The sizes of its files tell, and their heads; of all those bytes nothing is read.
+    """
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text())
+        sizes, digests = metadata.get("files"), metadata.get("digests", {})
+        if not isinstance(digests, dict):
+            return "metadata.json names no digests"
+        if sizes is None:  # of a version before they were noted
+            names = [key.removesuffix("_shape") for key in metadata if key.endswith("_shape")]
+            sizes = {_file(folder, name).name: None for name in names}
+        for name, size in sizes.items():
+            found = (folder / name).stat().st_size
+            if size is not None and found != size:
+                return f"{name} has {found} bytes, not {size}"
+        for file in folder.glob("*.npy"):
+            np.lib.format.open_memmap(file, "r")
+    except Exception as error:  # whatever JSON and NumPy raise
+        return described(error)
+    return None
 
 
 def folder_of(cache_dir: str, recipe: dict) -> Path:

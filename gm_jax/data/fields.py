@@ -1,5 +1,6 @@
 """What an example of a data set is made of: named fields, and what their values mean."""
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -77,10 +78,14 @@ def to_json(spec: DataSpec) -> dict[str, dict[str, Any]]:
 
 
 def from_json(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Field]:
-    """The fields of `to_json`."""
+    """The fields of `to_json`; any error where they are not that."""
 
     def value(name: str, saved: Any) -> Any:
-        return tuple(saved) if name in ("shape", "classes") else saved
+        if name == "dtype":
+            return np.dtype(saved).name
+        if name == "classes":
+            return tuple(map(str, saved))
+        return tuple(map(operator.index, saved)) if name == "shape" else operator.index(saved)
 
     return {
         name: Field(**{key: value(key, each) for key, each in field.items()})

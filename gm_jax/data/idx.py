@@ -2,14 +2,15 @@
 
 import gzip
 import itertools
+import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
 
+from gm_jax.borders import reading
 from gm_jax.data.fields import image_spec
 from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
@@ -17,7 +18,7 @@ _NAME = re.compile(r"((?P<set>.+)-)?(?P<split>train|t10k|test)-images[-.]idx3-ub
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
 _CHUNK = 4096  # examples
 _UBYTE = 8  # the code of the files' only type
-_DAMAGED = (OSError, EOFError, zlib.error)  # what gzip raises
+_ANEW = "fetch it anew"
 
 
 def open_idx(path: str) -> Reader:
@@ -97,10 +98,8 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _header(file: IO[bytes], path: Path, rank: int) -> tuple[int, ...]:
     """Reads the shape: two zero bytes, the type, the rank, and then 32 bits for each side."""
-    try:
+    with reading(f"{path} is damaged and", _ANEW):
         magic, sides = file.read(4), file.read(4 * rank)
-    except _DAMAGED as error:
-        raise ValueError(f"{path} is damaged ({error}); fetch it anew") from None
     shape = tuple(np.frombuffer(sides[: len(sides) // 4 * 4], ">u4").tolist())
     if magic != bytes((0, 0, _UBYTE, rank)) or len(shape) < rank or 0 in shape:
         what = "images [N, H, W]" if rank == 3 else "labels [N]"
@@ -112,15 +111,13 @@ def _rows(path: Path, rank: int) -> Iterator[np.ndarray]:
     """Yields the rows of a file, holding some thousands in memory."""
     with _opened(path) as file:
         count, *sides = _header(file, path, rank)
-        size = int(np.prod(sides))
+        size = math.prod(sides)
         for start in range(0, count, _CHUNK):
             wanted = min(_CHUNK, count - start) * size
             last = start + _CHUNK >= count
-            try:
+            with reading(f"{path} is damaged and", _ANEW):
                 # A byte more at the end: there gzip compares its checksum.
                 data = file.read(wanted + last)
-            except _DAMAGED as error:
-                raise ValueError(f"{path} is damaged ({error}); fetch it anew") from None
             if len(data) != wanted:
                 what = "is cut short" if len(data) < wanted else "goes on after its last row"
                 raise ValueError(f"{path} {what}, though it says {count} rows; fetch it anew")

@@ -1,13 +1,14 @@
 """Images in an .npz file: image, and optionally label, split and levels."""
 
+import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from gm_jax.borders import reading
 from gm_jax.data.fields import image_spec
 from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
@@ -15,8 +16,7 @@ _SPLIT_NUMBERS = {0: "train", 1: "test", 2: "validation"}
 _CHUNK_BYTES = 1 << 24
 # Where no label is smaller, labels are dates or numbers of an archive rather than classes.
 _LEAST_ID = 1_000_000
-# What a damaged archive makes zipfile, zlib and NumPy raise.
-_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
+_ANEW = "it is damaged: write the file anew"
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -29,39 +29,43 @@ def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 def _image_shape(path: Path) -> tuple[int, ...]:
     """Returns the shape of `image`, [N, H, W] or [N, H, W, C], without reading its pixels."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            if "image" not in names:
-                raise KeyError(names)
+    header = None
+    advice = "write an .npz file with np.savez"
+    with reading(f"{path}: image", advice), zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        for name in archive.namelist():
+            archive.open(name).close()  # its name stands in the file twice
+        if "image" in names:
             with archive.open("image.npy") as member:
-                shape, fortran_order, dtype = _read_header(member)
-    except KeyError:
-        raise ValueError(f"{path}: no array 'image'; it has {names}") from None
-    except _DAMAGES as error:
-        raise ValueError(
-            f"{path}: image cannot be read, or this is no .npz file ({error}); write it with "
-            "np.savez"
-        ) from None
+                header = _read_header(member)
+    if header is None:
+        raise ValueError(f"{path}: no array 'image'; it has {names}")
+    shape, fortran_order, dtype = header
     if dtype != np.uint8:
         raise ValueError(f"{path}: image is {dtype}; store uint8 values 0..levels-1")
-    if len(shape) not in (3, 4) or 0 in shape:
+    if len(shape) not in (3, 4) or min(shape) < 1:
         raise ValueError(f"{path}: image has shape {shape}; store [N, H, W] or [N, H, W, C]")
     if fortran_order:
         raise ValueError(f"{path}: image is in Fortran order; store np.ascontiguousarray(image)")
     return shape
 
 
-def _read_array(path: Path, name: str) -> np.ndarray | None:
-    """Reads one of the small arrays; None where it is not there."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[name] if name in arrays.files else None
-    except _DAMAGES as error:
-        raise ValueError(
-            f"{path}: {name} cannot be read ({error}); store an array of numbers or of text "
-            "(np.asarray(column, str)), not of Python objects"
-        ) from None
+def _read_array(path: Path, name: str, most: int) -> np.ndarray | None:
+    """Reads one of the small arrays, of at most so many values; None where it is not there."""
+    advice = "store an array of numbers or of text (np.asarray(column, str)), not of Python objects"
+    with reading(f"{path}: {name}", advice), zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            return None
+        with archive.open(f"{name}.npy") as member:
+            shape, _, dtype = _read_header(member)
+        if math.prod(shape) <= most and not dtype.hasobject:  # else what follows refuses its shape
+            with archive.open(f"{name}.npy") as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+                member.read()  # to the end, where zipfile compares the checksum
+            return array
+    if math.prod(shape) > most:
+        raise ValueError(f"{path}: {name} has shape {shape}, more than an entry for every image")
+    raise ValueError(f"{path}: {name} cannot be read (Python objects); {advice}")
 
 
 def _split_rows(splits: np.ndarray | None, count: int, path: Path) -> dict[str, np.ndarray]:
@@ -106,7 +110,7 @@ def _classes(labels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...
 
 def _images(path: Path, shape: tuple[int, ...], rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the images of ascending rows, holding a few megabytes in memory at a time."""
-    row_bytes = int(np.prod(shape[1:]))
+    row_bytes = math.prod(shape[1:])
     chunk = max(1, _CHUNK_BYTES // row_bytes)
     image_shape = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
     with zipfile.ZipFile(path) as archive, archive.open("image.npy") as member:
@@ -115,14 +119,15 @@ def _images(path: Path, shape: tuple[int, ...], rows: np.ndarray) -> Iterator[np
             images = _read_images(path, member, (min(chunk, shape[0] - start), *image_shape))
             first, last = np.searchsorted(rows, (start, start + chunk))
             yield from images[rows[first:last] - start]
+        with reading(f"{path}: image", _ANEW):
+            while member.read(_CHUNK_BYTES):  # to the end, where zipfile compares the checksum
+                pass
 
 
 def _read_images(path: Path, member: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
     """Reads the next images, uint8 of a shape."""
-    try:
-        return np.frombuffer(member.read(int(np.prod(shape))), np.uint8).reshape(shape)
-    except _DAMAGES as error:
-        raise ValueError(f"{path}: image is damaged ({error}); write the file anew") from None
+    with reading(f"{path}: image", _ANEW):
+        return np.frombuffer(member.read(math.prod(shape)), np.uint8).reshape(shape)
 
 
 def open_npz(path: str) -> Reader:
@@ -141,7 +146,9 @@ def open_npz(path: str) -> Reader:
     if not file.is_file():
         raise ValueError(f"no file {file}; give npz:PATH")
     shape = _image_shape(file)
-    labels, splits, given = (_read_array(file, name) for name in ("label", "split", "levels"))
+    labels, splits, given = (
+        _read_array(file, name, shape[0]) for name in ("label", "split", "levels")
+    )
     for key, array in (("label", labels), ("split", splits)):
         if array is not None and array.shape != shape[:1]:
             raise ValueError(f"{file}: {key} has shape {array.shape}, expected {shape[:1]}")

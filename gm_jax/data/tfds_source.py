@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
+from gm_jax.borders import reading
 from gm_jax.data.fields import image_spec
 from gm_jax.data.pictures import picture_to_array
 from gm_jax.data.reader import UNDECODED, Example, Reader
@@ -150,7 +151,8 @@ def _find_builder(name: str) -> Builder:
 
     folder = _prepared_folder(name)
     if folder is not None:
-        builder = tfds.builder_from_directory(folder)
+        with reading(f"tfds:{name}, in {folder},", "prepare it anew"):
+            builder = tfds.builder_from_directory(folder)
     else:
         _check_name(name)
         builder = _prepare(name)
@@ -207,7 +209,9 @@ def open_tfds(name: str) -> Reader:
         source = builder.as_data_source(split=split)
         for first in range(start, stop, _CHUNK):
             rows = range(first, min(first + _CHUNK, stop))
-            for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
+            with reading(f"tfds:{name} {split}, in {builder.data_dir},", "prepare it anew"):
+                examples = source.__getitems__(list(rows))
+            for row, example in zip(rows, examples, strict=True):
                 where = f"tfds:{name} {split} image {row}"
                 image = example[image_key]
                 if image.shape[-1] == 4:

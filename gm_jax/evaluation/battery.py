@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from gm_jax.borders import described
 from gm_jax.command_line import closest
 from gm_jax.evaluation import report
 from gm_jax.evaluation.context import Context
@@ -26,7 +27,8 @@ def evaluate(run: Run, request: Request) -> dict[str, str]:
     """Computes the metrics of a request, skipping those written down before.
 
     JSON goes to stdout and `<workdir>/evaluation.json`, progress to stderr. A metric that cannot
-    be computed says why, and the next one follows.
+    be computed says why, and the next one follows. Where the file cannot be written, stdout has
+    the numbers, and the reason is said.
 
     Args:
       run: of `open_run`.
@@ -44,16 +46,17 @@ def evaluate(run: Run, request: Request) -> dict[str, str]:
             f"--metrics={','.join(request.metrics)}: they judge images, and {run.train_data.name} "
             f"has {', '.join(run.train_data.fields)}; --mode=evaluate without --metrics scores it"
         )
-    results, missing = _compute_all(run, request, request.metrics)
-    if jax.process_index() == 0:
-        print(dumps({"results": results, "missing": missing}, indent=1), flush=True)
+    results, missing, records = _compute_all(run, request, request.metrics)
+    _print(results, missing)
+    _tell_if_unwritten(run, records.unwritten)
     return missing
 
 
 def evaluate_automatically(run: Run, request: Request, num_importance_samples: int = 1) -> None:
     """Scores the test split, and computes what else the run and its data allow.
 
-    It trains no network. A line on stderr says why a metric is left out.
+    It trains no network. A line on stderr says why a metric is left out. Where nothing can be
+    written, stdout has all the numbers.
 
     Args:
       run: of `open_run`.
@@ -61,11 +64,19 @@ def evaluate_automatically(run: Run, request: Request, num_importance_samples: i
       num_importance_samples: of `report.evaluate`, which scores the split.
     """
     check(request)
+    unwritten: OSError | None = None
     if request.samples is None:
-        report.evaluate(run, num_importance_samples=num_importance_samples)
+        terms, result = report.score_test(run, num_importance_samples=num_importance_samples)
+        try:
+            report.write_test(run, terms, result)
+        except OSError as error:
+            unwritten = error
     names = [name for name, metric in METRICS.items() if not metric.by_name]
     if "image" in run.train_data.fields:
-        _compute_all(run, request, names)
+        results, missing, records = _compute_all(run, request, names)
+        if records.unwritten is not None:
+            _print(results, missing)
+        unwritten = unwritten or records.unwritten
     else:
         say(f"{', '.join(names)}: missing: they judge images")
     answered = {"bpd"}  # in test.json
@@ -74,13 +85,27 @@ def evaluate_automatically(run: Run, request: Request, num_importance_samples: i
     for name, metric in METRICS.items():
         if metric.by_name and name not in answered:
             say(f"{name}: left out: {metric.by_name}; ask for it by --metrics={name}")
+    _tell_if_unwritten(run, unwritten)
+
+
+def _print(results: list[dict[str, Any]], missing: dict[str, str]) -> None:
+    if jax.process_index() == 0:
+        print(dumps({"results": results, "missing": missing}, indent=1), flush=True)
+
+
+def _tell_if_unwritten(run: Run, error: OSError | None) -> None:
+    if error is not None:
+        say(
+            f"{run.output} cannot be written ({described(error)}): the numbers stand above alone, "
+            "on stdout; --output=DIR writes them elsewhere"
+        )
 
 
 def _compute_all(
     run: Run, request: Request, names: Iterable[str]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The results of some metrics, and {metric: reason} of those that are missing."""
-    records = Records(run.workdir, writes=jax.process_index() == 0)
+) -> tuple[list[dict[str, Any]], dict[str, str], Records]:
+    """The results of some metrics, {metric: reason} of those that are missing, and the records."""
+    records = Records(run.output, writes=jax.process_index() == 0)
     results, missing = [], {}
     with Context(run, request) as context:
         for name in names:
@@ -90,7 +115,7 @@ def _compute_all(
                 logging.debug("%s", name, exc_info=True)  # --verbosity=1 shows where
                 missing[name] = f"{error}" or type(error).__name__
                 say(f"{name}: missing: {missing[name]}")
-    return results, missing
+    return results, missing, records
 
 
 def check(request: Request) -> None:
@@ -120,7 +145,7 @@ def _compute(name: str, context: Context, records: Records) -> dict[str, Any]:
     found = records.find(reported, identity)
     # In a run of several processes the first one's file decides.
     if context.run.parallel.to_host(np.array([found is not None]))[0]:
-        say(f"{reported}: already in {context.run.workdir / 'evaluation.json'}")
+        say(f"{reported}: already in {context.run.output / 'evaluation.json'}")
         return found or {}
     say(f"{reported}: computing")
     start = time.perf_counter()

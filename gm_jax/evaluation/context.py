@@ -225,7 +225,7 @@ class Context:
         recipe = {**recipe, "source": name, "split": ""}
         cache_dir = self.run.config.data.cache_dir
         found = cache.folder_of(cache_dir, recipe)
-        if np.all(self.run.parallel.to_host(np.array([found.is_dir()]))):
+        if np.all(self.run.parallel.to_host(np.array([cache.damage(found) is None]))):
             return found
         found.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(

@@ -90,7 +90,7 @@ def interpolate(run: Run) -> None:
     rows = {name: np.concatenate([way[name] for way in ways]) for name in ways[0]}
     levels = spec["image"].levels
     assert levels is not None  # images have levels
-    path = run.workdir / "interpolations" / f"best_step_{step:08d}.png"
+    path = run.output / "interpolations" / f"best_step_{step:08d}.png"
     if jax.process_index() == 0:
         save_png(path, side_by_side(rows, levels, columns=_WAY))
         frames = [side_by_side({"image": rows["image"][at::_WAY]}, levels) for at in range(_WAY)]
@@ -112,10 +112,10 @@ def picture_path(run: Run, mode: str, step: int) -> epath.Path:
     """Where `--mode=sample` and `--mode=reconstruct` write their grid of the best checkpoint."""
     name = f"best_step_{step:08d}"
     if mode == "reconstruct":
-        return run.workdir / "reconstructions" / f"{name}.png"
+        return run.output / "reconstructions" / f"{name}.png"
     temperature = run.config.sample.temperature
     other = "" if temperature == 1 else f"_temperature_{temperature}"
-    return run.workdir / "samples" / f"{name}{other}.png"
+    return run.output / "samples" / f"{name}{other}.png"
 
 
 def _refuse_without(run: Run, function: str, mode: str = "") -> None:

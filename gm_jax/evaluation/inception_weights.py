@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gm_jax.borders import reading
 from gm_jax.evaluation.inception_v3 import InceptionV3
 from gm_jax.evaluation.torch_file import read_torch_file
 
@@ -73,14 +74,22 @@ def load_inception_weights(
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no Inception weights at {path}. {_WHERE}")
+    try:
+        return _read(path, cache_dir)
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def _read(path: Path, cache_dir: str | os.PathLike | None) -> InceptionWeights:
     if path.suffix == ".npz":
         return _read_npz(path)
     digest = _check_hash(path)
     converted = Path(cache_dir or path.parent) / f"{path.stem}.npz"
     if converted.is_file():
-        weights = _read_npz(converted)
-        if weights.sha256 == digest:  # otherwise the npz is of another file of that name
-            return weights
+        with contextlib.suppress(ValueError):  # a damaged one is written anew
+            weights = _read_npz(converted)
+            if weights.sha256 == digest:  # otherwise the npz is of another file of that name
+                return weights
     variables = variables_from_state_dict(read_torch_file(path))
     with contextlib.suppress(OSError):  # a read-only folder costs a second at the next start
         _write_npz(converted, variables, digest)
@@ -174,7 +183,9 @@ def _write_npz(path: Path, variables: dict[str, Any], digest: str) -> None:
 
 
 def _read_npz(path: Path) -> InceptionWeights:
-    with np.load(path, allow_pickle=False) as archive:
+    advice = "give the .pth file, which is converted anew"
+    with reading(f"{path}: its arrays", advice), open(path, "rb") as file:  # NumPy's stays open
+        archive = np.load(file, allow_pickle=False)
         flat = {name: archive[name] for name in archive.files}
     digest = str(flat.pop("sha256", ""))
     if not digest:

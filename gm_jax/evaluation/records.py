@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from gm_jax.borders import reading
 from gm_jax.training.workdir import dumps, write_atomically, write_npz
 
 FILE_NAME = "evaluation.json"
@@ -23,9 +24,14 @@ class Records:
       workdir: of the run.
       writes: False (the other processes of a run) only reads.
 
+    Attributes:
+      unwritten: why results are kept in memory alone; None where they are written.
+
     Raises:
       ValueError: the file is damaged.
     """
+
+    unwritten: OSError | None = None
 
     def __init__(self, workdir: epath.PathLike, *, writes: bool = True):
         self._workdir, self._writes = epath.Path(workdir), writes
@@ -59,12 +65,18 @@ class Records:
         old = self.find(result["metric"], result["identity"])
         self._results = [other for other in self._results if other is not old] + [result]
         if self._writes:
-            self._workdir.mkdir(parents=True, exist_ok=True)
-            if arrays:
-                write_npz(self._workdir / result["arrays"], arrays)
-            text = dumps({"results": self._results}, indent=1) + "\n"
-            write_atomically(self._workdir / FILE_NAME, text)
+            try:
+                self._write(result, arrays)
+            except OSError as error:
+                self._writes, self.unwritten = False, error
         return result
+
+    def _write(self, result: dict[str, Any], arrays: dict[str, np.ndarray] | None) -> None:
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        if arrays:
+            write_npz(self._workdir / result["arrays"], arrays)
+        text = dumps({"results": self._results}, indent=1) + "\n"
+        write_atomically(self._workdir / FILE_NAME, text)
 
 
 def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
@@ -76,9 +88,10 @@ def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
     path = epath.Path(workdir) / FILE_NAME
     if not path.exists():
         return []
-    try:
-        return json.loads(path.read_text())["results"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({type(error).__name__}: {error}): move it away and evaluate again"
-        ) from None
+    with reading(f"{path} is damaged and", "move it away and evaluate again"):
+        results = json.loads(path.read_text())["results"]
+        for result in results:
+            if not (isinstance(result["metric"], str) and isinstance(result["values"], dict)):
+                raise TypeError("a result without numbers")
+            _ = result["identity"]
+    return list(results)

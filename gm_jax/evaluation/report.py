@@ -4,7 +4,6 @@ What a method is judged by is what it offers (`capabilities`): its likelihood, o
 samples and reconstructions are pictured.
 """
 
-import json
 from typing import Any
 
 import jax
@@ -29,7 +28,7 @@ from gm_jax.evaluation.pictures import draw_samples, pictured
 from gm_jax.images import save_png
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
-from gm_jax.training.workdir import dumps, write_atomically, write_npz
+from gm_jax.training.workdir import dumps, read_json, write_atomically, write_npz
 
 
 def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
@@ -81,14 +80,31 @@ def score_split(
 def evaluate(
     run: Run, restored: Restored | None = None, num_importance_samples: int = 1
 ) -> dict[str, Any]:
-    """Scores the best checkpoint on the test split, prints it and writes it down.
+    """`score_test`, written down: `test.json`, and `test.npz` with the scores of every image."""
+    terms, result = score_test(run, restored, num_importance_samples)
+    write_test(run, terms, result)
+    return result
 
-    Writes `test.json`, and `test.npz` with the nats (or other scores) of every image.
+
+def write_test(run: Run, terms: dict[str, np.ndarray], result: dict[str, Any]) -> None:
+    """Writes what `score_test` found."""
+    if jax.process_index() == 0:
+        write_npz(run.output / "test.npz", terms)
+        write_atomically(run.output / "test.json", dumps(result, indent=2) + "\n")
+
+
+def score_test(
+    run: Run, restored: Restored | None = None, num_importance_samples: int = 1
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Scores the best checkpoint on the test split, and prints it.
 
     Args:
       run: the run.
       restored: (variables, step) of `run.restore`, read where not given.
       num_importance_samples: k; above 1 the bound of k samples stands beside that of one.
+
+    Returns:
+      {term: [N]}, the nats (or other scores) of every image; and what the split gives.
 
     Raises:
       ValueError: k samples of a method that has no bound to tighten.
@@ -114,10 +130,8 @@ def evaluate(
         result["importance_weighted"] = summary[unit_of(dataset.fields)]
         result["importance_weighted_standard_error"] = summary["standard_error"]
     if jax.process_index() == 0:
-        write_npz(run.workdir / "test.npz", terms)
-        write_atomically(run.workdir / "test.json", dumps(result, indent=2) + "\n")
-        print(describe(result))
-    return result
+        print(describe(result), flush=True)
+    return terms, result
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -159,8 +173,8 @@ def finish(run: Run) -> None:
         if name in run.method.capabilities and not picture_path(run, name, step).exists():
             restored = restored or run.restore("best")
             make(run, restored)
-    path = run.workdir / "test.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
+    path = run.output / "test.json"
+    result = read_json(path) if path.exists() else {}
     if result.get("step") == step:
         if jax.process_index() == 0:
             print(describe(result))

@@ -12,6 +12,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gm_jax.borders import reading
+
 _STORAGE_TYPES: dict[str, DTypeLike] = {
     "DoubleStorage": np.float64,
     "FloatStorage": np.float32,
@@ -43,25 +45,14 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
       ValueError: not such a file, damaged, or it asks for a name that tensors do not need.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            table = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
+    with (
+        reading(f"{path}", "give a file of tensors that torch.save wrote"),
+        open(path, "rb") as file,
+    ):
+        table = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
         if not isinstance(table, dict):
-            raise ValueError(f"holds a {type(table).__name__}, not a table of tensors")
+            raise TypeError(f"holds a {type(table).__name__}, not a table of tensors")
         return {name: value.array() for name, value in table.items() if isinstance(value, _Tensor)}
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        UnicodeDecodeError,
-        OverflowError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ValueError(f"{path} is no torch file of tensors that can be read: {error}") from error
 
 
 class _Storage:
@@ -168,6 +159,7 @@ def _read_zip(file: IO[bytes]) -> object:
         with archive.open(pickles[0]) as stream:
             unpickler = _RestrictedUnpickler(stream)
             table = unpickler.load()
+            stream.read()  # to the end, where zipfile compares the checksum
         for key, storage in unpickler.storages.items():
             entry = archive.getinfo(f"{folder}data/{key}")
             # torch does not compress; what does could make gigabytes of a few bytes.

@@ -1,9 +1,11 @@
 """Checkpoints of a run: the latest two and the best, written behind the training's back."""
 
+import contextlib
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from typing import Any, Literal, NoReturn, Self
 
 import jax
@@ -13,6 +15,7 @@ from etils import epath
 from grain import checkpoint as grain_checkpoint
 from jax.experimental import multihost_utils
 
+from gm_jax import borders
 from gm_jax.training import checkpoint_manager as manager
 from gm_jax.training import checkpoint_reading as reading
 from gm_jax.training import checkpoint_tree as trees
@@ -24,9 +27,10 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """The checkpoints of a run in `<workdir>/checkpoints`, one folder a step, in orbax's format.
 
-    A folder has the items `state` (the train state), `data` (the position in the data) and, where
-    validation was scored, `metrics`. The latest two and the one of lowest validation bits/dim are
-    kept. In a run of several processes all of them call every method, in the same order.
+    A folder has the items `state` (the train state), `checksums` of its arrays, `data` (the
+    position in the data) and, where validation was scored, `metrics`. The latest two and the one
+    of lowest validation bits/dim are kept. In a run of several processes all of them call every
+    method, in the same order.
     """
 
     def __init__(self, workdir: epath.PathLike, *, read_only: bool = False):
@@ -63,7 +67,7 @@ class Checkpoints:
 
         Raises:
           ValueError: the step lies before the latest saved one, or this is `read_only`.
-          RuntimeError: orbax did not save. Errors in the background come with the next call.
+          OSError: it cannot be written. Errors in the background come with the next call.
         """
         if self._read_only:
             raise ValueError(f"{self._workdir} is open for reading only: step {step} is not saved")
@@ -81,12 +85,17 @@ class Checkpoints:
                 f"step {step} cannot be saved in {self._workdir}: its latest checkpoint is of step "
                 f"{latest}; restore that one, or give another --workdir"
             )
-        items = {"state": ocp.args.StandardSave(jax.tree.map(trees.as_array, state))}
+        state = jax.tree.map(trees.as_array, state)
+        items = {
+            "state": ocp.args.StandardSave(state),
+            "checksums": ocp.args.JsonSave(trees.checksums(state)),
+        }
         if data_iterator is not None:
             items["data"] = grain_checkpoint.CheckpointSave(data_iterator)
         args = ocp.args.Composite(**items)
-        if not self._manager.save(step, args=args, metrics=metrics, force=True):
-            raise RuntimeError(f"orbax did not save step {step} in {self._workdir}")
+        with self._writing():
+            if not self._manager.save(step, args=args, metrics=metrics, force=True):
+                raise OSError(f"step {step} was not taken")
 
     def latest_step(self) -> int | None:
         """The latest saved step (it may still be being written), None if there is none."""
@@ -150,22 +159,69 @@ class Checkpoints:
         if not self._read_only:
             self._move_aside(damaged)
         if data_iterator is not None:
-            data_iterator.set_state(position)
+            with borders.reading(f"{self._folder(step) / 'data'}", "move this checkpoint away"):
+                data_iterator.set_state(position)
         return state, step
 
     def wait(self) -> None:
         """Returns when everything is written; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    def verify(self, step: int, state: Any, data_iterator: Any | None = None) -> None:
+        """Waits for a step and compares it, read back, with what was to be saved.
+
+        Some file systems take what they do not give back, and some names of folders (those with a
+        backslash or with brackets) lead the storage elsewhere when it reads: then every save
+        succeeds, and no restore.
+
+        Args:
+          step: which was saved.
+          state: as it was given to `save`.
+          data_iterator: the same.
+
+        Raises:
+          ValueError: it cannot be read, or is not what was saved.
+        """
+        self.wait()
+        # On the host: the devices need no room for a second state.
+        template = jax.tree.map(lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), state)
+        found, position, error = self._try_to_read(step, template, data_iterator is not None)
+        if error is None:
+            error = trees.first_difference(state, found)
+            if data_iterator is not None and position != data_iterator.get_state():
+                error = f"the position in the data is {position}"
+        if error is not None:
+            raise ValueError(
+                f"{self._workdir}: its storage does not give back what was saved there ({error}). "
+                "Give a --workdir on another file system, or one whose path is of letters, digits, "
+                "dots, hyphens and underscores"
+            )
 
     def close(self) -> None:
         """Waits and lets go of the directory."""
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whatever goes wrong in orbax while it writes is an error of the storage."""
+        try:
+            yield
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
+            raise OSError(
+                f"{self._workdir}: a checkpoint cannot be written ({borders.described(error)}). "
+                "What was saved before is good: once there is room and access, the same command "
+                "goes on"
+            ) from error
 
     def _folder(self, step: int) -> epath.Path:
         return self._manager.directory / str(step)
@@ -195,7 +251,11 @@ class Checkpoints:
 
         def read_state() -> Any:
             args = ocp.args.Composite(state=ocp.args.StandardRestore(trees.targets(template)))
-            return self._manager.restore(step, args=args)["state"]
+            state = self._manager.restore(step, args=args)["state"]
+            sums = self._folder(step) / "checksums" / "metadata"
+            if sums.exists():  # versions before this one wrote none
+                trees.check_sums(json.loads(sums.read_text()), state)
+            return state
 
         what = f"checkpoint {self._folder(step)}"
         # First what each reads alone: restoring is collective, and hangs a process alone in it.
@@ -239,7 +299,7 @@ class Checkpoints:
                 self._folder(step).rename(aside / f"{step}-{number}")
                 _log.warning("checkpoint %d is moved to %s", step, aside / f"{step}-{number}")
         if damaged:
-            _meet("damaged checkpoints moved aside")
+            meet("damaged checkpoints moved aside")
             self._manager.reload()
 
     def _add_metrics(self, step: int, metrics: dict[str, float] | None) -> None:
@@ -250,10 +310,11 @@ class Checkpoints:
             folder = self._folder(step) / "metrics"
             folder.mkdir(exist_ok=True)
             workdirs.write_atomically(folder / "metrics", workdirs.dumps(metrics))
-        _meet("metrics added")
+        meet("metrics added")
         self._manager.reload()
 
 
-def _meet(name: str) -> None:
+def meet(name: str) -> None:
+    """Waits until all processes of the run are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

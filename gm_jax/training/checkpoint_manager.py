@@ -16,11 +16,12 @@ Result = TypeVar("Result")
 
 
 def _quieten(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+    return "orbax" not in record.pathname or logging.getLogger("absl").isEnabledFor(logging.DEBUG)
 
 
-# Orbax logs dozens of lines a save, from several threads. A filter, unlike a verbosity, survives
-# `absl.app.run` and leaves everybody else's messages alone.
+# Orbax logs dozens of lines a save, from several threads, and every error that it raises, once a
+# thread that it passes through. A filter, unlike a verbosity, survives `absl.app.run` and leaves
+# everybody else's messages alone. `--verbosity=1` shows them.
 logging.getLogger("absl").addFilter(_quieten)
 
 
@@ -30,7 +31,7 @@ def validation(metrics: dict[str, float]) -> float:
 
 
 def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
-    """Opens a folder of checkpoints with the items `state` and `data`.
+    """Opens a folder of checkpoints with the items `state`, `checksums` and `data`.
 
     Args:
       folder: made if it is missing, unless `read_only`.
@@ -59,6 +60,7 @@ def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
     handlers = {
         "state": ocp.StandardCheckpointHandler(),
         "data": grain_checkpoint.CheckpointHandler(),
+        "checksums": ocp.JsonCheckpointHandler(),
     }
     return patiently(lambda: _Manager(folder, options=options, item_handlers=handlers))
 

@@ -4,12 +4,13 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from gm_jax.borders import described
 from gm_jax.training import checkpoint_manager as manager
 from gm_jax.training.checkpoint_tree import MismatchError
 
@@ -92,6 +93,5 @@ def _worst(outcome: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(outcome))))
 
 
-def _one_line(error: Any) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text if len(text) <= 300 else text[:300] + '...'}"
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {described(error)}"

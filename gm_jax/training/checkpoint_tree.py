@@ -1,5 +1,7 @@
 """The tree of arrays in a checkpoint: whether it fits a template, and where it is restored to."""
 
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -65,6 +67,42 @@ def placed(template: Any, restored: Any) -> Any:
         return array if getattr(leaf, "sharding", None) is not None else jnp.array(array)
 
     return jax.tree.map(place, template, restored)
+
+
+def checksums(state: Any) -> dict[str, int]:
+    """{array: CRC-32 of its values}: the storage has checksums of its indices, not of arrays."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): zlib.crc32(_bytes(leaf).data)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def check_sums(saved: Mapping[str, int], restored: Any) -> None:
+    """Compares with `checksums` of what was saved.
+
+    Raises:
+      ValueError: an array is another.
+    """
+    found = checksums(restored)
+    damaged = [name for name in found if found[name] != saved.get(name)]
+    if damaged:
+        raise ValueError(f"the values of {damaged[0]} are not those that were saved")
+
+
+def _bytes(leaf: Any) -> np.ndarray:
+    """The bytes of an array, of one on several devices those of the first copy."""
+    here = leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf
+    return np.ascontiguousarray(here).reshape(-1).view(np.uint8)
+
+
+def first_difference(saved: Any, found: Any) -> str | None:
+    """Which array of a tree is not, bit by bit, that of another one; None where all are."""
+    for (path, ours), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(saved), jax.tree.leaves(found), strict=True
+    ):
+        if not np.array_equal(_bytes(ours), _bytes(theirs)):
+            return f"{jax.tree_util.keystr(path, simple=True, separator='/')} is another"
+    return None
 
 
 def _described(tree: Any) -> dict[str, str]:

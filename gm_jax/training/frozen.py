@@ -12,6 +12,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gm_jax import methods
+from gm_jax.borders import reading
 from gm_jax.data import fields
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.method import Method
@@ -32,9 +33,12 @@ def create_method(config: Any, workdir: epath.PathLike, spec: DataSpec) -> Metho
     """
     built = {}
     for name, recipe in recipes(config, workdir).items():
-        theirs = fields.from_json(recipe["data"])
-        _check_fields(f"frozen.{name}={config.frozen[name]}", theirs, spec)
-        built[name] = methods.create(ConfigDict(recipe["config"]).lock(), theirs)
+        source = f"frozen.{name}={config.frozen[name]}"
+        advice = "train it anew, or restore its frozen.json, config.json and data.json"
+        with reading(f"{source}: its model", advice):
+            theirs = fields.from_json(recipe["data"])
+            built[name] = methods.create(ConfigDict(recipe["config"]).lock(), theirs)
+        _check_fields(source, theirs, spec)
     return methods.create(config, spec, built)
 
 

@@ -1,18 +1,21 @@
 """What a run writes down while it trains: metrics.jsonl and TensorBoard."""
 
+import contextlib
+import functools
 import json
 import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, TextIO
 
 import numpy as np
-import tensorboardX
 from etils import epath
 
+from gm_jax.borders import writing
 from gm_jax.training import workdir as workdirs
+from gm_jax.training.tensorboard import Board
 
 # A bucket takes about one write a second of an object, and the whole file is written each time.
 _REMOTE_SECONDS = 10.0
@@ -43,7 +46,7 @@ class MetricWriter:
         self._file: TextIO | None = None
         self._remote_lines: list[str] | None = None
         self._remote_written = -math.inf
-        self._tensorboard: tensorboardX.SummaryWriter | Literal[False] | None = None
+        self._tensorboard: Board | Literal[False] | None = None
         self._purge_step: int | None = None
 
     def truncate(self, step: int, validated: bool = True) -> None:
@@ -81,10 +84,9 @@ class MetricWriter:
             return
         numbers = {name: float(value) for name, value in values.items()}
         self._write(workdirs.dumps({"step": int(step)} | numbers) + "\n")
-        board = self._board()
         for name, value in numbers.items():
-            if board is not None and math.isfinite(value):
-                board.add_scalar(name, value, int(step))
+            if math.isfinite(value):
+                self._show(functools.partial(Board.scalar, name=name, value=value, step=step))
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Logs an image to TensorBoard.
@@ -102,9 +104,8 @@ class MetricWriter:
             raise ValueError(
                 f"image {name!r} is {image.dtype}{list(image.shape)}: give uint8 [H, W, 1 or 3]"
             )
-        board = self._board() if self._enabled else None
-        if board is not None:
-            board.add_image(name, image, int(step), dataformats="HWC")
+        if self._enabled:
+            self._show(lambda board: board.image(name, image, step))
 
     def close(self) -> None:
         """Writes what is left and closes the files."""
@@ -113,7 +114,7 @@ class MetricWriter:
         if self._file is not None:
             self._file.close()
         if self._tensorboard:
-            self._tensorboard.close()
+            self._show(Board.close)
         self._enabled = False
 
     def __enter__(self) -> Self:
@@ -129,8 +130,9 @@ class MetricWriter:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = open(os.fspath(self._path), "a", encoding="utf-8")  # noqa: SIM115
-        self._file.write(line)
-        self._file.flush()
+        with writing(self._path):
+            self._file.write(line)
+            self._file.flush()
 
     def _write_remote(self, line: str) -> None:
         if self._remote_lines is None:
@@ -140,19 +142,20 @@ class MetricWriter:
             self._path.write_text("".join(self._remote_lines))
             self._remote_written = time.monotonic()
 
-    def _board(self) -> tensorboardX.SummaryWriter | None:
-        """The TensorBoard writer, opened at its first use; None where it cannot write."""
-        if self._tensorboard is None:
-            try:
-                self._tensorboard = tensorboardX.SummaryWriter(
-                    os.fspath(self._folder / "tensorboard"),
-                    purge_step=self._purge_step,
-                    flush_secs=10,
-                )
-            except ImportError as error:  # a bucket needs its own client library
-                _log.warning("no TensorBoard files in %s: %s", self._folder, error)
-                self._tensorboard = False
-        return self._tensorboard or None
+    def _show(self, show: Callable[[Board], None]) -> None:
+        """Tells TensorBoard, which ends with a warning where it cannot be written."""
+        if self._tensorboard is False:
+            return
+        try:
+            if self._tensorboard is None:
+                self._tensorboard = Board(self._folder / "tensorboard", self._purge_step)
+            show(self._tensorboard)
+        except (ImportError, OSError) as error:  # a bucket needs its own client library
+            _log.warning("no TensorBoard files in %s: %s", self._folder, error)
+            if self._tensorboard:
+                with contextlib.suppress(OSError):
+                    self._tensorboard.close()
+            self._tensorboard = False
 
 
 def _is_validation(line: str) -> bool:
@@ -162,10 +165,11 @@ def _is_validation(line: str) -> bool:
 def _complete_lines(path: epath.Path) -> list[tuple[str, int]]:
     """The whole lines of a metrics.jsonl, each with its step; a half-written one is left out."""
     lines = []
-    for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
+    text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    for line in text.splitlines(keepends=True):
         try:
             if line.endswith("\n"):
                 lines.append((line, int(json.loads(line)["step"])))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return lines

@@ -11,6 +11,7 @@ from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.nn.weight_norm import num_parameters
 from gm_jax.state import TrainState
+from gm_jax.training import storage
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.preemption import Preemption
@@ -50,13 +51,25 @@ def train(run: Run, validate: Validate) -> bool:
     )
     writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)
     with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
+        fresh = checkpoints.latest_step() is None
+        if fresh:
+            storage.probe(run.workdir)
         state, step, validated = _start(run, checkpoints, batches)
         writer.truncate(step, validated)
         say(f"parameters: {_sizes(state)}")
 
         def save(state: TrainState, step: int, metrics: dict[str, Any]) -> None:
+            nonlocal fresh
             check_finite(state, metrics)
-            checkpoints.save(step, run.parallel.to_global(state), batches)
+            whole = run.parallel.to_global(state)
+            checkpoints.save(step, whole, batches)
+            if fresh:
+                checkpoints.wait()
+                start = time.perf_counter()
+                checkpoints.verify(step, whole, batches)
+                seconds = time.perf_counter() - start
+                say(f"the first checkpoint, of step {step}, is read back whole ({seconds:.1f} s)")
+                fresh = False
 
         def judge(state: TrainState, step: int) -> None:
             """Scores a state that is saved already, so that a kill meanwhile costs nothing."""

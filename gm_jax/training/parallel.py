@@ -20,6 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gm_jax import cpu
+from gm_jax.borders import described
 from gm_jax.devices import AXIS
 
 Tree = Any
@@ -51,7 +52,14 @@ def initialize(
             f"{process_id}: give all three, or on Cloud TPU none"
         )
     if coordinator is not None:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        try:
+            jax.distributed.initialize(coordinator, num_processes, process_id)
+        except Exception as error:  # a wrong address is an IndexError, a missing process JAX's own
+            raise ValueError(
+                f"--coordinator={coordinator}, --num_processes={num_processes}, --process_id="
+                f"{process_id}: the processes cannot join ({described(error)}); give HOST:PORT of "
+                "process 0, and each its number from 0 on"
+            ) from error
     elif importlib.util.find_spec("libtpu") is not None and glob.glob("/dev/accel*") + glob.glob(
         "/dev/vfio/*"
     ):

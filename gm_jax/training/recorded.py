@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epath
 
+from gm_jax.borders import reading
 from gm_jax.data import fields
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import DataSpec, Field
@@ -30,7 +31,7 @@ def record_data(
     """
     if not check_data(workdir, spec, splits):
         path = workdirs.absolute(workdir) / "data.json"
-        record = {"fields": fields.to_json(spec), "splits": _contents(splits)}
+        record = {"fields": fields.to_json(spec), "splits": contents(splits)}
         workdirs.write_atomically(path, json.dumps(record) + "\n")
 
 
@@ -55,14 +56,16 @@ def check_data(
     saved = read_data(workdir)
     if saved is None:
         return False
-    contents = workdirs.read_json(path).get("splits") or {}
+    splits_saved = workdirs.read_json(path).get("splits") or {}
+    if not isinstance(splits_saved, dict):
+        raise ValueError(f"{path} is damaged: its splits are {splits_saved!r}; restore it")
     known = {
         name: field._replace(classes=None) if name in saved and not saved[name].classes else field
         for name, field in spec.items()
     }
-    given = _contents({k: split for k, split in (splits or {}).items() if k in contents})
+    given = contents({k: split for k, split in (splits or {}).items() if k in splits_saved})
     found = workdirs.differences(
-        {**fields.to_json(saved), **{split: contents[split] for split in given}},
+        {**fields.to_json(saved), **{split: splits_saved[split] for split in given}},
         {**fields.to_json(known), **given},
     )
     if found:
@@ -82,7 +85,7 @@ def check_data(
     return complete
 
 
-def _contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
+def contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
     """{split: {"examples": how many, field: hash of its values}}."""
     return {
         name: {"examples": len(split), **split.fingerprint()}
@@ -100,14 +103,14 @@ def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
     if not path.exists():
         return None
     saved = workdirs.read_json(path)
-    if "splits" in saved:
-        return fields.from_json(saved["fields"])
-    if not all(isinstance(field, dict) for field in saved.values()):
+    if "splits" not in saved and not all(isinstance(field, dict) for field in saved.values()):
         raise ValueError(
             f"{path} is of a version before data had fields, whose checkpoints have another "
             "layout: train anew in another --workdir"
         )
-    return fields.from_json(saved)  # of a version before classes had names
+    with reading(f"{path}: what it says of fields", "restore it"):
+        # Without splits it is of a version before classes had names.
+        return fields.from_json(saved["fields"] if "splits" in saved else saved)
 
 
 def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:

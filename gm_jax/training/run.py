@@ -11,6 +11,7 @@ from etils import epath
 
 from gm_jax import data, ranges
 from gm_jax import state as train_state
+from gm_jax.borders import reading
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
 from gm_jax.methods.method import Method, matmul
@@ -38,6 +39,7 @@ class Run:
       method: of `frozen.create_method`.
       datasets: {split: images} for SPLITS.
       parallel: the devices.
+      elsewhere: where what is read from the run is written; None: into its work directory.
     """
 
     config: Any
@@ -45,6 +47,12 @@ class Run:
     method: Any
     datasets: dict[str, data.Dataset]
     parallel: Parallel
+    elsewhere: epath.Path | None = None
+
+    @property
+    def output(self) -> epath.Path:
+        """The folder of what an evaluation, or a drawing, of the run finds."""
+        return self.workdir if self.elsewhere is None else self.elsewhere
 
     def dataset(self, split: str) -> data.Dataset:
         """The images of `train`, `validation` or `test`, as the config names them."""
@@ -182,17 +190,33 @@ def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
     config = workdirs.read_config(folder)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-    parallel = Parallel("shard_map", precision=matmul(config)[1])
-    config = config.copy_and_resolve_references()
-    for section in ("evaluate", "sample"):
-        if section in config:
-            wanted = batch_size or config[section].batch_size
-            config[section].batch_size = -(-wanted // parallel.num_devices) * parallel.num_devices
+    with reading(*_of_config(folder)):
+        ranges.check(config)
+        parallel = Parallel("shard_map", precision=matmul(config)[1])
+        config = config.copy_and_resolve_references()
+        for section in ("evaluate", "sample"):
+            if section in config:
+                wanted = batch_size or config[section].batch_size
+                shared = -(-wanted // parallel.num_devices) * parallel.num_devices
+                config[section].batch_size = shared
     return _without_images(config, folder, parallel)
 
 
-def open_run(config: Any, workdir: epath.PathLike) -> Run:
+def _of_config(folder: epath.Path) -> tuple[str, str]:
+    """What `reading` says where a run's config lacks a field, or has what no network takes."""
+    return (
+        f"{folder}: the run that its config.json, data.json and frozen.json describe",
+        "restore what is missing, or use the version of gm_jax that trained the run",
+    )
+
+
+def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None = None) -> Run:
     """Builds the run of a config, refusing what does not fit together.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      output: where what is read from it is written, if not there.
 
     Raises:
       ValueError: with the value and the way out.
@@ -209,7 +233,8 @@ def open_run(config: Any, workdir: epath.PathLike) -> Run:
     folder = workdirs.absolute(workdir)
     method = create_method(config, folder, datasets["train"].fields)
     _check_pictures(method)
-    run = Run(config, folder, method, datasets, parallel)
+    elsewhere = None if output is None else workdirs.absolute(output)
+    run = Run(config, folder, method, datasets, parallel, elsewhere)
     _ = run.state_template  # networks that do not fit the images refuse here
     return run
 
@@ -260,11 +285,15 @@ def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
 
 def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
     """The run of a work directory; in place of the examples of `train`, blanks of their fields."""
-    spec = recorded.read_data(folder) or load_split(config.data, "train").fields
-    method = create_method(config, folder, spec)
-    arrays = fields.blanks(spec, config.train.init_batch_size)
-    blanks = data.Dataset(arrays, spec, config.data.source, "blanks")
-    return Run(config, folder, method, {"train": blanks}, parallel)
+    known = recorded.read_data(folder)
+    with reading(*_of_config(folder)):
+        spec = known or load_split(config.data, "train").fields
+        method = create_method(config, folder, spec)
+        arrays = fields.blanks(spec, config.train.init_batch_size)
+        blanks = data.Dataset(arrays, spec, config.data.source, "blanks")
+        run = Run(config, folder, method, {"train": blanks}, parallel)
+        _ = run.state_template  # what does not fit shows here
+    return run
 
 
 def _check_pictures(method: Method) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 from etils import epath
 from ml_collections import config_dict
 
+from gm_jax.borders import described, reading, writing
+
 # Nothing here changes what a training step computes: how long to train, what to log, evaluate and
 # sample, and where the image cache lies. Everything else belongs to the run for good.
 CHANGEABLE_FIELDS = (
@@ -64,23 +66,44 @@ def absolute(workdir: epath.PathLike) -> epath.Path:
 
 def write_atomically(path: epath.Path, text: str) -> None:
     """Writes a text file that is, at any time, either the old one or the new one, whole."""
-    if is_remote(path):  # a bucket's objects appear whole
-        path.write_text(text)
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with _partial(path) as partial:
+        partial.write_text(text)
 
 
 def write_npz(path: epath.Path, arrays: Mapping[str, Any]) -> None:
     """Writes arrays to an .npz file that is, at any time, either the old one or the new one."""
-    is_whole = is_remote(path)  # a bucket's objects appear whole
-    partial = path if is_whole else path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _partial(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    if not is_whole:
-        partial.replace(path)
+
+
+@contextlib.contextmanager
+def _partial(path: epath.Path) -> Iterator[epath.Path]:
+    """A name to write to, which takes that of `path` at the end, or is removed with an error."""
+    if is_remote(path):  # a bucket's objects appear whole
+        yield path
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with writing(path):
+            yield partial
+            partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(folder: epath.PathLike) -> None:
+    """Refuses a folder, made if it is missing, that cannot be written, before it is needed."""
+    path = absolute(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / ".try", "")
+        (path / ".try").unlink()
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written ({described(error)}); --output=DIR writes elsewhere"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -173,7 +196,9 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     path = absolute(workdir) / "config.json"
     if not path.exists():
         raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
-    return config_dict.ConfigDict(with_tuples(read_json(path))).lock()
+    saved = read_json(path)
+    with reading(f"{path} is damaged and", "restore it"):
+        return config_dict.ConfigDict(with_tuples(saved)).lock()
 
 
 def to_json(config: config_dict.ConfigDict) -> str:
@@ -199,14 +224,13 @@ def dumps(tree: Any, **options: Any) -> str:
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:
-    """Reads a JSON file of a work directory; ValueError where it is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): restore it, or move it away if you know that the "
-            f"{path.stem} is still the run's"
-        ) from None
+    """Reads a JSON file of a work directory; ValueError where it is damaged, or no JSON object."""
+    advice = f"restore it, or move it away if you know that the {path.stem} is still the run's"
+    with reading(f"{path} is damaged and", advice):
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise TypeError(f"it holds a {type(found).__name__}")
+    return found
 
 
 def with_tuples(tree: Any) -> Any:

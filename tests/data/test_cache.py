@@ -1,6 +1,8 @@
 """What is written to disk: under which name, in which files, in which order."""
 
 import json
+import os
+import pwd
 
 import numpy as np
 import pytest
@@ -43,3 +45,60 @@ def test_examples_of_another_shape_or_number_are_refused(tmp_path):
         write_examples(tmp_path, iter(torn), 4, FIELDS)
     with pytest.raises(ValueError, match="announced 5 examples and gave 4"):
         write_examples(tmp_path, iter(EXAMPLES), 5, FIELDS)
+
+
+def cut(file):
+    os.truncate(file, file.stat().st_size - 1)
+
+
+def of_an_earlier_version(folder):
+    """Metadata that do not note the sizes of the files; and a file that is cut."""
+    metadata = json.loads((folder / "metadata.json").read_text())
+    del metadata["files"]
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    cut(folder / "images.npy")
+
+
+DAMAGES = {
+    "images.npy has": lambda folder: cut(folder / "images.npy"),
+    "No such file": lambda folder: (folder / "images.npy").unlink(),
+    "labels.npy: No such file": lambda folder: (folder / "labels.npy").unlink(),
+    "char 0": lambda folder: (folder / "metadata.json").write_text(""),
+    "'list' object": lambda folder: (folder / "metadata.json").write_text("[]"),
+    "mmap length": of_an_earlier_version,
+    "magic": lambda folder: (folder / "labels.npy").write_bytes(
+        b"\0" * (folder / "labels.npy").stat().st_size
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", DAMAGES)
+def test_a_damaged_cache_is_decoded_anew_and_told_of(tmp_path, caplog, reason):
+    def load():
+        return data.load("digits", "test", resize=4, cache_dir=str(tmp_path)).arrays
+
+    before = {name: np.array(array) for name, array in load().items()}
+    (folder,) = tmp_path.iterdir()
+    DAMAGES[reason](folder)
+    for _ in range(2):  # the second time nothing is damaged
+        after = load()
+        assert after.keys() == before.keys()
+        for name, array in before.items():
+            np.testing.assert_array_equal(after[name], array)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(folder) in line and reason in line and [*tmp_path.iterdir()] == [folder]
+
+
+def test_a_folder_that_cannot_be_written_and_no_home_name_the_way_out(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file/cache.*Not a directory.*GM_JAX_CACHE"):
+        data.load("digits", "test", cache_dir=str(tmp_path / "file" / "cache"))
+    for name in ("HOME", "GM_JAX_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(ValueError, match=r"home directory.*GM_JAX_CACHE"):
+        data.load("digits", "test")

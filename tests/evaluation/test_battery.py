@@ -364,3 +364,37 @@ def test_the_hash_of_variables_sees_names_and_values():
     trees = [{"a": np.zeros(2)}, {"b": np.zeros(2)}, {"a": np.ones(2)}, {"a": jnp.zeros(2)}]
     hashes = [feature_networks.hash_of_variables(jax.tree.map(np.float32, t)) for t in trees]
     assert hashes[0] == hashes[3] and len(set(hashes)) == 3
+
+
+def test_what_cannot_be_written_is_printed_and_output_writes_elsewhere(
+    run, trained, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    for metrics in (["fid"], None):
+        flags = {"num_samples": 24, "features": "pixels"}
+        flags |= {"metrics": metrics} if metrics else {}
+        nowhere, elsewhere = tmp_path / "file" / "no", tmp_path / f"out-{metrics}"
+        capsys.readouterr()
+        session.run(run.config, str(trained), "evaluate", flags, output=str(nowhere))
+        printed = capsys.readouterr()
+        lines = printed.out[printed.out.index("{\n") :]
+        found = {result["metric"]: result["values"] for result in json.loads(lines)["results"]}
+        assert f"{nowhere} cannot be written (" in printed.err and "--output=DIR" in printed.err
+        session.run(run.config, str(trained), "evaluate", flags, output=str(elsewhere))
+        written = {result["metric"]: result["values"] for result in read_results(elsewhere)}
+        assert written == found and (elsewhere / "test.json").exists() == (metrics is None)
+        assert not (trained / "evaluation.json").exists()
+
+
+def test_a_drawing_that_could_not_be_written_is_not_begun(run, trained, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for mode, output, reason in (
+        ("sample", tmp_path / "file", "--output=DIR writes elsewhere"),
+        ("train", tmp_path, "a training writes to its --workdir"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            session.run(run.config, str(trained), mode, output=str(output))
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert end.value.code == 2 and reason in line
+    session.run(run.config, str(trained), "sample", output=str(tmp_path / "out"))
+    assert [*(tmp_path / "out" / "samples").glob("*.npz")]

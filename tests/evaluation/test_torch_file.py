@@ -41,7 +41,7 @@ def test_tensors_are_read(torch_bytes, tmp_path):
 def test_a_truncated_file_is_refused(torch_bytes, tmp_path, kept):
     length = int(kept * len(torch_bytes)) if isinstance(kept, float) else kept
     (tmp_path / "a.pth").write_bytes(torch_bytes[:length])
-    with pytest.raises(ValueError, match=r"a\.pth is no torch file"):
+    with pytest.raises(ValueError, match=r"a\.pth cannot be read"):
         read_torch_file(tmp_path / "a.pth")
 
 

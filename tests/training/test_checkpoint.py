@@ -11,7 +11,7 @@ import optax
 import pytest
 import urllib3
 
-from gm_jax.training import checkpoint_reading
+from gm_jax.training import checkpoint_reading, storage
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.checkpoint_tree import MismatchError
 
@@ -288,3 +288,37 @@ def test_an_empty_work_directory_has_no_checkpoint(tmp_path):
         with pytest.raises(ValueError, match=r"no checkpoint in .*train first"):
             checkpoints.restore(template())
     assert not (tmp_path / "none").exists()
+
+
+def test_a_save_that_reads_back_otherwise_is_refused(tmp_path):
+    state, iterator = make_state(1), make_iterator()
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, iterator)
+        checkpoints.verify(1, state, iterator)
+        with pytest.raises(ValueError, match=rf"{tmp_path}: its storage .*step.*Give a --wor"):
+            checkpoints.verify(1, state | {"step": jnp.int32(2)}, iterator)
+        next(iterator)
+        with pytest.raises(ValueError, match="the position in the data is"):
+            checkpoints.verify(1, state, iterator)
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "[brackets]"])
+def test_a_work_directory_whose_name_the_storage_cannot_read_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"--workdir=.* cannot hold checkpoints"):
+        storage.probe(tmp_path / name)
+    assert not (tmp_path / name / ".probe").exists()
+
+
+def test_a_work_directory_that_can_be_read_is_left_as_it_was(tmp_path):
+    storage.probe(tmp_path / "ä b#?%20")
+    assert not [*(tmp_path / "ä b#?%20").iterdir()]
+
+
+def test_a_save_that_cannot_be_written_is_an_error_that_names_its_folder(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise RuntimeError("No space left on device")
+
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(type(checkpoints._manager), "save", full)
+        with pytest.raises(OSError, match=rf"{tmp_path}: .* cannot be written \(No space left"):
+            checkpoints.save(1, make_state(1))

@@ -109,9 +109,21 @@ def test_a_disabled_writer_leaves_no_trace(tmp_path):
 def test_where_nothing_can_be_appended_the_file_is_rewritten_whole(tmp_path, monkeypatch):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 5}\n')
     monkeypatch.setattr(workdir, "is_remote", lambda path: True)
-    monkeypatch.setattr(logging.MetricWriter, "_board", lambda self: None)
+    monkeypatch.setattr(logging.MetricWriter, "_show", lambda self, show: None)
     with MetricWriter(tmp_path) as writer:
         writer.truncate(1)
         writer.scalars(2, {})
         writer.scalars(3, {})
     assert lines(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3}]
+
+
+def test_a_full_disk_ends_tensorboard_with_one_warning(tmp_path, monkeypatch, caplog):
+    def full(*_, **options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(logging.Board, "scalar", full)
+    with logging.MetricWriter(tmp_path) as writer:
+        for step in range(30):
+            writer.scalars(step, {"loss": 1.0})
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 30
+    assert ["No space left" in record.getMessage() for record in caplog.records] == [True]

@@ -199,3 +199,11 @@ def test_scores_do_not_depend_on_the_batch_size(whole):
     other = open_run(config.lock(), whole.workdir)
     result, same = report.evaluate(whole), report.evaluate(other)
     np.testing.assert_allclose(same["bits_per_dim"], result["bits_per_dim"], rtol=1e-6)
+
+
+def test_the_first_checkpoint_alone_is_read_back(tmp_path, monkeypatch):
+    verified = []
+    monkeypatch.setattr(Checkpoints, "verify", lambda self, step, *_: verified.append(step))
+    for steps in (4, 6):
+        loop.train(run_of(tmp_path, steps, checkpoint_every_steps=2), no_validation)
+    assert verified == [0, 2]  # 0: the try of the storage

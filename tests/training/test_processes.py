@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -69,7 +70,8 @@ def start(workdir, *flags, devices=8, steps=STEPS, **environment):
     return process
 
 
-def start_two(workdir, *flags, **options):
+def start_two(workdir, *flags, other=(), of_other=None, **options):
+    """Two processes; `other` flags, and environment `of_other`, are of the second one alone."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -80,8 +82,9 @@ def start_two(workdir, *flags, **options):
             "--num_processes=2",
             f"--process_id={number}",
             *flags,
+            *(other if number else ()),
             devices=1,
-            **options,
+            **(options | ((of_other or {}) if number else {})),
         )
         for number in range(2)
     ]
@@ -188,4 +191,33 @@ def test_an_error_in_one_process_ends_both(tmp_path):
     results = [finish(process, timeout=60) for process in processes]
     assert time.monotonic() - since < 30
     assert all(code not in (0, None) for code, _ in results)
-    assert "OSError: the disk is gone" in results[1][1]
+    assert "error: the disk is gone" in results[1][1]
+
+
+def images_in(folder, seed):
+    folder.mkdir()
+    images = np.random.default_rng(seed).integers(0, 17, (96, 8, 8), np.uint8)
+    np.savez(folder / "images.npz", image=images, levels=17)
+    return {"HOME": str(folder)}
+
+
+@pytest.mark.parametrize("what", ["--workdir", "config", "data"])
+def test_processes_that_do_not_mean_the_same_refuse_together_at_once(tmp_path, what):
+    shared, flags, environment, options = tmp_path / "run", [], {}, {}
+    if what == "--workdir":
+        options["other"], reason = [f"--workdir={tmp_path / 'other'}"], "not seen by process 1"
+    elif what == "config":
+        options["other"], reason = ["--config.seed=3"], "another config .*seed: 0 -> 3"
+    else:
+        flags, reason = ["--config.data.source=npz:~/images.npz"], "another data .*train.image"
+        flags += [f"--config.data.{split}_split=" for split in ("train", "validation", "test")]
+        environment = images_in(tmp_path / "one", 1)
+        options["of_other"] = images_in(tmp_path / "two", 2)
+    since = time.monotonic()
+    processes = start_two(shared, *flags, **options, **environment)
+    results = [finish(process, timeout=120) for process in processes]
+    print(f"{what}: refused {time.monotonic() - since:.1f} s after the start")
+    for code, output in results:
+        assert code == 2 and "Traceback" not in output, output
+        assert re.search(f"^error: .*{reason}", output, re.MULTILINE), output
+    assert not shared.exists() or not [*shared.iterdir()]
