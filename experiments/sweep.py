@@ -42,6 +42,7 @@ from PIL import Image, ImageDraw
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
 from experiments import program
+from experiments.side_by_side import newest_grid
 from gm_jax import command_line, sweep
 from gm_jax.images import save_png, spread
 
@@ -118,10 +119,11 @@ def picture(rows: Sequence[sweep.Row], folder: Path) -> None:
     """Writes `samples.png` of the runs that have samples, if these are of one shape."""
     shown = {}
     for row in rows:
-        files = sorted((folder / row.runs[0] / "samples").glob("best_step_*.npz"))
-        if not files:
+        grid = newest_grid(str(folder / row.runs[0]))
+        file = grid.with_suffix(".npz") if grid is not None else None
+        if file is None or not file.exists():
             continue
-        with np.load(files[-1]) as drawn:
+        with np.load(file) as drawn:
             if {"image", "levels"} <= set(drawn):
                 shown[row.runs[0]] = spread(drawn["image"][:COLUMNS], int(drawn["levels"]))
     shapes = {images.shape for images in shown.values()}

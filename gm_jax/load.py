@@ -64,6 +64,8 @@ class TrainedModel:
       image_shape: (H, W, C).
       levels: number of levels of a pixel.
       num_classes: number of classes of the labels, or None.
+      classes: names of the classes in the order of their numbers, or None if unknown;
+        `dataset.labels_among(model.classes)` gives other images' labels in these numbers.
     """
 
     def __init__(self, run: Run, variables: dict[str, Tree], step: int, config: ConfigDict):
@@ -71,7 +73,7 @@ class TrainedModel:
         self.config, self.step = config, step
         source = run.train_data
         self.image_shape, self.levels = source.image_shape, source.levels
-        self.num_classes = source.num_classes
+        self.num_classes, self.classes = source.num_classes, source.classes
         self._run, self._variables = run, variables
 
     def __repr__(self) -> str:

@@ -115,6 +115,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("model.*levels", Range(0, 256, whole=True), "levels of a pixel; 0: as in the data"),
     ("model.*crop_size", FROM_NONE, "side of the random crops; 0: none"),
     ("model.*weight", NOT_NEGATIVE, "weight of a loss term; 0 omits it"),
+    ("model.targets.?", ANY, "target logit for samples (a, c) or data (b)"),
     ("model.*penalty", NOT_NEGATIVE, "weight of a penalty; 0 omits it"),
     ("model.*free_bits", NOT_NEGATIVE, "free nats per latent channel"),
     ("model.*_std", ANY, "standard deviation, or its initial logarithm (`init_log_std`)"),

@@ -2,13 +2,17 @@
 
 import csv
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import compare
+from experiments.side_by_side import newest_grid, overlay_curves, read_curves
 from gm_jax.evaluation.records import FILE_NAME, Records
+from gm_jax.evaluation.scatter import COLOURS
 from gm_jax.images import save_png
 
 
@@ -38,11 +42,13 @@ def test_the_latest_numbers_stand_side_by_side_in_three_files(runs, tmp_path, ca
     assert capsys.readouterr().out == text
     lines = text.splitlines()
     assert lines[0] == "| model | bpd | fd_c | prd |"
-    assert lines[2] == "| first | 3.25 ± 0.04 | 40* | 0.5 |"
-    assert lines[3] == "| second | 2.5 | – | – |"
+    first, second = runs
+    assert lines[2] == f"| {first} | 3.25 ± 0.04 | 40* | 0.5 |"
+    assert lines[3] == f"| {second} | 2.5 | – | – |"
     assert "| AV-ADE (published: AdE) | 3.9 | – | – |" in lines
-    assert "- first; bpd, fd_c, prd: samples.model.step 5, samples.num_images 100, seed 0" in lines
-    assert "- \\* first; fd_c: n = 100 images" in lines
+    depends = "samples.model.step 5, samples.num_images 100, seed 0"
+    assert f"- {first}; bpd, fd_c, prd: {depends}" in lines
+    assert f"- \\* {first}; fd_c: n = 100 images" in lines
     table = list(csv.DictReader(io.StringIO((tmp_path / "table" / "comparison.csv").read_text())))
     assert table[0]["bpd"] == "3.25 ± 0.04" and table[0]["published"] == ""
     assert {row["published"] for row in table if row["model"] == "VAE"} == {"AdE"}
@@ -51,12 +57,108 @@ def test_the_latest_numbers_stand_side_by_side_in_three_files(runs, tmp_path, ca
 
 
 def test_runs_that_were_not_judged_alike_are_told_apart(runs, tmp_path):
-    note = "- bpd: the runs were not judged alike; see what each depends on"
+    note = "- bpd: the runs were not judged alike; see what each depends on (seed)"
     rows = [compare.read_run(run, ["bpd"]) for run in runs]
     assert note not in compare.markdown(rows, ["bpd"])
     Records(tmp_path / "second").add(result("bpd", seed=1, bpd=9.0))
     rows = [compare.read_run(run, ["bpd"]) for run in runs]
     assert note in compare.markdown(rows, ["bpd"])
+
+
+def finished(folder, metrics=(), **test):
+    """A run as training leaves it: config, test scores, metrics and a grid."""
+    folder.mkdir(parents=True)
+    score = {"source": "digits", "split": "test", "num_images": 180, "step": 3, "bits_per_dim": 2.0}
+    score |= {"standard_error": 0.1, "likelihood": "exact", **test}
+    (folder / "test.json").write_text(json.dumps(score))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
+    save_png(folder / "samples" / "best_step_3.png", np.full((9, 20, 1), 7, np.uint8))
+    return str(folder)
+
+
+def test_end_of_training_and_evaluation_are_judged_alike_unless_a_setting_differs(tmp_path):
+    test = {"source": "digits", "split": "test", "num_images": 180, "sha256": "ab"}
+    evaluated = {"model": {"method": "m", "step": 9, "sha256": "cd"}, "test": test}
+    Records(tmp_path / "b").add({"metric": "bpd", "identity": evaluated, "values": {"bpd": 1.0}})
+    for number, (split, alike) in enumerate((("test", True), ("test[:50%]", False))):
+        rows = [finished(tmp_path / f"a{number}", split=split), str(tmp_path / "b")]
+        rows = [compare.read_run(run, ["bpd"]) for run in rows]
+        assert (compare.not_alike(rows, "bpd") == []) == alike
+        assert ("not judged alike" in compare.markdown(rows, ["bpd"])) != alike
+    assert compare.not_alike(rows, "bpd") == ["test.split"]
+
+
+def test_two_folders_of_one_name_are_two_rows_and_two_grids(tmp_path):
+    runs = [finished(tmp_path / name / "seed0") for name in ("one", "two")]
+    compare.main([*runs, f"--output={tmp_path / 'table'}"])
+    lines = (tmp_path / "table" / "comparison.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:4]] == [f"| {run}" for run in runs]
+    with Image.open(tmp_path / "table" / "comparison.png") as picture:
+        assert picture.size == (20, 2 * (9 + 16))
+    with pytest.raises(SystemExit):
+        compare.main([runs[0], runs[0] + "/"])
+
+
+def test_the_fields_in_which_configs_differ_are_listed(tmp_path):
+    configs = (
+        {"seed": 0, "data": {"source": "pair:a|b"}, "model": {"widths": [1, 2], "old": 1}},
+        {"seed": 0, "data": {"source": "digits"}, "model": {"widths": [1, 3]}},
+    )
+    runs = [finished(tmp_path / str(number)) for number in range(3)]
+    for run, config in zip(runs, configs, strict=False):
+        (Path(run) / "config.json").write_text(json.dumps(config))
+    lines = compare.differences(runs).splitlines()
+    assert lines[1] == f"| the configs differ in | {runs[0]} | {runs[1]} |"
+    assert lines[3:] == [
+        '| data.source | "pair:a\\|b" | "digits" |',
+        "| model.widths | [1, 2] | [1, 3] |",
+        "| model.old | 1 | (absent) |",
+    ]
+    assert compare.differences([runs[0], runs[2]]) == ""
+    (Path(runs[2]) / "config.json").write_text(json.dumps(configs[0]))
+    assert "are equal" in compare.differences([runs[0], runs[2]])
+
+
+def test_nothing_is_written_over_without_output(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs = [finished(tmp_path / name) for name in ("a", "b")]
+    compare.main(runs[:1])
+    first = {path.name: path.read_bytes() for path in (tmp_path / "runs/comparison").iterdir()}
+    compare.main(runs)
+    compare.main(runs)
+    again = {path.name: path.read_bytes() for path in (tmp_path / "runs/comparison").iterdir()}
+    assert again == first and "in runs/comparison-3: comparison.md" in capsys.readouterr().err
+    assert (tmp_path / "runs/comparison-2/comparison.md").exists()
+
+
+def test_curves_of_several_runs_are_in_one_picture(tmp_path):
+    def metrics(shift):
+        lines = [{"step": s, "loss": s + shift, "images_per_second": 9} for s in (1, 2, 3)]
+        return [*lines, {"step": 3, "validation/nats": shift}, {"step": 4, "loss": None}]
+
+    runs = [finished(tmp_path / str(shift), metrics(shift)) for shift in (0, 5)]
+    curves = {run: read_curves(run) for run in runs}
+    assert curves[runs[1]] == {"loss": [(1, 6), (2, 7), (3, 8)], "validation/nats": [(3, 5)]}
+    compare.main([*runs, f"--output={tmp_path / 'table'}"])
+    picture = np.asarray(Image.open(tmp_path / "table" / "curves.png"))
+    legend = 3 * 16
+    assert picture.shape == (legend + 2 * 240, 640, 3)
+    for colour in COLOURS[1:3]:
+        rows = np.flatnonzero((picture == colour).all(-1).any(1))
+        assert all(((low <= rows) & (rows < low + 240)).any() for low in (legend, legend + 240))
+    assert overlay_curves({"none": {}}) is None
+
+
+def test_the_grid_is_of_the_model_itself_where_there_is_one(tmp_path):
+    run = finished(tmp_path / "run")
+    for name in ("best_step_3_temperature_0.5.png", "step_4.png"):
+        save_png(tmp_path / "run" / "samples" / name, np.zeros((9, 20, 1), np.uint8))
+    assert newest_grid(run).name == "best_step_3.png"
+
+
+def test_what_is_not_finite_is_said(tmp_path):
+    run = finished(tmp_path / "run", bits_per_dim=None, standard_error=None)
+    assert compare.read_run(run, []).cells == {"bpd": "not finite"}
 
 
 def test_images_given_beside_a_run_are_not_its_samples(runs, tmp_path):
@@ -72,7 +174,7 @@ def test_columns_are_chosen_and_may_be_any_number_of_a_result(runs, tmp_path):
     compare.main([*runs, "--metrics=prd.f_8,bpd", f"--output={tmp_path}"])
     lines = (tmp_path / "comparison.md").read_text().splitlines()
     assert lines[0] == "| model | prd.f_8 | bpd |"
-    assert lines[2] == "| first | 0.75 | 3.25 ± 0.04 |"
+    assert lines[2] == f"| {runs[0]} | 0.75 | 3.25 ± 0.04 |"
 
 
 def test_published_tables_are_those_of_the_reference():

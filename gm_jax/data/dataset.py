@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gm_jax.data.fields import DataSpec, domains, image_spec, listed
+from gm_jax.data.fields import DataSpec, Field, domains, image_spec, label_field, listed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,10 +61,12 @@ class Dataset:
         split: str,
     ) -> "Dataset":
         """Builds a data set from images in memory, uint8 [N, H, W, C], and labels if given."""
-        arrays = {"image": images}
+        arrays, fields = {"image": images}, image_spec(images.shape[1:], levels)
         if labels is not None:
             arrays["label"] = np.asarray(labels, np.int32)
-        fields = image_spec(images.shape[1:], levels, num_classes if labels is not None else None)
+            fields["label"] = (
+                Field((), "int32") if num_classes is None else label_field(num_classes)
+            )
         return cls(arrays, fields, name, split)
 
     @property

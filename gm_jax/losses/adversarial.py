@@ -67,14 +67,14 @@ def hinge(real: Array, fake: Array) -> Array:
     return jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)
 
 
-def least_squares(real: Array, fake: Array) -> Array:
-    """½(D(x) − b)² + ½(D(x̃) − a)² with a = 0 and b = 1 (Mao et al., 2017, Eq. 9)."""
-    return 0.5 * (jnp.square(real - 1) + jnp.square(fake))
+def least_squares(real: Array, fake: Array, a: float = 0.0, b: float = 1.0) -> Array:
+    """½(D(x) − b)² + ½(D(x̃) − a)² (Mao et al., 2017, Eq. 2); a = 0 and b = 1 are Eq. 9."""
+    return 0.5 * (jnp.square(real - b) + jnp.square(fake - a))
 
 
-def least_squares_generator(fake: Array) -> Array:
-    """½(D(x̃) − c)² with c = 1 (Mao et al., 2017, Eq. 9)."""
-    return 0.5 * jnp.square(fake - 1)
+def least_squares_generator(fake: Array, c: float = 1.0) -> Array:
+    """½(D(x̃) − c)² (Mao et al., 2017, Eq. 2); c = 1 is Eq. 9."""
+    return 0.5 * jnp.square(fake - c)
 
 
 LOSSES = {

@@ -8,6 +8,7 @@ from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
+from gm_jax.methods.lsgan import Lsgan
 from gm_jax.methods.method import Method
 from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
@@ -21,6 +22,7 @@ METHODS = {
     "classifier": Classifier,
     "gan": Gan,
     "gan_likelihood": GanLikelihood,
+    "lsgan": Lsgan,
     "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
     "sngan": Sngan,

@@ -17,6 +17,7 @@ from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import dequantize, requantize
 from gm_jax.lipschitz import Lipschitz
 from gm_jax.losses import adversarial
+from gm_jax.losses.adversarial import AdversarialLoss
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
 from gm_jax.networks.top_down_vae import Decoder, Decoding
@@ -30,7 +31,8 @@ class Gan(Method):
     """Two players: the discriminator moves, then the generator.
 
     A GAN with other networks overrides `create_networks`, `init_networks`, `generate`,
-    `generator_networks` and, if its generator has running statistics, `generate_in_training`.
+    `generator_networks` and, if its generator has running statistics, `generate_in_training`. One
+    whose losses have their own fields overrides `create_loss`.
     """
 
     generator_networks: tuple[str, ...] = ("decoder",)
@@ -40,10 +42,14 @@ class Gan(Method):
         super().__init__(config, data, frozen)
         model = config.model
         self.ema_decay = model.ema_decay
-        self.adversarial_loss = adversarial.create(model.adversarial_loss)
+        self.adversarial_loss = self.create_loss()
         self.lipschitz = Lipschitz.create(model)
         self.create_networks(self.condition_on_classes(model.class_conditional))
         self.players = self.alternate(1)
+
+    def create_loss(self) -> AdversarialLoss:
+        """The losses of both players; the page names the pair."""
+        return adversarial.create(self.model.adversarial_loss)
 
     def create_networks(self, classes: int | None) -> None:
         """Sets `discriminator`, the generator and `num_latents`."""

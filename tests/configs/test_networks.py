@@ -15,6 +15,7 @@ from tests.configs.building import create, initial, step
 NETWORKS = {
     "agave": {"vae", "condition", "pixelcnn"},
     "classifier": {"classifier"},
+    "lsgan": {"discriminator", "decoder"},
     "pixelcnn": {"pixelcnn"},
     "real_nvp": {"real_nvp"},
     "sngan": {"discriminator", "generator"},

@@ -58,6 +58,17 @@ def test_fields_survive_json_and_blanks_fit_them():
     assert (len(dataset), dataset.points.shape, dataset.labels.shape) == (4, (4, 2), (4,))
 
 
+def test_names_of_classes_are_compared_where_both_are_known():
+    named, other = (data.image_spec((2, 3, 1), 8, names)["label"] for names in ("ab", "ba"))
+    unnamed = data.Field((), "int32", num_classes=2)
+    assert named.equals(named) and not named.equals(other) and not named.equals(None)
+    assert named.equals(unnamed) and unnamed.equals(other)
+    assert not unnamed._replace(num_classes=3).equals(named)
+    assert str(named) == "int32 [], 2 classes (a, b)"
+    many = data.image_spec((2, 3, 1), 8, 999)["label"]
+    assert str(many).endswith("18, 19, … 999 in all)")
+
+
 def test_domains_are_told_by_the_ends_of_names():
     names = ("image", "label", "image_b", "label_b")
     assert domains(names) == {"": names[:2], "_b": names[2:]}

@@ -21,6 +21,8 @@ KEY = jax.random.key(7)
         # A batch norm's moments take one and their gradient another, but for those of the image.
         ("classifier:smoke", 1 + 2 * 2),
         ("real_nvp:smoke", 1 + 15 * 2 - 1),
+        # The generator's three batch norms stand in all updates, their gradients in its own.
+        ("sngan:smoke", 3 + 3 * 3 + 3),
     ],
 )
 def test_a_step_has_one_all_reduce_a_player_and_one_a_statistic(page, count):
@@ -28,8 +30,8 @@ def test_a_step_has_one_all_reduce_a_player_and_one_a_statistic(page, count):
     config = importlib.import_module(f"configs.{name}").get_config(variant)
     method = methods.create(config, LABELLED)
     batch = {"image": images(16), "label": np.zeros(16, np.int32)}
-    state = jax.eval_shape(method.init, KEY, batch)
-    program = Parallel("shard_map").train_step(method.train_step).lower(state, batch, KEY)
+    state, batches = jax.eval_shape(method.init, KEY, batch), (batch,) * method.batches_per_step
+    program = Parallel("shard_map").train_step(method.train_step).lower(state, batches, KEY)
     assert program.as_text().count("stablehlo.all_reduce") == count
 
 

@@ -1,17 +1,21 @@
 """AGAVE starts exactly as its halves' runs, and no longer needs them once it has started."""
 
 import shutil
+import types
 
 import chex
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 from configs import agave, pixelcnn, vae_iaf
 from gm_jax import session
+from gm_jax.data import image_spec
 from gm_jax.training import recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
+from gm_jax.training.pretrained import fit_params
 from gm_jax.training.run import open_run
 from tests.support import images, noise_of
 
@@ -120,3 +124,26 @@ def test_a_folder_without_such_a_run_is_refused(halves, tmp_path, capsys):
     swapped = {"vae": halves["pixelcnn"]}
     error = refusal(capsys, config_from(swapped), tmp_path / "joint")
     assert "that run's networks are pixelcnn, without 'vae'" in error
+
+
+class ByClass(nn.Module):
+    """A network that is told classes, or (None) is not."""
+
+    num_classes: int | None
+    free_fields = ()
+
+
+def test_a_network_by_class_is_taken_from_a_run_of_the_same_classes_alone():
+    def method(classes, num_classes):
+        spec = image_spec((2, 2, 1), 17, classes)
+        return types.SimpleNamespace(modules={"net": ByClass(num_classes)}, data=spec)
+
+    def fit(ours, theirs, num_classes=2):
+        params = {"net": np.ones(2)}, {"net": {"params": np.zeros(2)}}
+        methods = (method(classes, num_classes) for classes in (ours, theirs))
+        return fit_params("pretrained.net=x", "net", *zip(methods, params, strict=True))
+
+    np.testing.assert_array_equal(fit("ab", "ab"), np.zeros(2))
+    np.testing.assert_array_equal(fit("ab", "ba", num_classes=None), np.zeros(2))
+    with pytest.raises(ValueError, match=r"label is .*\(b, a\) in that run, .*\(a, b\) in this"):
+        fit("ab", "ba")

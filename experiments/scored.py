@@ -1,0 +1,133 @@
+"""What a run scored, and under which settings; what the papers published."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from etils import epath
+from flax.traverse_util import flatten_dict
+
+from gm_jax.evaluation.records import read_results
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+# Deviations that are shown behind a number.
+SPREADS = ("standard_error", "std")
+# Parts of a flattened identity that say which model it is, which every run has its own of.
+_MODEL = ("model.", "samples.model.", "samples.run_seed")
+
+
+class Row(NamedTuple):
+    """name: the path of a run, or a published model; source: of a published row, '' for a run;
+    cells: {column: text}; identities: {column: what the number depends on}; warnings: {column:
+    text}."""
+
+    name: str
+    source: str
+    cells: dict[str, str]
+    identities: dict[str, dict[str, Any]]
+    warnings: dict[str, str]
+
+
+def read_run(workdir: str, columns: list[str]) -> Row:
+    """The latest number of every metric of a run; bits/dim of its end of training, if no other.
+
+    Args:
+      workdir: of the run.
+      columns: those wanted, also numbers METRIC.NUMBER; [] for every metric's main number.
+
+    Raises:
+      ValueError: nothing was evaluated there.
+    """
+    folder = epath.Path(workdir)
+    stored = read_results(folder)
+    if (folder / "config.json").exists():  # a run: not what images given beside it scored
+        stored = [result for result in stored if "model" in _parts(result["identity"])]
+    results = {result["metric"]: result for result in stored}
+    path = folder / "test.json"
+    if "bpd" not in results and path.exists():
+        score = json.loads(path.read_text())
+        if "bits_per_dim" in score:
+            values = {
+                "bpd": score["bits_per_dim"],
+                "standard_error": score["standard_error"],
+                "likelihood": score["likelihood"],
+            }
+            test = {name: score[name] for name in ("source", "split", "num_images")}
+            identity = {"model": {"step": score["step"]}, "test": test}
+            results["bpd"] = {"metric": "bpd", "identity": identity, "values": values}
+    if not results:
+        raise ValueError(
+            f"{workdir} holds no results: call experiments/main.py --workdir={workdir} "
+            "--mode=evaluate --metrics=... first"
+        )
+    row = Row(workdir, "", {}, {}, {})
+    for column in columns or results:
+        metric, _, number = column.partition(".")
+        values = results.get(metric, {"values": {}})["values"]
+        if (number or metric) not in values:
+            continue
+        found = [values[name] for name in (number or metric, *SPREADS) if name in values]
+        value, *deviation = ["not finite" if v is None else v for v in found]
+        text = value if isinstance(value, str) else f"{value:.4g}"
+        if deviation and not number and not isinstance(deviation[0], str):
+            text += f" ± {deviation[0]:.2g}"
+        bracketed = not number and values.get("likelihood", "").startswith("[")  # as in Table 1
+        row.cells[column] = f"[{text}]" if bracketed else text
+        row.identities[column] = results[metric]["identity"]
+        if "warning" in results[metric]:
+            row.warnings[column] = results[metric]["warning"]
+    return row
+
+
+def describe(identity: dict[str, Any], prefix: str = "") -> str:
+    """An identity of a result in one line: 'samples.num_images 1000, ...'."""
+    parts = []
+    for name, value in identity.items():
+        if isinstance(value, dict):
+            parts.append(describe(value, f"{prefix}{name}."))
+        elif value is not None and name not in ("method", "run_seed"):
+            text = str(value)[:8] if name == "sha256" else str(value)
+            parts.append(f"{prefix}{name} {text}")
+    return ", ".join(part for part in parts if part)
+
+
+def _parts(identity: dict[str, Any]) -> set[str]:
+    """Names of an identity's parts and of those inside its samples."""
+    return {*identity, *identity.get("samples", {})}
+
+
+def published_rows(table: str) -> list[Row]:
+    """The rows of a published table.
+
+    Raises:
+      ValueError: there is no such table.
+    """
+    with PUBLISHED.open(encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if line["table"] == table]
+    if not lines:
+        raise ValueError(f"no published table {table!r}; choose among {published_tables()}")
+    rows: dict[str, Row] = {}
+    for line in lines:
+        row = rows.setdefault(line["model"], Row(line["model"], line["source"], {}, {}, {}))
+        row.cells[line["column"]] = line["value"]
+    return list(rows.values())
+
+
+def not_alike(rows: list[Row], column: str) -> list[str]:
+    """The settings under which the numbers of a column were judged that are known to differ.
+
+    A setting that one result does not record (a run's test.json knows fewer) is no difference.
+    """
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for name, value in flatten_dict(row.identities.get(column, {}), sep=".").items():
+            if not name.startswith(_MODEL):
+                values.setdefault(name, set()).add(json.dumps(value))
+    return [name for name, several in values.items() if len(several) > 1]
+
+
+def published_tables() -> str:
+    """Their names, divided by commas."""
+    with PUBLISHED.open(encoding="utf-8") as file:
+        return ", ".join(dict.fromkeys(line["table"] for line in csv.DictReader(file)))
