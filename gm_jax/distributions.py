@@ -156,8 +156,8 @@ def discretized_logistic_mixture_log_prob(
     x, parameters = _as_float(x), _as_float(parameters)
     if x.ndim != parameters.ndim:
         raise ValueError(
-            f"x has shape {x.shape} and parameters {parameters.shape}: they should differ in "
-            "the last axis alone"
+            f"x has shape {x.shape} and parameters {parameters.shape}: they should differ only in "
+            "the last axis"
         )
     channels = x.shape[-1]
     num_mixtures = _num_mixtures(parameters.shape[-1], channels)
@@ -303,7 +303,7 @@ def _num_mixtures(count: int, channels: int) -> int:
     each = num_mixture_parameters(1, channels)
     if count < each or count % each:
         raise ValueError(
-            f"{count} parameters a pixel fit no number of mixtures: images of {channels} "
+            f"{count} parameters per pixel fit no number of mixtures: images of {channels} "
             f"channel(s) need a multiple of {each}"
         )
     return count // each

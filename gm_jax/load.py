@@ -180,13 +180,13 @@ class TrainedModel:
         """
         self._require("encode", "decode")
         if num_steps < 2:
-            raise ValueError(f"num_steps is {num_steps}; give 2 or more, the two ends among them")
+            raise ValueError(f"num_steps is {num_steps}; give 2 or more, including both ends")
         pair = [np.asarray(image) for image in (image_a, image_b)]
         spec = self._run.train_data.fields
         shape = spec[main_field(spec)].shape
         for image in pair:
             if image.shape != shape:
-                raise ValueError(f"an end of the way has shape {image.shape}, not {shape}")
+                raise ValueError(f"an end of the path has shape {image.shape}, not {shape}")
         ends = self._dataset(np.stack(pair), None if label is None else np.full(2, label))
         return latent_space.interpolate(self._run, self._variables, ends, num_steps, seed)
 
@@ -256,7 +256,7 @@ class TrainedModel:
     ) -> np.ndarray:
         """`log_likelihood` in bits/dim, float64 [N]: lower is better."""
         if self.image_shape is None:
-            raise ValueError("bits/dim are of images; of points ask for log_likelihood (nats)")
+            raise ValueError("bits/dim are of images; for points, ask for log_likelihood (nats)")
         nats = self.log_likelihood(images, num_importance_samples, labels)
         return distributions.bits_per_dim(nats, self.image_shape)
 

@@ -87,7 +87,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ),
     ("model.*ema_decay", FRACTION, "share of the old parameter average; 0 keeps none"),
     ("model.*batch_norm_decay", FRACTION, "share of the old running moments"),
-    ("model.*batch_norm_epsilon", POSITIVE, "beside the variance"),
+    ("model.*batch_norm_epsilon", POSITIVE, "added to the variance"),
     ("model.*dropout_rate", FRACTION, "share of units that are dropped"),
     ("model.*slope", FRACTION, "slope of a leaky ReLU for negative inputs"),
     ("model.*logit_margin", Range(0, 0.5, above=True, below=True), "margin to 0 and 1"),

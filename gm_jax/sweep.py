@@ -88,7 +88,7 @@ def _parse_grid(grid: str, fields: dict[str, Any]) -> tuple[str, list[Any]]:
     except (SyntaxError, TypeError, ValueError):
         raise ValueError(
             f"--grid={grid}: {name} is of type {type(default).__name__}, such as {default!r}; give "
-            "values divided by commas, or a list [a, b] as Python writes it"
+            "values separated by commas, or a list [a, b] as Python writes it"
         ) from None
     if not values or any(values.count(value) > 1 for value in values):
         raise ValueError(f"--grid={grid}: give at least one value, and each once")

@@ -26,7 +26,7 @@ def checked_dataset(
     given = dict(examples) if isinstance(examples, Mapping) else {main: examples}
     if main not in given or not given.keys() <= spec.keys():
         raise ValueError(
-            f"given are {', '.join(given) or 'no fields'}; give {main}, and no others than "
+            f"got {', '.join(given) or 'no fields'}; give {main}, and no fields other than "
             f"{', '.join(spec)}"
         )
     arrays = {name: _checked(array, spec[name]) for name, array in given.items()}

@@ -61,8 +61,8 @@ def _photograph(file: str) -> np.ndarray:
         if file in sizes and image.shape != (*sizes[file], 3):
             raise ValueError(
                 f"{file} is {image.shape}, expected {(*sizes[file], 3)}: this version of the "
-                "package ships another photograph; the splits are of those that scikit-image 0.26 "
-                "and scikit-learn 1.9 ship"
+                "package ships another photograph; the splits need those of scikit-image 0.26 and "
+                "scikit-learn 1.9"
             )
     return image
 

@@ -167,8 +167,8 @@ class Context:
         splits = ["all"] if "all" in splits else splits
         if len(splits) > 1:
             raise ValueError(
-                f"--samples={name} holds the splits {', '.join(splits)}: give a folder of images "
-                "alone, of one split, or an npz without splits"
+                f"--samples={name} holds the splits {', '.join(splits)}: give a folder "
+                "with the images of one split only, or an npz without splits"
             )
         dataset = data.load(name, splits[0], cache_dir=config.cache_dir)
         self._check_shape(dataset, "given")

@@ -177,7 +177,7 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
     trained = open_trained(folder)
     config, method = trained.config, trained.method
     if config.method != "classifier":
-        raise ValueError(f"{folder} holds a run of the method '{config.method}', no classifier")
+        raise ValueError(f"{folder} holds a run of the method '{config.method}', not a classifier")
     shape, levels = method.image_shape, method.levels
     if shape != run.train_data.image_shape:
         raise ValueError(

@@ -140,7 +140,7 @@ def _train_test(context: Context) -> Outcome:
     train, test, samples = context.train, context.reference, context.samples
     for what, dataset in (("samples", samples), ("training", train), ("reference", test)):
         if dataset.labels is None:
-            raise ValueError(f"the {what} images have no labels, which these accuracies are about")
+            raise ValueError(f"the {what} images have no labels, which these accuracies need")
     classes = train.classes
     assert train.labels is not None and classes is not None  # a source's classes have names
     steps = context.request.training_steps

@@ -174,7 +174,7 @@ def _check_shapes(
     if num_samples != num_reference:
         raise ValueError(
             f"{num_samples} samples against {num_reference} reference images: the curve is biased "
-            "unless they are equally many; draw a random subset of the larger set"
+            "unless their numbers are equal; draw a random subset of the larger set"
         )
     if width != reference_width:
         raise ValueError(

@@ -58,14 +58,14 @@ def in_order(updates: Updates) -> list[Player]:
         if (namesake.networks, namesake.optimizer) != (player.networks, player.optimizer):
             raise ValueError(
                 f"two players are called '{player.name}' and have other networks or another "
-                "optimizer; give each a name of its own"
+                "optimizer; give each its own name"
             )
     for group in groups:
         moved = [network for player in group for network in player.networks]
         if len(set(moved)) < len(moved):
             raise ValueError(
                 f"players {', '.join(player.name for player in group)} move simultaneously, and "
-                f"one of the networks {', '.join(moved)} twice"
+                f"one of the networks {', '.join(moved)} appears twice"
             )
     return [player for group in groups for player in group]
 

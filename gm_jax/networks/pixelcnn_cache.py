@@ -244,7 +244,7 @@ class _Row(_Stream):
     outputs: dict[int, Array] = dataclasses.field(default_factory=dict)
 
     def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
-        """The gated resnet, with the skip of its scale on the way back."""
+        """Applies the gated resnet, with its scale's skip on the way back."""
         self.outputs[layer] = self.resnet(layer, scale, x, skip)
         return self.outputs[layer]
 
