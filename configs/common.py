@@ -146,7 +146,7 @@ def page(
     chosen += [("refinement", name, refinements) for name in joined]
     chosen += [(kind, key, tables[kind]) for kind, key in zip(others, tail, strict=True)]
     if len(set(joined)) < len(joined):
-        raise ValueError(f"a refinement stands twice in variant '{variant}'; give each once")
+        raise ValueError(f"a refinement appears twice in variant '{variant}'; give each once")
     for kind, key, table in chosen:
         if key not in table:
             where = f" in variant '{variant}'" if others or joined else ""

@@ -28,8 +28,8 @@ def warp(images: np.ndarray, generator: np.random.RandomState) -> np.ndarray:
     """Bends digits by smooth random displacements.
 
     A pixel of these images counts the ink in 4×4 cells of a 32×32 bitmap. The bitmap is what is
-    bent: it is estimated with splines, displaced by a sum of low cosines, thresholded to ink or no
-    ink, and counted again. There is no ink beyond its edge.
+    bent: it is estimated with splines, displaced by a sum of low cosines, sharpened towards ink or
+    no ink, and counted again. There is no ink beyond its edge.
 
     Args:
       images: uint8 [N, 8, 8], 0..16.

@@ -136,7 +136,7 @@ def test_an_unknown_variant_is_refused_with_the_known_ones(page):
         ("vae+s2", r"refinement 's2': the model 'vae' has no f_ψ"),
         ("av_gde+s2", r"refinement 's2': the model 'av_gde' has no f_ψ"),
         ("v_ade+rd", r"refinement 'rd': the model 'v_ade' has no discriminator"),
-        ("av_ade+wg+wg", r"a refinement stands twice in variant 'av_ade\+wg\+wg'"),
+        ("av_ade+wg+wg", r"a refinement appears twice in variant 'av_ade\+wg\+wg'"),
         ("gan+iaf", r"refinement 'iaf': the model 'gan' has no posterior"),
     ],
 )
