@@ -1,1 +1,1 @@
-"""Pages: one file a method, each with `get_config`; `common.py` is what they share."""
+"""Pages: one file per method, each with `get_config`; `common.py` holds what they share."""

@@ -18,18 +18,18 @@
 | cifar10, stl10, imagenet64, lsun64, lsun128 | the paper's | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | - |
 
-REFINEMENT (Table 2): rd, residual discriminator; wg, twice the channels; iaf, residual generator
-with inverse autoregressive flow; s2, two scales in f_ψ. `av_ade+wg+rd,cifar10`: 3.8, 8.2, 17.2.
-On digits gan has few modes ([≤ 4.61] bits/dim at commit 1a4987f).
-`--config.model.class_conditional=True` conditions on labels. The bits/dim of a trained GAN are a
-run of their own: `configs/gan_likelihood.py`. The paper compares models of equal size: f_ψ is paid
-for in the generator's width (−1.4 %). On CIFAR-10 encoder and decoder have 9,579,143 parameters
-(vae, av_gde); the width takes 115,000 of them, and f_ψ adds 127,440: 9,591,623 (v_ade, av_ade).
-f_ψ has neither the L2 penalty nor the clipped gradients of the authors' Real-NVP, and the gains of
-its IAF (refinement iaf) are plain, not exponentials. The variants of minutes weigh the gradient
-penalty by 10, the paper by 100. `cifar10` trains on 45,000 of 50,000 images
-(`--config.data.train_split=train` gives all). The curve of training flatters models with f_ψ, as
-`configs/real_nvp.py` says.
+REFINEMENT (Table 2) is rd, residual discriminator; wg, twice the channels; iaf, residual generator
+with inverse autoregressive flow; or s2, two scales in f_ψ. `av_ade+wg+rd,cifar10`: 3.8, 8.2, 17.2.
+On digits gan covers few modes ([≤ 4.61] bits/dim at commit 1a4987f).
+`--config.model.class_conditional=True` conditions on labels. The bits/dim of a trained GAN need a
+separate run: `configs/gan_likelihood.py`. The paper compares models of equal size: a narrower
+generator makes up for f_ψ (−1.4 %). On CIFAR-10, encoder and decoder have 9,579,143 parameters
+(vae, av_gde); the smaller width removes 115,000 of them, and f_ψ adds 127,440, which gives
+9,591,623 (v_ade, av_ade). f_ψ has neither the L2 penalty nor the clipped gradients of the authors'
+Real-NVP, and the gains of the IAF (refinement iaf) are plain, not exponentials. The variants that
+train in minutes weight the gradient penalty by 10, the paper by 100. `cifar10` trains on 45,000 of
+50,000 images (`--config.data.train_split=train` uses all). The training curve flatters models with
+f_ψ, as `configs/real_nvp.py` explains.
 """
 
 from collections.abc import Callable
@@ -40,33 +40,33 @@ from configs import common, real_nvp
 
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 64},  # 32 above CIFAR-10
-    "train": common.TRAIN | {"init_batch_size": 64},  # paper: the number of steps is not said
+    "train": common.TRAIN | {"init_batch_size": 64},  # paper: number of steps not stated
     "evaluate": common.RECONSTRUCT | {"reconstruction_draws": 2},
-    # f_ψ⁻¹(µ(z)) as in Eq. 5; False: of a draw from N(µ(z), σ²)
+    # f_ψ⁻¹(µ(z)) as in Eq. 5; False: f_ψ⁻¹ of a draw from N(µ(z), σ²)
     "sample": common.SAMPLE | {"from_mean": True},
     "optimizer": common.ADAMAX,  # appendix C
     "model": {
         "class_conditional": False,
-        "ema_decay": 0.0,  # paper: not said; 0 keeps no average
+        "ema_decay": 0.0,  # paper: not stated; 0 keeps no average
         "matmul_dtype": "float32",  # or tf32, bfloat16
     },
 }
 GENERATOR = {
     "widths": (64, 128, 256, 512),  # from the image's resolution to the top
-    "top_latents": 128,  # as SNGAN's
+    "top_latents": 128,  # as in SNGAN
     "residual_scale": 0.0,
-    "head_init_scale": 0.1,  # of means and log standard deviations
+    "head_init_scale": 0.1,  # for means and log standard deviations
 }
 VAE = {
     "invertible": False,
     "adversarial_weight": 0.0,
-    "likelihood_unit": "image",  # nats an image beside the weight; or dimension
-    "vae": GENERATOR | {"num_latents": 32, "flow": False},  # latents of a layer below the top
+    "likelihood_unit": "image",  # L_C in nats per image; or dimension
+    "vae": GENERATOR | {"num_latents": 32, "flow": False},  # latents per layer below the top
     "decoder": {"flow_layers": 2, "flow_scale": 0.1, "init_log_std": -1.5},
 }
 INVERTIBLE = {
     "invertible": True,
-    "vae": {"widths": (64, 128, 256, 504)},  # f_ψ is paid for in width (Table 1, footnote)
+    "vae": {"widths": (64, 128, 256, 504)},  # narrower, to make up for f_ψ (Table 1, footnote)
     "decoder": {"init_log_std": 0.0},
     "encoder_input": "features",  # Algorithm 1; or image (Eq. 3)
     # "three Real-NVP layers with a single scale" (appendix C)
@@ -78,7 +78,7 @@ DISCRIMINATOR = {
     "discriminator": {
         "kind": "convolutional",
         "widths": (64, 128, 256, 512),
-        "slope": 0.2,  # of the leaky ReLU
+        "slope": 0.2,  # slope of the leaky ReLU
     },
 }
 GAN = (
@@ -88,7 +88,7 @@ GAN = (
 )
 ADVERSARIAL = DISCRIMINATOR | {
     "adversarial_weight": 100.0,
-    "warmup_steps": 20_000,  # likelihood alone (appendix F); length: not said
+    "warmup_steps": 20_000,  # likelihood only (appendix F); length not stated
     "adversarial_sample": "mean",  # Eq. 5; or noise, a draw around it (H)
 }
 MODELS = {
@@ -105,7 +105,7 @@ MODELS = {
 
 
 def residual_discriminator(config: ConfigDict) -> None:
-    """The discriminator of Table 2's rd, which has no leaky ReLU."""
+    """Sets the discriminator of Table 2's rd, which has no leaky ReLU."""
     config.model.discriminator = {"kind": "residual", "widths": (16, 32, 64, 128, 256)}
 
 
@@ -117,7 +117,7 @@ REFINEMENTS = {
         common.scale(1 / 2, "model.vae.widths"),
         {"model": {"vae": {"residual_scale": 0.1, "flow": True}}},
     ),
-    "s2": (  # the row of Table 9 whose numbers are those of Table 2
+    "s2": (  # the row of Table 9 with the numbers of Table 2
         common.needs("real_nvp", "f_ψ"),
         {"model": {"real_nvp": {"num_scales": 2, "num_blocks": 4, "num_last": 4}}},
     ),
@@ -126,7 +126,7 @@ CHANNELS = ("model.*.widths", "model.*.top_latents", "model.*.num_latents", "mod
 
 
 def layers(change: Callable[[tuple[int, ...]], tuple[int, ...]]) -> common.Change:
-    """The change of the widths of all convolutional networks by a function."""
+    """A change that applies a function to the widths of all convolutional networks."""
 
     def change_all(config: ConfigDict) -> None:
         for name in {"vae", "generator", "discriminator"}.intersection(config.model):
@@ -137,11 +137,11 @@ def layers(change: Callable[[tuple[int, ...]], tuple[int, ...]]) -> common.Chang
 
 DEEPER = layers(lambda widths: (*widths[:-1], *widths[-2:]))  # "one more at 64×64" (5.3)
 # In a thousand steps the published penalty and momentum leave the discriminator at chance. All
-# models have the same optimizer, so that they compare.
+# models have the same optimizer, to be comparable.
 SHORT = common.where_present(
     {"optimizer": {"beta1": 0.5}, "model": {"gradient_penalty": 10.0, "warmup_steps": 500}}
 )
-# 64 dimensions, not 3,072, have nats to set against the adversarial weight.
+# 64 dimensions have fewer nats than 3,072 to set against the adversarial weight.
 FEW_PIXELS = (SHORT, common.scale(0.02, "model.adversarial_weight"))
 DATA = {
     "digits": (
@@ -155,7 +155,7 @@ DATA = {
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
         SHORT,
     ),
-    "fashion_mnist": (  # 28 is no multiple of 8: one halving fewer
+    "fashion_mnist": (  # 28 is not a multiple of 8: one halving fewer
         common.scale(1 / 4, *CHANNELS),
         layers(lambda widths: widths[:3]),
         {"data": common.FASHION_MNIST | {"batch_size": 32}},
@@ -163,7 +163,7 @@ DATA = {
         SHORT,
     ),
     "cifar10": {},
-    # At 48×48, as SNGAN does; the paper adds nothing but depth.
+    # At 48×48, as in SNGAN; the paper only adds depth.
     "stl10": (DEEPER, {"data": common.STL10 | {"batch_size": 32}}),
     "imagenet64": (DEEPER, {"data": common.IMAGENET64 | {"batch_size": 32}}),
     "lsun64": (DEEPER, {"data": common.LSUN64 | {"batch_size": 32}}),

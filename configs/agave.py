@@ -11,8 +11,8 @@
 | cifar10_small | CIFAR-10, one GPU, about an hour | not measured |
 | smoke | digits, two tiny steps, for tests | - |
 
-The thesis (3.4.1) pretrains VAE and PixelCNN apart, in parallel, "to speed up training", and says
-not for how long. Its run is three commands, each half with its own published optimizer:
+The thesis (3.4.1) pretrains VAE and PixelCNN separately, in parallel, "to speed up training", but
+does not say for how long. Its run takes three commands, each half with its own published optimizer:
 
     python experiments/main.py --config=configs/vae_iaf.py:cifar10
     python experiments/main.py --config=configs/pixelcnn.py:cifar10
@@ -20,13 +20,14 @@ not for how long. Its run is three commands, each half with its own published op
         --config.pretrained.vae=runs/vae_iaf-cifar10
         --config.pretrained.pixelcnn=runs/pixelcnn-cifar10
 
-The same goes for `digits` and `photos`. Without the two fields everything trains together from the
-start, the PixelCNN's condition growing from zero: a deviation. For auxiliary images of half or
-quarter size or in grey, only the PixelCNN can be given: the VAE then decodes another image.
+The same works for `digits` and `photos`. Without the two fields everything trains jointly from the
+start, with the PixelCNN's condition growing from zero, which deviates from the thesis. With
+auxiliary images in grey or of half or quarter size, only the PixelCNN can be pretrained, because
+the VAE then decodes another image.
 
-Bits/dim here are bounds of one sample; the thesis reports bounds of 150
-(`--mode=evaluate --num_importance_samples=150`). `cifar10` trains on 45,000 of its 50,000 images
-(`--config.data.train_split=train` gives all).
+Bits/dim here are one-sample bounds; the thesis reports bounds with 150 samples (`--mode=evaluate
+--num_importance_samples=150`). `cifar10` trains on 45,000 of its 50,000 images
+(`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict
@@ -34,29 +35,29 @@ from ml_collections import ConfigDict
 from configs import common, pixelcnn, vae_iaf
 
 PUBLISHED = {
-    # Global batch; thesis: not said. PixelCNN++: 16 on each of 8 GPUs.
+    # Global batch; thesis: not stated. PixelCNN++: 16 on each of 8 GPUs.
     "data": common.CIFAR10 | {"batch_size": 128},
     "train": common.TRAIN,
     "evaluate": common.RECONSTRUCT | {"reconstruction_draws": 3},
-    # cached: in about one forward pass; fixed_point compiles faster
+    # cached takes about one forward pass; fixed_point compiles faster
     "sample": common.SAMPLE | {"sampler": "cached"},
-    # Work directories of runs that each half starts from; "": from scratch. A run that goes on from
-    # its own checkpoint reads them no more.
+    # Work directories of the runs from which the halves start; "" starts from scratch. A run that
+    # resumes from its own checkpoint no longer reads them.
     "pretrained": {"vae": "", "pixelcnn": ""},
     "optimizer": common.ADAMAX,  # thesis 3.4.1: Adamax, 0.002, no decay
     "model": {
         "kl_weight": 12.0,  # λ of Eq. 3.13
-        "auxiliary_until_step": -1,  # then Eq. 3.6 alone (figure 3.7); -1: never
+        "auxiliary_until_step": -1,  # then only Eq. 3.6 (figure 3.7); -1: never
         "auxiliary": {  # the image y (3.4.5)
-            "downsampling": 1,  # or 2, 4: averages of as many pixels squared
+            "downsampling": 1,  # or 2, 4: averages over 2×2, 4×4 pixels
             "grayscale": False,
-            "levels": 0,  # 2 to those of x; 0: those of x. 4-bit grey: 16
+            "levels": 0,  # 2 to the levels of x; 0: those of x. 4-bit grey: 16
         },
-        "free_bits": 0.1,  # nats a latent channel; as the IAF-VAE, thesis: not said
-        "ema_decay": 0.9995,  # as PixelCNN++, thesis: not said
+        "free_bits": 0.1,  # nats per latent channel; as in IAF-VAE, thesis: not stated
+        "ema_decay": 0.9995,  # as in PixelCNN++, thesis: not stated
         "matmul_dtype": "float32",  # or tf32, bfloat16
         "vae": vae_iaf.PUBLISHED["model"]["vae"],
-        "condition": {  # thesis: not said
+        "condition": {  # thesis: not stated
             "features": 160,
             "kernel_size": 3,
             "residual_init_scale": 0.1,
@@ -68,7 +69,7 @@ PUBLISHED = {
 
 
 def halves(config: ConfigDict) -> None:
-    """Takes the networks and the free bits of the same variant of the pages of the halves."""
+    """Takes the networks and the free bits from the same variants of the halves' pages."""
     vae = vae_iaf.get_config(config.variant).model
     config.model.update({"vae": vae.vae.to_dict(), "free_bits": vae.free_bits})
     config.model.update({"pixelcnn": pixelcnn.get_config(config.variant).model.pixelcnn.to_dict()})
@@ -111,7 +112,7 @@ VARIANTS = {
         },
     ),
     "cifar10": {},
-    "cifar10_small": {  # a useful curve within ten minutes
+    "cifar10_small": {  # gives a useful curve within ten minutes
         "data": {"batch_size": 64},
         "train": {"steps": 20_000, "evaluate_every_steps": 2_000, "checkpoint_every_steps": 500},
         "model": {

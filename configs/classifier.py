@@ -2,7 +2,7 @@
 
     python experiments/main.py --config=configs/classifier.py[:VARIANT]
 
-Its work directory is then given to an evaluation: `--features=classifier:WORKDIR`.
+Pass its work directory to an evaluation: `--features=classifier:WORKDIR`.
 
 | variant | data | expected test error |
 |---|---|---|
@@ -13,8 +13,8 @@ Its work directory is then given to an evaluation: `--features=classifier:WORKDI
 | cifar10_small | CIFAR-10, six narrow layers, no GPU | 22.5 % of JPEG copies, 10 minutes |
 | smoke | digits, two tiny steps, for tests | - |
 
-Table 5 prints stride 2 for 9 of 11 convolutions, which leaves one pixel after the seventh: taken
-for a misprint. "80000 epochs" are read as steps, "an accuracy of 5.5%" as the error.
+Table 5 prints stride 2 for 9 of 11 convolutions, which leaves one pixel after the seventh; we take
+this for a misprint. We read "80000 epochs" as steps and "an accuracy of 5.5%" as the error.
 `cifar10_small` is meant to rank samples, not to reach the published error.
 """
 
@@ -41,7 +41,7 @@ PUBLISHED = {
         "layers": layers(WIDTHS, (1, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1)),
         "crop_size": 24,  # random in training, central in evaluation; 0: whole images
         "l2_penalty": 1e-4,
-        "batch_norm_decay": 0.99,  # paper: not said
+        "batch_norm_decay": 0.99,  # paper: not stated
         "matmul_dtype": "float32",  # or tf32, bfloat16
     },
 }

@@ -1,12 +1,12 @@
-"""What the pages share: sections of data, training and optimizers, and `page`.
+"""Shared by the pages: sections for data, training and optimizers, and `page`.
 
 How to write a page (look at `real_nvp.py`, then at `adaptive_density.py` for several tables):
 
 1. The docstring names the paper, the command, and every variant with its data and its expected
    numbers, hardware and time, or "not yet reproduced".
-2. `PUBLISHED` is the setting of the paper: the sections `data`, `train`, `evaluate`, `optimizer`,
-   `model`, and `sample` where the method draws. Take each from here and name what differs:
-   `"data": common.CIFAR10 | {"batch_size": 64}`. A comment explains what its name does not say.
+2. `PUBLISHED` is the paper's setting: the sections `data`, `train`, `evaluate`, `optimizer`,
+   `model` and, if the method draws samples, `sample`. Take each from here and name what differs:
+   `"data": common.CIFAR10 | {"batch_size": 64}`. A comment explains what a field's name does not.
 3. `VARIANTS` is a table {key: change}. A change is a dict that is merged into the config, a
    function that changes the config in place, or a tuple of these, applied in order; `{}` is the
    published setting. Every page has `digits` (minutes on a CPU) and `smoke` (tests).
@@ -27,10 +27,10 @@ Change = Mapping[str, Any] | Callable[[ConfigDict], None] | tuple["Change", ...]
 
 
 def images(source: str, train: str = "", validation: str = "", test: str = "") -> dict[str, Any]:
-    """The section `data` of a source and its splits, without the global `batch_size`.
+    """The section `data` for a source and its splits, without the global `batch_size`.
 
-    A split "" is the source's own: train, validation and test, or the last tenths of train where it
-    has no others. "SPLIT of SOURCE" is the source's own, too, where another source is given.
+    A split "" is the source's own: train, validation and test, or the last tenths of train if it
+    has no others. "SPLIT of SOURCE" also means the source's own if another source is given.
     """
     return {
         "source": source,
@@ -39,33 +39,33 @@ def images(source: str, train: str = "", validation: str = "", test: str = "") -
         "test_split": test,
         "resize": 0,  # side in pixels; 0 keeps the size
         "crop": "none",  # or center: the largest central square
-        "flip": False,  # mirror at random in training
+        "flip": False,  # whether to mirror at random in training
         "cache_dir": "",  # "": ~/.cache/gm_jax/images
     }
 
 
-# 45,000 of the 50,000 images that the papers train on; theirs: --config.data.train_split=train.
+# 45,000 of the 50,000 images that the papers train on; for all: --config.data.train_split=train.
 CIFAR10 = images("tfds:cifar10")
 DIGITS = images("digits")  # scikit-learn's: 8×8, 17 levels
 PHOTOS = DIGITS | {"source": "photos", "flip": True}  # 32×32 crops of scikit-image's photographs
-# 28×28, grey. Files that lie on disk: --config.data.source=idx:FOLDER, with the same splits.
+# 28×28, grey. For files on disk: --config.data.source=idx:FOLDER, with the same splits.
 FASHION_MNIST = images("tfds:fashion_mnist")
 _UNLABELLED = ("unlabelled[:95%] of tfds:stl10", "unlabelled[95%:] of tfds:stl10")
 STL10 = images("tfds:stl10", *_UNLABELLED) | {"resize": 48}
-LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits of sources without a test split
+LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits for sources without a test split
 IMAGENET64 = images("tfds:downsampled_imagenet/64x64", *LARGE)
-# One category; another by `--config.data.source`.
+# One category; `--config.data.source` chooses another.
 LSUN64 = images("tfds:lsun/church_outdoor", *LARGE) | {"crop": "center", "resize": 64}
 
-# Training: of the published length, and what a variant merges over it.
+# Training for the published length, and what variants merge into it.
 TRAIN = {
     "steps": 400_000,
     "log_every_steps": 100,
     "evaluate_every_steps": 10_000,
     "checkpoint_every_steps": 2_000,
-    "init_batch_size": 16,  # images of a data-dependent initialisation, of first statistics
-    "parallel": "shard_map",  # all devices; or pmap; or jit: one device
-    "deterministic": False,  # on GPU: bitwise the same run again, and slower
+    "init_batch_size": 16,  # images for data-dependent initialisation and first statistics
+    "parallel": "shard_map",  # all devices; or pmap; or jit for one device
+    "deterministic": False,  # on GPU: bitwise reproducible, but slower
 }
 MINUTES = {  # on two cores
     "steps": 1_500,
@@ -81,30 +81,30 @@ HOUR = {
 }
 
 EVALUATE = {"batch_size": 128}
-RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # a method decodes
+RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # if it decodes
 SAMPLE = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
 
 SGD = {
     "name": "sgd",
     "learning_rate": 0.1,
-    "learning_rate_decay": 1.0,  # a factor a step
-    "decay_steps": (),  # after each of them the rate is multiplied by `decay_factor`
+    "learning_rate_decay": 1.0,  # factor per step
+    "decay_steps": (),  # after each, the rate is multiplied by `decay_factor`
     "decay_factor": 0.1,
-    "linear_decay_steps": 0,  # over which the rate also falls to 0 in a line; 0: it does not
-    "clip_norm": 0.0,  # longer gradients are shortened to it; 0 never does
+    "linear_decay_steps": 0,  # over which the rate also falls linearly to 0; 0: it does not
+    "clip_norm": 0.0,  # longer gradients are shortened to this; 0: never
 }
 MOMENTUM = SGD | {"name": "momentum", "momentum": 0.9}
 ADAM = SGD | {
-    "name": "adam",  # or adamax, sgd, which are given fewer of these fields
+    "name": "adam",  # or adamax, sgd, which have fewer of these fields
     "learning_rate": 0.001,
     "beta1": 0.9,
     "beta2": 0.999,
     "epsilon": 1e-8,
-    "epsilon_root": 0.0,  # within Adam's root
+    "epsilon_root": 0.0,  # inside Adam's root
 }
 ADAMAX = ADAM | {"name": "adamax", "learning_rate": 0.002}
 
-# How steep a critic may be (`gm_jax.lipschitz`): the control, and what each of them needs.
+# Control of a critic's slope (`gm_jax.lipschitz`), and the parameters of each control.
 LIPSCHITZ = {
     "lipschitz": "none",  # or clipping, penalty, spectral_norm
     "gradient_penalty": 10.0,  # weight λ
@@ -124,19 +124,19 @@ def page(
 ) -> ConfigDict:
     """Returns the locked config of a variant: KEY[+REFINEMENT…][,KEY…].
 
-    Changes are merged from left to right. They may add fields to `model` alone: elsewhere a field
-    that the published setting lacks is an error.
+    Changes are merged from left to right. They may add fields only to `model`: in other sections a
+    field that the published setting lacks is an error.
 
     Args:
       method: name in `gm_jax.methods.METHODS`; a change may set another in `config.method`.
-      variant: one key of each table, separated by commas. Tables that are left out at the end give
-        their first key. Refinements are joined to the first key by `+`.
-      published: the sections of the published setting; it is not changed.
+      variant: one key per table, separated by commas. Tables omitted at the end use their first
+        key. Refinements are joined to the first key by `+`.
+      published: the sections of the published setting; it is not modified.
       refinements: {name: change}. One that does not apply raises `ValueError('has no …')`.
-      **tables: {key: change}; the argument's name is what messages call the key.
+      **tables: {key: change}; messages call the key by the argument's name.
 
     Raises:
-      ValueError: a key or refinement is unknown, stands twice, or does not apply.
+      ValueError: a key or refinement is unknown, appears twice, or does not apply.
     """
     first, *others = tables
     head, *tail = variant.split(",", len(others))
@@ -146,7 +146,7 @@ def page(
     chosen += [("refinement", name, refinements) for name in joined]
     chosen += [(kind, key, tables[kind]) for kind, key in zip(others, tail, strict=True)]
     if len(set(joined)) < len(joined):
-        raise ValueError(f"a refinement stands twice in variant '{variant}'; give each once")
+        raise ValueError(f"a refinement appears twice in variant '{variant}'; give each once")
     for kind, key, table in chosen:
         if key not in table:
             where = f" in variant '{variant}'" if others or joined else ""
@@ -160,7 +160,7 @@ def page(
             if kind != "refinement":
                 raise
             raise ValueError(f"refinement '{key}': the {first} '{head}' {error}") from None
-    config.model.lock()  # `config` itself is locked, so that its `lock` would do nothing
+    config.model.lock()  # `config` is already locked, so its own `lock` would do nothing
     return config
 
 
@@ -175,7 +175,7 @@ def _apply(config: ConfigDict, change: Change) -> None:
 
 
 def where_present(fields: Mapping[str, Any]) -> Change:
-    """The change that sets those of the fields, in their sections, which a config has."""
+    """A change that sets the fields, in their sections, that a config has."""
 
     def merge(config: ConfigDict, fields: Mapping[str, Any]) -> None:
         for name in fields.keys() & config.keys():
@@ -188,9 +188,9 @@ def where_present(fields: Mapping[str, Any]) -> Change:
 
 
 def scale(factor: float, *patterns: str) -> Change:
-    """The change that multiplies the fields of some patterns, such as `model.*.widths`.
+    """A change that multiplies the fields that match patterns such as `model.*.widths`.
 
-    A field is a number or a tuple of numbers. Integers are rounded down.
+    A field is a number or a tuple of numbers; integers are rounded down.
     """
 
     def times(value: Any) -> Any:
@@ -207,7 +207,7 @@ def scale(factor: float, *patterns: str) -> Change:
 
 
 def without(*fields: str) -> Change:
-    """The change that takes fields such as `sample.from_mean` out of the config."""
+    """A change that removes fields such as `sample.from_mean` from the config."""
 
     def remove(config: ConfigDict) -> None:
         for field in fields:
@@ -219,7 +219,7 @@ def without(*fields: str) -> Change:
 
 
 def needs(field: str, name: str) -> Change:
-    """The change that refuses a config without `model.FIELD`; `name` is what people call it."""
+    """A change that refuses a config without `model.FIELD`; messages call the field `name`."""
 
     def check(config: ConfigDict) -> None:
         if field not in config.model:
@@ -228,7 +228,7 @@ def needs(field: str, name: str) -> Change:
     return check
 
 
-SMOKE: Change = (  # two steps on some digits, for tests; the page makes its networks tiny
+SMOKE: Change = (  # two steps on a few digits, for tests; the page makes its networks tiny
     {
         "data": images(
             "digits", "train[:64] of digits", "validation[:24] of digits", "test[:24] of digits"

@@ -1,4 +1,4 @@
-"""The bits/dim of a GAN: an encoder and noise around a frozen generator (Lucas et al., 2019).
+"""Bits/dim of a GAN, from an encoder and noise around a frozen generator (Lucas et al., 2019).
 
     python experiments/main.py --config=configs/adaptive_density.py:gan,DATA
     python experiments/main.py --config=configs/gan_likelihood.py:DATA
@@ -12,9 +12,9 @@
 | cifar10 | CIFAR-10 | not yet reproduced (published: [7.0], with rd [6.9]) |
 | smoke | digits, two tiny steps, for tests | - |
 
-`frozen.generator` is the run of any model that generates images from one vector of latents; its
-best checkpoint is taken. The brackets are the paper's: the number is that of a density which the
-GAN was given afterwards, and a bound on it.
+`frozen.generator` is a run of any model that generates images from one latent vector; its best
+checkpoint is used. The brackets are the paper's: the number bounds a density that was added to the
+GAN afterwards.
 """
 
 from ml_collections import ConfigDict
@@ -22,21 +22,21 @@ from ml_collections import ConfigDict
 from configs import common
 
 PUBLISHED = {
-    # The work directory of the generator's run; once this run has a checkpoint it is not read.
+    # The work directory of the generator's run, not read once this run has a checkpoint.
     "frozen": {"generator": ""},
     "data": common.CIFAR10 | {"batch_size": 64},
-    "train": common.TRAIN  # paper: the number of steps is not said
+    "train": common.TRAIN  # paper: number of steps not stated
     | {"steps": 100_000, "evaluate_every_steps": 5_000, "init_batch_size": 64},
     "evaluate": common.RECONSTRUCT | {"reconstruction_draws": 2},
     "sample": common.SAMPLE,
     "optimizer": common.ADAMAX,  # appendix C
     "model": {
-        "init_log_std": -1.0,  # of σ, in the units of [−1, 1]
+        "init_log_std": -1.0,  # initial ln σ, in the units of [−1, 1]
         "matmul_dtype": "float32",  # or tf32, bfloat16
-        "encoder": {  # symmetric to the generator; the generator's own come with its run
+        "encoder": {  # mirrors the generator, whose own settings come with its run
             "widths": (64, 128, 256, 512),
             "residual_scale": 0.0,
-            "head_init_scale": 0.1,  # of the posterior's mean and log standard deviation
+            "head_init_scale": 0.1,  # for the posterior's mean and log standard deviation
         },
     },
 }

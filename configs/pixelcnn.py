@@ -1,4 +1,4 @@
-"""PixelCNN++ (Salimans et al., 2017), alone; AGAVE can start from such a run.
+"""PixelCNN++ (Salimans et al., 2017) by itself; AGAVE can start from such a run.
 
     python experiments/main.py --config=configs/pixelcnn.py[:VARIANT]
 
@@ -10,9 +10,8 @@
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 2.92) |
 | smoke | digits, two tiny steps, for tests | - |
 
-Each variant of `configs/agave.py` takes its network from the same variant here.
-`cifar10` trains on 45,000 of the paper's 50,000 images (`--config.data.train_split=train` gives
-all).
+Each variant of `configs/agave.py` takes its network from the same variant here. `cifar10` trains on
+45,000 of the paper's 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict
@@ -21,9 +20,9 @@ from configs import common
 
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 128},  # global: 16 on each of 8 GPUs
-    "train": common.TRAIN,  # paper: the number of steps is not said
+    "train": common.TRAIN,  # paper: number of steps not stated
     "evaluate": common.EVALUATE,
-    # cached: in about one forward pass; fixed_point compiles faster
+    # cached takes about one forward pass; fixed_point compiles faster
     "sample": common.SAMPLE | {"sampler": "cached"},
     "optimizer": common.ADAM
     | {"learning_rate_decay": 0.999995, "beta1": 0.95, "beta2": 0.9995}

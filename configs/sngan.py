@@ -12,8 +12,8 @@
 | stl10 | STL-10 at 48×48 | residual, hinge, 5 updates of D | 9.10, 40.1 |
 | smoke | digits, two tiny steps, for tests | residual | - |
 
-None is measured or reproduced yet. Any variant takes another loss or control of the critic's slope:
-`--config.model.adversarial_loss=wasserstein --config.model.lipschitz=penalty`.
+No variant is measured or reproduced yet. Each can take another loss or control of the critic's
+slope: `--config.model.adversarial_loss=wasserstein --config.model.lipschitz=penalty`.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 PUBLISHED = {
-    "data": common.CIFAR10 | {"batch_size": 64},  # of the discriminator
+    "data": common.CIFAR10 | {"batch_size": 64},  # for the discriminator
     "train": common.TRAIN | {"steps": 50_000, "init_batch_size": 64},  # updates of the generator
     "evaluate": common.EVALUATE,
     "sample": common.SAMPLE,
@@ -30,12 +30,12 @@ PUBLISHED = {
     "model": common.LIPSCHITZ
     | {
         "class_conditional": False,
-        "ema_decay": 0.0,  # paper: none; running statistics fit none
+        "ema_decay": 0.0,  # paper: none, and running statistics do not fit an average
         "matmul_dtype": "float32",  # or tf32, bfloat16
         "adversarial_loss": "hinge",
         "lipschitz": "spectral_norm",
-        "critic_steps": 5,  # updates of the discriminator for one of the generator
-        "samples_per_image": 2,  # the generator's update takes 128 beside 64 images
+        "critic_steps": 5,  # discriminator updates per generator update
+        "samples_per_image": 2,  # a generator update takes 128 samples for 64 images
         "num_latents": 128,
         "generator": {
             "kind": "residual",
@@ -46,14 +46,14 @@ PUBLISHED = {
         "discriminator": {
             "kind": "residual",
             "widths": (128, 128, 128, 128),
-            "num_down": 2,  # of these blocks halve the resolution
+            "num_down": 2,  # number of these blocks that halve the resolution
         },
     },
 }
 
 
 def convolutional(config: ConfigDict) -> None:
-    """The networks of Table 3, and the settings that the paper trains them with (its setting C)."""
+    """Sets the networks of Table 3, and the settings to train them (the paper's setting C)."""
     config.model.generator.update({"kind": "convolutional", "widths": (64, 128, 256, 512)})
     config.model.discriminator = {
         "kind": "convolutional",

@@ -1,4 +1,4 @@
-"""The IAF-VAE (Kingma et al., 2016), alone; AGAVE can start from such a run.
+"""The IAF-VAE (Kingma et al., 2016) by itself; AGAVE can start from such a run.
 
     python experiments/main.py --config=configs/vae_iaf.py[:VARIANT]
 
@@ -11,8 +11,8 @@
 | smoke | digits, two tiny steps, for tests | - |
 
 Each variant of `configs/agave.py` takes its network and free bits from the same variant here.
-Bits/dim are bounds of one sample. `cifar10` trains on 45,000 of the paper's 50,000 images
-(`--config.data.train_split=train` gives all).
+Bits/dim are one-sample bounds. `cifar10` trains on 45,000 of the paper's 50,000 images
+(`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict
@@ -21,13 +21,13 @@ from configs import common
 
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 256},  # global: 32 on each of 8 GPUs
-    "train": common.TRAIN,  # paper: the number of steps is not said
+    "train": common.TRAIN,  # paper: number of steps not stated
     "evaluate": common.RECONSTRUCT | {"reconstruction_draws": 3},
     "sample": common.SAMPLE,
     "optimizer": common.ADAMAX,
     "model": {
-        "num_importance_samples": 1,  # k; above 1 the k-sample bound is trained, without free bits
-        "free_bits": 0.1,  # nats a latent channel
+        "num_importance_samples": 1,  # k; above 1 it trains the k-sample bound, without free bits
+        "free_bits": 0.1,  # nats per latent channel
         "ema_decay": 0.999,
         "matmul_dtype": "float32",  # or tf32, bfloat16
         "vae": {
@@ -39,13 +39,13 @@ PUBLISHED = {
             "stem_kernel_size": 5,
             "stem_stride": 2,
             "flow": True,
-            "flow_layers": 2,  # masked convolutions before those to shift and log-scale,
+            "flow_layers": 2,  # masked convolutions before those to the shift and log-scale,
             "flow_scale": 0.1,  # which are multiplied by this
             "flow_init_scale": 1.0,
             "residual_scale": 0.1,
             "init_scale": 0.1,
             "init_exponent": 1 / 3,
-            "kernel_std": 0.05,  # of the directions of weight normalisation when drawn
+            "kernel_std": 0.05,  # of weight normalisation's initial directions
             "init_log_scale": 0.697,  # ln(512/255): log-scale 0 in the published scaling to [−½, ½]
         },
     },
@@ -89,7 +89,7 @@ VARIANTS = {
     "cifar10": {},
     "smoke": (
         common.SMOKE,
-        {"model": {"free_bits": 0.6}},  # between the divergences of its latents
+        {"model": {"free_bits": 0.6}},  # lies between the divergences of its latents
         {"model": {"vae": {"num_blocks": 1, "features": 8, "num_latents": 4}}},
     ),
 }

@@ -28,7 +28,7 @@ PUBLISHED = {
         "class_conditional": False,
         "ema_decay": 0.0,  # paper: none
         "matmul_dtype": "float32",  # or tf32, bfloat16
-        "critic_steps": 5,  # updates of the critic for one of the generator
+        "critic_steps": 5,  # critic updates per generator update
         "adversarial_loss": "wasserstein",
         "lipschitz": "penalty",
         "generator": adaptive_density.GENERATOR,
@@ -47,7 +47,7 @@ VARIANTS = {
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
         {"optimizer": {"learning_rate": 5e-4}},
     ),
-    "fashion_mnist": (  # 28 is no multiple of 8: one halving fewer
+    "fashion_mnist": (  # 28 is not a multiple of 8: one halving fewer
         common.scale(1 / 4, *adaptive_density.CHANNELS),
         adaptive_density.layers(lambda widths: widths[:3]),
         {"data": common.FASHION_MNIST | {"batch_size": 32}},

@@ -1,4 +1,4 @@
-"""Makes docs/fields.md, the ranges and meanings of a config's numbers, from `gm_jax/ranges.py`.
+"""Writes docs/fields.md, the ranges and meanings of a config's fields, from `gm_jax/ranges.py`.
 
 python docs/make_fields.py
 """
@@ -9,9 +9,9 @@ from gm_jax import ranges
 
 HEAD = """# Fields of a config
 
-What the numbers of a page mean, and which of them are taken; of a tuple every element is in the
-range. The first row whose pattern fits a field counts. `python docs/make_fields.py` makes this
-table from `gm_jax/ranges.py`, which refuses everything else before anything is built.
+The meanings of a config's fields, and the values that they accept; every element of a tuple must be
+in the range. The first row whose pattern matches a field applies. `python docs/make_fields.py`
+writes this table from `gm_jax/ranges.py`, which refuses all other values before anything is built.
 
 """
 

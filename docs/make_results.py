@@ -1,9 +1,9 @@
-"""Makes docs/results.md, the verdicts on all papers, from the pages of docs/results/.
+"""Writes docs/results.md, the verdicts on all papers, from the pages of docs/results/.
 
     python docs/make_results.py
 
 A page docs/results/PAPER.md has a table of outcomes: claim, where in the paper, command, seeds,
-what came out, verdict. The list shows the claim, the place and the verdict of each outcome.
+what came out, verdict. The list shows each outcome's claim, its place in the paper and the verdict.
 """
 
 from pathlib import Path
@@ -12,17 +12,17 @@ DOCS = Path(__file__).resolve().parent
 SHOWN = ("claim", "where", "verdict")
 HEAD = """# What came out
 
-The claims of each paper, and whether the experiments here agree. The name of a paper leads to its
-page, which says what was run and what came out. `python docs/make_results.py` makes this list from
-those pages.
+The claims of each paper, and whether the experiments here agree. A paper's name links to its page,
+which says what was run and what came out. `python docs/make_results.py` writes this list from those
+pages.
 """
 
 
 def outcomes(page: str) -> list[dict[str, str]]:
-    """The rows of the table of outcomes in a page, {SHOWN: text}.
+    """The rows of a page's table of outcomes, {SHOWN: text}.
 
     Raises:
-      ValueError: there is no such table, or a row has another number of cells than its head.
+      ValueError: there is no such table, or a row and the head differ in the number of cells.
     """
     rows, names = [], []
     for line in page.splitlines():
@@ -41,7 +41,7 @@ def outcomes(page: str) -> list[dict[str, str]]:
 
 
 def make() -> str:
-    """The list, from the pages as they are."""
+    """Builds the list from the current pages."""
     parts = [HEAD]
     for path in sorted((DOCS / "results").glob("*.md")):
         page = path.read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
-"""What a likelihood must beat: bits/dim of simple codes on a source's test images.
+"""Baselines for likelihoods: bits/dim of simple codes on a source's test images.
 
     python experiments/baselines.py --source=digits
 
-An independent histogram for each pixel, fitted to the training split; and the files of general
-compressors, PNG and xz, over all images together.
+The codes are an independent histogram for each pixel, fitted to the training split, and general
+compressors, PNG and xz, applied to all images together.
 """
 
 import io
@@ -19,18 +19,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 
 from gm_jax import command_line, data
 
-_SOURCE = flags.DEFINE_string("source", "digits", "Image source, as data.source of a config.")
-_TRAIN = flags.DEFINE_string("train_split", "train", "Split that the histograms are fitted to.")
+_SOURCE = flags.DEFINE_string("source", "digits", "Image source, like a config's data.source.")
+_TRAIN = flags.DEFINE_string("train_split", "train", "Split to which the histograms are fitted.")
 _TEST = flags.DEFINE_string("test_split", "test", "Split that is coded.")
 
 
 def histogram_bits_per_dim(train: np.ndarray, test: np.ndarray, levels: int) -> float:
-    """Bits/dim of test under one histogram a pixel and channel, with add-one smoothing.
+    """Bits/dim of test with a histogram per pixel and channel, with add-one smoothing.
 
     Args:
       train: uint8 [N, H, W, C] in 0..levels−1.
       test: uint8 [M, H, W, C].
-      levels: of a pixel.
+      levels: number of levels of a pixel.
     """
     train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
     counts = np.ones((train.shape[1], levels))
@@ -41,7 +41,7 @@ def histogram_bits_per_dim(train: np.ndarray, test: np.ndarray, levels: int) -> 
 
 
 def png_bits_per_dim(images: np.ndarray) -> float:
-    """Bits/dim of one PNG file with the images below each other: a header each would drown them."""
+    """Bits/dim of one PNG with all images stacked; a header per image would dominate."""
     stacked = images.reshape(-1, *images.shape[2:])
     file = io.BytesIO()
     picture = Image.fromarray(stacked.squeeze(-1) if stacked.shape[-1] == 1 else stacked)
@@ -56,7 +56,7 @@ def xz_bits_per_dim(images: np.ndarray) -> float:
 
 
 def main(_: list[str]) -> None:
-    """Prints a row a code."""
+    """Prints a row per code."""
     with command_line.refusals():
         train, test = (data.load(_SOURCE.value, split.value) for split in (_TRAIN, _TEST))
     images = np.asarray(test.images)

@@ -2,7 +2,7 @@
 
     python experiments/benchmark.py --config=configs/agave.py[:VARIANT] [--num_steps=50]
 
-Timings of a shared machine are noisy: compare ratios within one run.
+Timings on a shared machine are noisy: compare ratios within one run.
 """
 
 import json
@@ -24,14 +24,14 @@ from gm_jax import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Train steps to time.", lower_bound=2)
-_START = flags.DEFINE_bool("start", True, "Time the command from its start, too.")
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if empty.")
+_START = flags.DEFINE_bool("start", True, "Whether to also time the command from its start.")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none by default.")
 
 
 def start_seconds() -> dict[str, float]:
-    """Starts the training command twice, to its first logged step, as a person would.
+    """Starts the training command twice, as a user would, and waits for its first logged step.
 
-    Call it before JAX takes hold of the devices in this process.
+    Call it before JAX occupies the devices in this process.
 
     Returns:
       {cold, warm}: seconds from the command to its first line of metrics.jsonl, with an empty and
@@ -70,7 +70,7 @@ def _seconds_to_first_line(command: list[str], environment: dict, folder: Path) 
 
 
 def timed(function: Any, *args: Any) -> tuple[Any, float]:
-    """Returns a function's result, computed, and the seconds that it took."""
+    """Returns a function's result, once it is computed, and the seconds that it took."""
     import jax
 
     start = time.perf_counter()
@@ -79,10 +79,10 @@ def timed(function: Any, *args: Any) -> tuple[Any, float]:
 
 
 def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, dict[str, float]]:
-    """Compiles the train step without and with a filled compilation cache.
+    """Compiles the train step with an empty and with a filled compilation cache.
 
     Returns:
-      The compiled step, and {cold, warm} in seconds, tracing included.
+      The compiled step, and {cold, warm} in seconds, including tracing.
     """
     import jax
     from jax.experimental.compilation_cache import compilation_cache
@@ -113,7 +113,7 @@ def step_seconds(step: Any, state: Any, batch: Any, key: Any, num_steps: int) ->
 
 
 def pipeline_images_per_second(run: Any, num_batches: int = 2_000) -> float:
-    """Returns how fast batches come, on the devices, when nothing else is done."""
+    """Returns the rate at which batches reach the devices when nothing else runs."""
     import jax
 
     from gm_jax import data
@@ -137,7 +137,7 @@ def pipeline_images_per_second(run: Any, num_batches: int = 2_000) -> float:
 
 
 def matmul_flops_per_second(dtype: str, size: int = 2048) -> float:
-    """Returns what the device achieves on one large matrix product: the yardstick of a step."""
+    """Returns the device's rate on one large matrix product, as a yardstick for a step."""
     import jax
     import jax.numpy as jnp
 
@@ -149,7 +149,7 @@ def matmul_flops_per_second(dtype: str, size: int = 2048) -> float:
 
 
 def peak_memory_bytes() -> int:
-    """Returns the device's peak memory, or where it keeps no count this process's."""
+    """Returns the device's peak memory, or this process's if the device does not count it."""
     import jax
 
     statistics = jax.local_devices()[0].memory_stats() or {}
@@ -158,7 +158,7 @@ def peak_memory_bytes() -> int:
 
 
 def measure(config: Any, num_steps: int) -> dict[str, Any]:
-    """Measures a config on the devices at hand."""
+    """Measures a config on the available devices."""
     starts = start_seconds() if _START.value else {}
     import jax
 
@@ -182,7 +182,7 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         step, compiles = compile_seconds(run, state, batch)
         seconds = step_seconds(step, state, batch, run.keys["train"], num_steps)
         pipeline = pipeline_images_per_second(run)
-    # The compiler counts what one device does.
+    # The compiler counts the work of one device.
     flops = step.cost_analysis()["flops"] * run.parallel.num_devices
     dtype = config.model.matmul_dtype
     yardstick = matmul_flops_per_second(dtype) * run.parallel.num_devices
@@ -203,7 +203,7 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         "share_of_matrix_product_speed": flops / seconds / yardstick,
         "pipeline_images_per_second": pipeline,
         "pipeline_over_step": pipeline * seconds / images_per_step,
-        # What the step needs beside its arguments, as the compiler planned it.
+        # What the step needs besides its arguments, according to the compiler.
         "step_memory_megabytes": step.memory_analysis().temp_size_in_bytes / 1e6,
         "peak_memory_megabytes": peak_memory_bytes() / 1e6,
     }

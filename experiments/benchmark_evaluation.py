@@ -1,9 +1,9 @@
-"""Measures the battery of evaluations: features a second, the Fréchet distance, memory by samples.
+"""Measures the evaluation battery: features per second, the Fréchet distance, memory by samples.
 
     python experiments/benchmark_evaluation.py [--num_images=64] [--num_features=20000]
 
-Inception's speed does not depend on its weights: here they are constants, and no file is needed.
-Timings of a shared machine are noisy: compare ratios within one run.
+Inception's speed does not depend on its weights, so they are constants here and need no file.
+Timings on a shared machine are noisy: compare ratios within one run.
 """
 
 import argparse
@@ -33,14 +33,14 @@ SIDE = 299
 
 
 def seconds(function: Any, *args: Any) -> float:
-    """How long a call takes, once."""
+    """The seconds that one call takes."""
     start = time.perf_counter()
     jax.block_until_ready(function(*args))
     return time.perf_counter() - start
 
 
 def feature_rate(num_images: int) -> float:
-    """Images a second that Inception sees, resized from 32×32."""
+    """Inception's images per second, resized from 32×32."""
     shapes = jax.eval_shape(
         InceptionV3().init, jax.random.key(0), np.zeros((1, SIDE, SIDE, 3), np.float32)
     )
@@ -53,14 +53,14 @@ def feature_rate(num_images: int) -> float:
 
 
 def batches(count: int, seed: int) -> Iterator[np.ndarray]:
-    """Standard normal features, as many, 500 at once."""
+    """Yields `count` standard normal features, 500 at a time."""
     generator = np.random.default_rng(seed)
     for _ in range(count // 500):
         yield generator.standard_normal((500, NUM_FEATURES), np.float32)
 
 
 def peak_megabytes(function: Any, *args: Any) -> float:
-    """The most that a call holds in memory beyond what there was; mapped files are not counted."""
+    """A call's peak memory beyond what was in use before, without memory-mapped files."""
     tracemalloc.start()
     function(*args)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -71,8 +71,8 @@ def peak_megabytes(function: Any, *args: Any) -> float:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--num_images", type=int, default=64, help="for Inception to see")
-    parser.add_argument("--num_features", type=int, default=20_000, help="rows, the larger count")
+    parser.add_argument("--num_images", type=int, default=64, help="images for Inception")
+    parser.add_argument("--num_features", type=int, default=20_000, help="rows of the larger set")
     options = parser.parse_args()
     few, many = 2_500, options.num_features
     statistics = [feature_statistics(batches(few, seed)) for seed in range(2)]

@@ -1,4 +1,4 @@
-"""What the programs of the papers share: their flags, config pages, tables and pictures."""
+"""Shared code of the papers' programs: flags, config pages, tables and pictures."""
 
 import csv
 import io
@@ -26,13 +26,13 @@ CONFIGS = HERE.parent / "configs"
 
 def define_flags(output: str) -> None:
     """Defines `--variant`, `--steps` and `--output`, which `load_config` and the program read."""
-    flags.DEFINE_string("variant", "digits", "Of the config file; cifar10 is the paper's size.")
-    flags.DEFINE_integer("steps", None, "Of each training; the config's if not given.", 1)
+    flags.DEFINE_string("variant", "digits", "The config's variant; cifar10 has the paper's size.")
+    flags.DEFINE_integer("steps", None, "Steps of each training; the config's by default.", 1)
     flags.DEFINE_string("output", output, "Folder for runs, tables and pictures.")
 
 
 def run(main: Callable[[list[str]], Any]) -> None:
-    """Runs the `main` of a program that trains in this process; a run asked to end ends it."""
+    """Runs the `main` of a program that trains in this process; ends if a run is asked to end."""
 
     def ending(arguments: list[str]) -> Any:
         try:
@@ -52,7 +52,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def load_page(page: str) -> ConfigDict:
-    """The config of FILE[:VARIANT] of the folder `configs`; refuses a variant that is not there."""
+    """The config FILE[:VARIANT] from the folder `configs`; refuses unknown variants."""
     file, colon, variant = page.partition(":")
     get_config = runpy.run_path(str(CONFIGS / file))["get_config"]
     try:
@@ -62,38 +62,38 @@ def load_page(page: str) -> ConfigDict:
 
 
 def load_config(method: str, variant: str, steps: int | None) -> ConfigDict:
-    """The config of a method and variant, for `steps` steps, or its own where None."""
+    """The config of a method and variant, with `steps` steps, or its own number if None."""
     config = load_page(f"{method}.py:{variant}")
     return config if steps is None else sweep.with_fields(config, {"train.steps": steps})
 
 
 def known_overrides(page: str, overrides: Sequence[str]) -> list[str]:
-    """Those of the overrides --config.FIELD=VALUE whose field a page has; says what is left."""
+    """The overrides --config.FIELD=VALUE whose field a page has; reports the others."""
     fields, known = sweep.fields_of(load_page(page)), []
     for override in overrides:
         name = override.partition("=")[0].removeprefix("--config.")
         if name in fields:
             known.append(override)
         else:
-            print(f"{page} has no field {name}: it goes without {override}", file=sys.stderr)
+            print(f"{page} has no field {name}: it ignores {override}", file=sys.stderr)
     return known
 
 
 def call(script: str, *arguments: str) -> None:
-    """Runs a program of this folder, shown as one would type it; its failure ends this one."""
+    """Prints and runs a command for a program of this folder; ends if it fails."""
     print(f"python experiments/{script} {shlex.join(arguments)}", file=sys.stderr)
     subprocess.run([sys.executable, HERE / script, *arguments], check=True)
 
 
 def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict[str, dict]:
-    """Trains every config in `folder/<name>`, in this process, but for those that are finished.
+    """Trains every config in `folder/<name>`, in this process, except for finished ones.
 
-    What a person can mend in any of them ends the program, with status 2, before the first is
-    trained. Kill it at any moment: the same command goes on.
+    A mistake that the user can fix, in any of them, ends the program with status 2 before the first
+    is trained. It can be killed at any moment: the same command continues.
 
     Args:
-      configs: {name of the run: its config}.
-      folder: for the runs.
+      configs: {run name: config}.
+      folder: the folder for the runs.
 
     Returns:
       {name: the scores in the run's `test.json`, in bits/dim}.
@@ -104,13 +104,13 @@ def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict
 
 
 def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
-    """Calls `sweep.train`; what a person can mend ends the program with status 2."""
+    """Calls `sweep.train`; a mistake that the user can fix ends the program with status 2."""
     with command_line.refusals():
         return sweep.train(config, workdir)
 
 
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a table, numbers to a millionth, and prints it; missing folders are made."""
+    """Writes a table, with numbers to a millionth, and prints it; creates missing folders."""
     text = io.StringIO()
     names = dict.fromkeys(name for row in rows for name in row)
     table = csv.DictWriter(text, list(names), lineterminator="\n")
@@ -124,7 +124,7 @@ def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int) -> None:
-    """Writes a picture of rows {what they are: uint8 [N, H, W, C]}, and says what they are."""
+    """Writes a picture of rows {label: uint8 [N, H, W, C]}, and prints their labels."""
     save_png(path, side_by_side(dict(rows), levels, columns=len(next(iter(rows.values())))))
     print(f"{path}, from top to bottom: {', '.join(rows)}")
 
@@ -132,15 +132,15 @@ def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int)
 def picture_runs(
     names: Sequence[str], folder: epath.PathLike, images: np.ndarray, num_images: int
 ) -> None:
-    """Pictures runs whose method has `f_z`: `reconstructions.png` and `samples.png`.
+    """Writes `reconstructions.png` and `samples.png` of runs whose method has `f_z`.
 
-    Every run gives its f(z) and, below it, what is drawn given it.
+    For every run they show its f(z) and, below it, the image drawn given it.
 
     Args:
-      names: of the runs, which lie in `folder/<name>`.
-      folder: for the pictures, too.
-      images: uint8 [N, H, W, C], to reconstruct; they are the first row.
-      num_images: columns, of either picture; at most N.
+      names: names of the runs, which lie in `folder/<name>`.
+      folder: folder of the runs and the pictures.
+      images: images to reconstruct, uint8 [N, H, W, C]; they are the first row.
+      num_images: number of columns of each picture; at most N.
     """
     folder, images = workdirs.absolute(folder), np.asarray(images[:num_images])
     reconstructions, samples = {"test images": images}, {}

@@ -1,7 +1,7 @@
-"""The devices over which a global batch is split: one named axis, and what crosses it.
+"""Operations across the devices that share a global batch, along one named axis.
 
-`training.parallel` binds the axis in training and in evaluation. Where it is not bound (`init`,
-`eval_shape`, a method that a notebook or a test calls), every function here is that of one device.
+`training.parallel` binds the axis in training and evaluation. Where it is not bound (`init`,
+`eval_shape`, a method called by a notebook or a test), every function acts as on one device.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ AXIS = "batch"
 
 
 def bound_axis() -> str | None:
-    """AXIS inside of a function that is mapped over devices; None elsewhere."""
+    """Returns AXIS inside a function that is mapped over devices, else None."""
     try:
         jax.lax.axis_size(AXIS)
     except NameError:
@@ -25,7 +25,7 @@ def bound_axis() -> str | None:
 
 
 def mean(tree: Tree) -> Tree:
-    """The mean over the devices of every float32 leaf, in one all-reduce."""
+    """Averages every float32 leaf over the devices, in one all-reduce."""
     if bound_axis() is None:
         return tree
     flat, unravel = ravel_pytree(tree)
@@ -33,18 +33,18 @@ def mean(tree: Tree) -> Tree:
 
 
 def gather(x: Array) -> Array:
-    """The global batch [B, ...] of which every device holds a share."""
+    """Gathers the global batch [B, ...] from the devices' shares."""
     return x if bound_axis() is None else jax.lax.all_gather(x, AXIS, tiled=True)
 
 
 def index(count: int) -> Array:
-    """The global numbers, int32 [count], of the `count` examples that this device holds."""
+    """The global numbers, int32 [count], of this device's `count` examples."""
     local = jnp.arange(count, dtype=jnp.int32)
     return local if bound_axis() is None else local + jax.lax.axis_index(AXIS) * count
 
 
 def numbered(batch: dict[str, Array]) -> dict[str, Array]:
-    """The batch with `index`, int32 [B], the global number of every example, if it has none."""
+    """Adds `index`, int32 [B], the global number of each example, to a batch that lacks it."""
     if "index" in batch:
         return batch
     return {**batch, "index": index(len(next(iter(batch.values()))))}

@@ -1,7 +1,7 @@
-"""Log-densities in nats, their samplers, and the one conversion to bits/dim.
+"""Log-densities in nats, their samplers, and the only conversion to bits/dim.
 
-Discrete images have `levels` values: level v stands at x = 2v / (levels − 1) − 1 in [−1, 1], and
-owns the interval of half-width 1 / (levels − 1) around it. Everything is computed in float32.
+Discrete images have `levels` values: level v lies at x = 2v / (levels − 1) − 1 in [−1, 1] and
+stands for the interval of half-width 1 / (levels − 1) around it. All computations are in float32.
 """
 
 import math
@@ -16,22 +16,22 @@ from jax.typing import ArrayLike
 Array = jax.Array
 Nats = TypeVar("Nats", jax.Array, np.ndarray, float)
 
-# PixelCNN++ as published keeps the log-scales of its mixtures above this.
+# The published PixelCNN++ keeps the log-scales of its mixtures above this.
 MIN_LOG_SCALE = -7.0
 
 
 def scale_to_unit(images: ArrayLike, levels: int) -> Array:
-    """Places the values of an image in [−1, 1]: x = 2v / (levels − 1) − 1.
+    """Scales the values of an image to [−1, 1]: x = 2v / (levels − 1) − 1.
 
     Args:
       images: integers of any shape in 0..levels−1.
-      levels: number of values, 2..256; here and below a ValueError is raised for any other.
+      levels: number of values, 2..256; here and below any other raises a ValueError.
 
     Returns:
-      float32 of the same shape in [−1, 1], symmetric about 0, the same in and out of jit.
+      float32 of the same shape in [−1, 1], symmetric about 0, identical with and without jit.
     """
     _check_levels(levels)
-    # One rounding, of one product: 2v / (levels − 1) − 1 can end at 1.0000001 under jit.
+    # This rounds a single product; 2v / (levels − 1) − 1 can give 1.0000001 under jit.
     steps = 2.0 * jnp.asarray(images).astype(jnp.float32) - (levels - 1)
     return steps * (1.0 / (levels - 1))
 
@@ -57,20 +57,20 @@ def discretized_logistic_log_prob(
     """Log-mass of the level at x under a logistic; the two end levels take the tails.
 
     log[σ(a) − σ(b)] with a = (x + h − mean) / s, b = (x − h − mean) / s, h = 1 / (levels − 1)
-    (Salimans et al. 2017, Eq. 2), rewritten as log σ(a) + log σ(−b) + log(1 − e^(b−a)): the
-    difference of two sigmoids has lost half of its digits in float32 where the mass is below 1e-3.
-    Departure: the published code replaces masses below 1e-5 by density × width; this is their
-    exact value, with finite gradients, and so the probabilities sum to one at every scale.
+    (Salimans et al. 2017, Eq. 2), rewritten as log σ(a) + log σ(−b) + log(1 − e^(b−a)): in float32
+    the difference of two sigmoids loses half of its digits if the mass is below 1e-3. Departure:
+    the published code replaces masses below 1e-5 by density × width; this is their exact value,
+    with finite gradients, so the probabilities sum to one at every scale.
 
-    The auxiliary likelihood of AGAVE with b colour levels (thesis Eq. 3.17, with tails) is this
-    function with levels=b, the mean multiplied by b / (b − 1) and ln(b / (b − 1)) added to the
-    log-scale: its bins are b equal steps of [−1, 1], ours are centred on −1 and 1.
+    AGAVE's auxiliary likelihood with b colour levels (thesis Eq. 3.17, with tails) is this function
+    with levels=b, the mean multiplied by b / (b − 1), and ln(b / (b − 1)) added to the log-scale:
+    its bins are b equal steps of [−1, 1], whereas our end bins are centred on −1 and 1.
 
     Args:
       x: float in [−1, 1], on the grid of levels (see `scale_to_unit`).
-      mean: float, in the units of x; any real.
+      mean: float, any real number in the units of x.
       log_scale: float, natural logarithm of the scale in the units of x; −80..80.
-      levels: number of values, 2..256. The three arrays broadcast, as [B, H, W, C] with [C].
+      levels: number of values, 2..256. The three arrays broadcast, such as [B, H, W, C] with [C].
 
     Returns:
       float32 of the broadcast shape, nats.
@@ -83,13 +83,13 @@ def discretized_logistic_log_prob(
     half_width = 1.0 / (levels - 1)
     inverse_scale = jnp.exp(-log_scale)
     centred = x - mean
-    # The end levels are told apart half-way to their neighbours: safe against rounding of x.
+    # End levels are recognised half-way to their neighbours, so rounding of x does no harm.
     has_upper_edge = x < 1.0 - half_width
     has_lower_edge = x > -1.0 + half_width
     below_upper = jax.nn.log_sigmoid((centred + half_width) * inverse_scale)
     above_lower = jax.nn.log_sigmoid((half_width - centred) * inverse_scale)
     width = jnp.log(-jnp.expm1(-2.0 * half_width * inverse_scale))
-    # Each of the three is finite everywhere, and so are the gradients of the branches not taken.
+    # All three are finite everywhere, and so are the gradients of the branches not taken.
     return (
         jnp.where(has_upper_edge, below_upper, 0.0)
         + jnp.where(has_lower_edge, above_lower, 0.0)
@@ -104,14 +104,14 @@ def discretized_logistic_sample(
     levels: int = 256,
     temperature: float = 1.0,
 ) -> Array:
-    """Draws from the discretized logistic: mean + temperature · scale · noise, to its level.
+    """Draws from the discretized logistic: mean + temperature · scale · noise, rounded to a level.
 
     Args:
       mean: float [..., C], in the units of x.
       log_scale: float, broadcastable to the mean.
       logistic_noise: float [..., C], from `noise.standard_logistic`.
       levels: number of values, 2..256.
-      temperature: factor of the scale; 0 gives the rounded mean.
+      temperature: multiplies the scale; 0 gives the rounded mean.
 
     Returns:
       float32 [..., C] in [−1, 1], on the grid of levels.
@@ -121,7 +121,7 @@ def discretized_logistic_sample(
 
 
 def num_mixture_parameters(num_mixtures: int, channels: int) -> int:
-    """Parameters a pixel of a mixture of K logistics over C channels: K(1 + 2C + C(C−1)/2)."""
+    """Parameters per pixel of a mixture of K logistics over C channels: K(1 + 2C + C(C−1)/2)."""
     return num_mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
 
 
@@ -133,19 +133,19 @@ def discretized_logistic_mixture_log_prob(
 ) -> Array:
     """Log-probability of pixels under the PixelCNN++ mixture (Salimans et al. 2017, Eqs. 1–3).
 
-    log Σ_k π_k Π_c P(x_c | m_ck + Σ_{j<c} tanh(coefficient_cjk) · x_j, s_ck), log s_ck ≥ −7
+    log Σ_k π_k Π_c P(x_c | m_ck + Σ_{j<c} tanh(coefficient_cjk) · x_j, s_ck), with log s_ck ≥ −7
     unless `min_log_scale` says otherwise.
 
-    Layout of the last axis, in runs of K: the mixture logits, then a block for each channel of
+    The last axis consists of runs of length K: the mixture logits, then for each channel a block
     [means, log-scales, coefficients]. The coefficients (target ← source) G←R, B←R, B←G, then those
-    of a fourth channel and so on, are dealt to the blocks in turn, one run each. For RGB this is
-    the published layout, every block having one; a single channel has none.
+    of a fourth channel and so on, are dealt to the blocks in turn, one run each. For RGB every
+    block has one, which is the published layout; a single channel has none.
 
     Args:
       x: float [B, H, W, C] in [−1, 1], on the grid of levels (see `scale_to_unit`).
       parameters: float [B, H, W, K(1 + 2C + C(C−1)/2)]: 10K for RGB, 3K for one channel.
       levels: number of values, 2..256.
-      min_log_scale: lower log-scales are raised to it, in the units of x.
+      min_log_scale: lower bound to which log-scales are clipped, in the units of x.
 
     Returns:
       float32 [B, H, W], nats, summed over the channels.
@@ -156,8 +156,8 @@ def discretized_logistic_mixture_log_prob(
     x, parameters = _as_float(x), _as_float(parameters)
     if x.ndim != parameters.ndim:
         raise ValueError(
-            f"x has shape {x.shape} and parameters {parameters.shape}: they should differ in "
-            "the last axis alone"
+            f"x has shape {x.shape} and parameters {parameters.shape}: they should differ only in "
+            "the last axis"
         )
     channels = x.shape[-1]
     num_mixtures = _num_mixtures(parameters.shape[-1], channels)
@@ -180,8 +180,8 @@ def discretized_logistic_mixture_sample(
 ) -> Array:
     """Draws pixels from the PixelCNN++ mixture, channel after channel (R, G, B).
 
-    The component is the argmax of logits / temperature + Gumbel noise. Each channel is clipped
-    and rounded to its level before it conditions the next, so that the frequencies are those of
+    The component is the argmax of logits / temperature + Gumbel noise. Each channel is clipped and
+    rounded to its level before it conditions the next, so that the frequencies agree with
     `discretized_logistic_mixture_log_prob` (the published code conditions on unrounded values).
 
     Args:
@@ -189,7 +189,7 @@ def discretized_logistic_mixture_sample(
       gumbel_noise: float [B, H, W, K], standard Gumbel.
       logistic_noise: float [B, H, W, C], from `noise.standard_logistic`.
       levels: number of values, 2..256.
-      temperature: divides the logits, multiplies the scales; 0 gives the rounded means of the
+      temperature: divides the logits and multiplies the scales; 0 gives the rounded means of the
         likeliest component.
       min_log_scale: as for the log-probability.
 
@@ -197,7 +197,7 @@ def discretized_logistic_mixture_sample(
       float32 [B, H, W, C] in [−1, 1], on the grid of levels.
 
     Raises:
-      ValueError: if the parameters fit no K, or a noise has not the shape they ask for.
+      ValueError: if the parameters fit no K, or a noise array does not have the matching shape.
     """
     parameters = _as_float(parameters)
     *pixels, count = parameters.shape
@@ -209,7 +209,7 @@ def discretized_logistic_mixture_sample(
     ):
         if noise.shape != (*pixels, size):
             raise ValueError(f"{name} has shape {noise.shape} instead of {(*pixels, size)}")
-    # Multiplied by the temperature, the scores have the same argmax, and one at temperature 0.
+    # Scores multiplied by the temperature have the same argmax, which exists at temperature 0 too.
     scores = parameters[..., :num_mixtures] + temperature * gumbel_noise
     component = jnp.argmax(scores, axis=-1)[..., None, None]
     runs = parameters.reshape(*pixels, count // num_mixtures, num_mixtures)
@@ -245,14 +245,14 @@ def gaussian_kl(
     """KL(q ‖ p) of two normals: ln(std_p / std_q) + (std_q² + (mean_q − mean_p)²) / 2 std_p² − ½.
 
     Args:
-      mean_q, log_std_q: float, of the normal that the expectation is over.
-      mean_p, log_std_p: float, of the other; the four broadcast to one shape.
+      mean_q, log_std_q: float, parameters of q, over which the expectation is taken.
+      mean_p, log_std_p: float, parameters of p; the four broadcast to one shape.
 
     Returns:
       float of the broadcast shape, nats.
     """
     log_ratio = log_std_q - log_std_p
-    # expm1: no digits are lost where the posterior is close to the prior.
+    # expm1 loses no digits when the posterior is close to the prior.
     shift = (mean_q - mean_p) * jnp.exp(-log_std_p)
     return 0.5 * (jnp.expm1(2.0 * log_ratio) + jnp.square(shift)) - log_ratio
 
@@ -261,11 +261,11 @@ def bits_per_dim(log_likelihood: Nats, image_shape: Sequence[int]) -> Nats:
     """Bits per sub-pixel: −log_likelihood / (H · W · C · ln 2).
 
     Args:
-      log_likelihood: nats per image, of any shape (or their mean).
+      log_likelihood: nats per image, any shape (or their mean).
       image_shape: (H, W, C) of one image, without a batch axis.
 
     Returns:
-      Of the same shape as the log-likelihood, bits/dim.
+      Bits/dim, in the shape of the log-likelihood.
 
     Raises:
       ValueError: if `image_shape` is not three positive sizes.
@@ -282,11 +282,11 @@ def _conditional_logistic(
 ) -> tuple[Array, Array]:
     """Mean and log-scale of channel c = len(previous), given the channels before it.
 
-    `runs` are the parameters after the logits, one array a run (the layout is documented in
+    `runs` holds the parameters after the logits, one array per run (for the layout see
     `discretized_logistic_mixture_log_prob`); the values in `previous` broadcast to a run.
     """
     channel = len(previous)
-    # A block is a mean, a log-scale and the coefficients dealt to it: pairs block, block + C, ...
+    # A block is a mean, a log-scale and its coefficients: those of pairs block, block + C, ...
     pairs = channels * (channels - 1) // 2
     starts = [0]
     for block in range(channels - 1):
@@ -299,11 +299,11 @@ def _conditional_logistic(
 
 
 def _num_mixtures(count: int, channels: int) -> int:
-    """K of a pixel with that many parameters."""
+    """K for a pixel with `count` parameters."""
     each = num_mixture_parameters(1, channels)
     if count < each or count % each:
         raise ValueError(
-            f"{count} parameters a pixel fit no number of mixtures: images of {channels} "
+            f"{count} parameters per pixel fit no number of mixtures: images of {channels} "
             f"channel(s) need a multiple of {each}"
         )
     return count // each
@@ -315,7 +315,7 @@ def _check_levels(levels: int) -> None:
 
 
 def _as_float(x: ArrayLike) -> Array:
-    """As float32, whatever the matrix work was done in; raw uint8 images are refused."""
+    """Converts to float32, whatever the dtype of matrix products; refuses raw uint8 images."""
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Images to look at: levels spread over 0..255, grids, PNG files (host side, NumPy)."""
+"""Images for viewing: levels spread over 0..255, grids, PNG files (on the host, in NumPy)."""
 
 import io
 import math
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 Drawn = TypeVar("Drawn")
 Pixels = TypeVar("Pixels", np.ndarray, "jax.Array")
 
-# Grid lines in mid-grey stand out from black and from white images.
+# Mid-grey grid lines stand out from both black and white images.
 LINE = 128
 _ANIMATION_SIDE = 128
 
 
 def numbered(draws: Iterable[Drawn], name: str = "image") -> dict[str, Drawn]:
-    """Draws of the same thing by name: {`image`, `image_2`, `image_3`, …}, from a sequence."""
+    """Names a sequence of draws of the same thing: {`image`, `image_2`, `image_3`, …}."""
     return {f"{name}_{draw}" if draw > 1 else name: x for draw, x in enumerate(draws, 1)}
 
 
 def spread(images: Pixels, levels: int) -> Pixels:
-    """Spreads level v over 0..255: 255·v / (levels − 1), to the nearest integer.
+    """Spreads level v over 0..255: 255·v / (levels − 1), rounded to the nearest integer.
 
-    Integer arithmetic on operators alone: JAX arrays, traced ones too, stay JAX arrays, so that
-    feature networks can see what the pictures show.
+    It uses only integer operators, so JAX arrays, including traced ones, stay JAX arrays, and
+    feature networks see what the pictures show.
 
     Args:
       images: uint8 array of any shape in 0..levels−1.
@@ -40,7 +40,7 @@ def spread(images: Pixels, levels: int) -> Pixels:
       uint8 of the same shape, 0 and 255 at the ends; the images themselves for 256 levels.
 
     Raises:
-      ValueError: if `levels` is not in 2..256, or a NumPy array holds a value that is no level.
+      ValueError: if `levels` is not in 2..256, or a NumPy array holds a value that is not a level.
     """
     if not 2 <= levels <= 256:
         raise ValueError(f"levels is {levels}; images have 2 to 256 levels")
@@ -53,17 +53,17 @@ def spread(images: Pixels, levels: int) -> Pixels:
 
 
 def grid(images: np.ndarray, columns: int, padding: int = 1, enlarge: int = 1) -> np.ndarray:
-    """Lays images out row by row, with lines between and around them.
+    """Lays out images row by row, with lines between and around them.
 
     Args:
       images: uint8 [N, H, W, C] in 0..255 (see `spread`).
-      columns: images in a row; a last row that is not full ends in grey.
+      columns: images per row; grey fills up the last row.
       padding: width of the lines in pixels, at least 0.
-      enlarge: whole factor by which each image is magnified, pixels staying square; 1 or more.
+      enlarge: integer factor by which each image is magnified, with square pixels; 1 or more.
 
     Returns:
       uint8 [rows · (H·enlarge + padding) + padding, columns · (W·enlarge + padding) + padding, C].
-      Fewer images than `columns` make one row of as many as there are.
+      Fewer images than `columns` give a single row with that number of columns.
 
     Raises:
       ValueError: if the images are not uint8 [N, H, W, C] with N ≥ 1, or a number is out of range.
@@ -91,7 +91,7 @@ def grid(images: np.ndarray, columns: int, padding: int = 1, enlarge: int = 1) -
 
 
 def picture_of(image: np.ndarray) -> Image.Image:
-    """An image as Pillow has it: uint8 [H, W, 3] (colour) or [H, W, 1] (grey), in 0..255.
+    """Converts uint8 [H, W, 3] (colour) or [H, W, 1] (grey), in 0..255, to a Pillow image.
 
     Raises:
       ValueError: if the image is anything else.
@@ -105,9 +105,9 @@ def picture_of(image: np.ndarray) -> Image.Image:
 
 
 def save_gif(path: epath.PathLike, images: np.ndarray, seconds: float = 0.1) -> None:
-    """Writes images, uint8 [N, H, W, 1 or 3] in 0..255, as an animation that repeats for ever.
+    """Writes images, uint8 [N, H, W, 1 or 3] in 0..255, as an animation that repeats forever.
 
-    Small images are magnified by a whole factor, to be seen.
+    Small images are magnified by an integer factor to make them visible.
     """
     enlarge = max(1, _ANIMATION_SIDE // images.shape[1])
     frames = [picture_of(each.repeat(enlarge, 0).repeat(enlarge, 1)) for each in images]
@@ -119,10 +119,10 @@ def save_gif(path: epath.PathLike, images: np.ndarray, seconds: float = 0.1) -> 
 
 
 def save_png(path: epath.PathLike, image: np.ndarray) -> None:
-    """Writes one image as PNG, on disk or in a bucket (gs://…); missing folders are made.
+    """Writes one image as PNG, on disk or in a bucket (gs://…); creates missing folders.
 
     Args:
-      path: where to.
+      path: the file to write.
       image: uint8 [H, W, 3] (colour) or [H, W, 1] (grey), in 0..255.
 
     Raises:
@@ -136,13 +136,13 @@ def save_png(path: epath.PathLike, image: np.ndarray) -> None:
 
 
 def save_pngs(folder: epath.PathLike, images: np.ndarray) -> None:
-    """Writes images as `0.png`, `1.png`, … into a folder that then holds them and nothing else.
+    """Writes images as `0.png`, `1.png`, … into a folder that then holds nothing else.
 
-    A folder of that name is replaced as a whole, once the new one is there: a kill meanwhile
-    leaves no mixture of both. In a bucket, which cannot rename, it is emptied first.
+    An existing folder is replaced as a whole once the new one is complete, so a killed process
+    leaves no mixture of both. A bucket cannot rename, so there the folder is emptied first.
 
     Args:
-      folder: where to; missing folders above it are made.
+      folder: the folder to write; missing parent folders are created.
       images: uint8 [N, H, W, 1 or 3], in 0..255; the numbers have as many digits as N − 1.
     """
     folder = epath.Path(folder)

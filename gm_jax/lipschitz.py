@@ -1,4 +1,4 @@
-"""How steep a critic may be, as values of a config, chosen apart from its loss."""
+"""Control of a critic's slope, chosen in the config independently of its loss."""
 
 import dataclasses
 from typing import Any, Self
@@ -13,15 +13,15 @@ CONTROLS = ("none", "clipping", "penalty", "spectral_norm")
 
 @dataclasses.dataclass(frozen=True)
 class Lipschitz:
-    """The control of a critic's slope; the fields of the other controls are not used.
+    """How a critic's slope is controlled; the fields of the other controls are unused.
 
     Attributes:
       control: one of CONTROLS.
-      gradient_penalty: weight of (‖∇D‖₂ − 1)² under `penalty` (Gulrajani et al., 2017); 0 leaves
-        it out.
-      weight_clip: c of the box [−c, c] in which `clipping` keeps each parameter (Arjovsky et al.,
-        2017). The box bounds σ of a layer by c·√(inputs · outputs) alone.
-      spectral_norm: which σ `spectral_norm` divides weights by, one of `nn.spectral_norm.KINDS`.
+      gradient_penalty: weight of (‖∇D‖₂ − 1)² with `penalty` (Gulrajani et al., 2017); 0 omits it.
+      weight_clip: c of the box [−c, c] in which `clipping` keeps each parameter (Arjovsky et
+        al., 2017). The box bounds a layer's σ only by c·√(inputs · outputs).
+      spectral_norm: the σ by which `spectral_norm` divides weights, one of
+        `nn.spectral_norm.KINDS`.
     """
 
     control: str
@@ -58,13 +58,13 @@ class Lipschitz:
 
     @property
     def layers(self) -> layers.Layers:
-        """What the critic is built of."""
+        """The kind of layers that the critic uses."""
         if self.control == "spectral_norm":
             return layers.spectral_norm(self.spectral_norm)
         return layers.PLAIN
 
     def constrain(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The critic's optimizer, whose updates end where the critic may be."""
+        """Wraps the critic's optimizer so that its updates satisfy the constraint."""
         if self.control == "clipping":
             return optax.chain(optimizer, optimizers.clip_parameters(self.weight_clip))
         return optimizer

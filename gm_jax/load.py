@@ -1,4 +1,4 @@
-"""A trained run in a notebook's hand: `model = gm_jax.load("runs/agave-digits")`."""
+"""Loads a trained run in a notebook: `model = gm_jax.load("runs/agave-digits")`."""
 
 import sys
 import types
@@ -34,13 +34,13 @@ def load(
 ) -> "TrainedModel":
     """Loads a model from the work directory of its run, which may still be training.
 
-    The images that it was trained on are not needed.
+    This does not need the images that it was trained on.
 
     Args:
-      workdir: of the run.
-      which: checkpoint; the best is the best on validation.
-      batch_size: images at once, on all devices; None takes the config's for evaluation and for
-        sampling. It changes no result.
+      workdir: the run's work directory.
+      which: the checkpoint to load; the best is the best on validation.
+      batch_size: images at once, on all devices; None takes the config's batch sizes for evaluation
+        and sampling. It changes no result.
 
     Raises:
       ValueError: there is no run, or no checkpoint yet.
@@ -53,19 +53,19 @@ def load(
 class TrainedModel:
     """A method with the variables of a checkpoint.
 
-    Images are uint8 [N, H, W, C] in 0..levels−1, any number of them. The noise of an image is keyed
-    by the seed and its place in the array, so the same call gives the same result, whatever the
-    batch size and the devices. Wherever a method lacks a function, or images or labels are not what
-    it models, a ValueError says so.
+    Images are uint8 [N, H, W, C] in 0..levels−1, for any N. The seed and an image's position in the
+    array key its noise, so the same call gives the same result whatever the batch size and the
+    devices. A ValueError says if the method lacks a function or does not model such images or
+    labels.
 
     Attributes:
-      config: of the run, locked.
-      step: of the checkpoint.
+      config: the run's config, locked.
+      step: the checkpoint's step.
       image_shape: (H, W, C).
-      levels: of a pixel.
-      num_classes: of the labels, or None.
-      classes: their names in the order of the numbers, or None where nobody knows them;
-        `dataset.labels_among(model.classes)` are the labels of other images in these numbers.
+      levels: number of levels of a pixel.
+      num_classes: number of classes of the labels, or None.
+      classes: names of the classes in the order of their numbers, or None if unknown;
+        `dataset.labels_among(model.classes)` gives other images' labels in these numbers.
     """
 
     def __init__(self, run: Run, variables: dict[str, Tree], step: int, config: ConfigDict):
@@ -86,17 +86,17 @@ class TrainedModel:
         temperature: float = 1.0,
         seed: int = 0,
     ) -> dict[str, np.ndarray]:
-        """Draws images; seed 0 gives those of `--mode=sample`.
+        """Draws images; seed 0 gives the samples of `--mode=sample`.
 
         Args:
-          num_images: how many.
-          labels: int [num_images], for methods that take classes; None gives them each in turn.
-          temperature: scales the standard deviations of prior and logistics, divides the logits of
-            mixtures; a new one compiles anew.
-          seed: other seeds draw other samples.
+          num_images: number of images.
+          labels: int [num_images], for class-conditional methods; None takes the classes in turn.
+          temperature: scales the standard deviations of prior and logistics, and divides the logits
+            of mixtures; each new value is compiled anew.
+          seed: seeds the samples.
 
         Returns:
-          {name: uint8 [num_images, H, W, C]}: `image`, and the images on the way, such as `f_z`.
+          {name: uint8 [num_images, H, W, C]}: `image`, and intermediate images such as `f_z`.
         """
         self._require("sample")
         if labels is not None:
@@ -110,10 +110,10 @@ class TrainedModel:
         labels: np.ndarray | None = None,
         seed: int = 0,
     ) -> dict[str, np.ndarray]:
-        """Encodes images and draws them anew; seed 0 is that of `--mode=reconstruct`.
+        """Encodes images and decodes the latents; seed 0 gives those of `--mode=reconstruct`.
 
         Returns:
-          {name: uint8 [N, H, W, C]}: the images on the way, `image`, further draws `image_2`, ….
+          {name: uint8 [N, H, W, C]}: intermediate images, `image`, and further draws `image_2`, ….
         """
         self._require("reconstruct")
         if num_draws < 1:
@@ -122,7 +122,7 @@ class TrainedModel:
         return draw_reconstructions(self._run, self._variables, dataset, num_draws, seed)
 
     def encode(self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> Tree:
-        """Draws latents from the posterior: a tree of float32 [N, ...], as the method has it."""
+        """Draws latents from the posterior: the method's tree of float32 [N, ...]."""
         self._require("encode")
         return latent_space.encode(self._run, self._variables, self._dataset(images, labels), seed)
 
@@ -133,16 +133,16 @@ class TrainedModel:
         index: np.ndarray | None = None,
         labels: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Draws images given latents of `encode`.
+        """Draws images given latents from `encode`.
 
         Args:
           latents: tree of [N, ...].
-          seed: of what is drawn given the latents.
-          index: int [N], keys the noise of each image; None numbers them.
-          labels: int [N], for methods that take classes.
+          seed: seeds the draws given the latents.
+          index: int [N], the numbers that key the images' noise; None takes 0..N−1.
+          labels: int [N], for class-conditional methods.
 
         Returns:
-          {name: uint8 [N, H, W, C]}: `image`, and the images on the way, such as `f_z`.
+          {name: uint8 [N, H, W, C]}: `image`, and intermediate images such as `f_z`.
         """
         self._require("decode")
         counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(latents)}
@@ -164,36 +164,36 @@ class TrainedModel:
         seed: int = 0,
         label: int | None = None,
     ) -> dict[str, np.ndarray]:
-        """Decodes latents on the way from one image's to another's.
+        """Decodes latents on the path from one image's latents to another's.
 
-        The way is the method's `interpolate`. Every step has the same noise, so that what changes
-        is the latents alone.
+        The method's `interpolate` defines the path. Every step has the same noise, so that only the
+        latents change.
 
         Args:
           image_a, image_b: uint8 [H, W, C].
-          num_steps: images on the way, both ends among them; at least 2.
-          seed: of the latents and of what is drawn given them.
-          label: of both images and of those between them, for methods that take classes.
+          num_steps: number of images on the path, including both ends; at least 2.
+          seed: seeds the latents and the draws given them.
+          label: class of all images on the path, for class-conditional methods.
 
         Returns:
-          {name: uint8 [num_steps, H, W, C]} of `decode`: `image`, and for example `f_z`.
+          {name: uint8 [num_steps, H, W, C]} from `decode`: `image`, and for example `f_z`.
         """
         self._require("encode", "decode")
         if num_steps < 2:
-            raise ValueError(f"num_steps is {num_steps}; give 2 or more, the two ends among them")
+            raise ValueError(f"num_steps is {num_steps}; give 2 or more, including both ends")
         pair = [np.asarray(image) for image in (image_a, image_b)]
         spec = self._run.train_data.fields
         shape = spec[main_field(spec)].shape
         for image in pair:
             if image.shape != shape:
-                raise ValueError(f"an end of the way has shape {image.shape}, not {shape}")
+                raise ValueError(f"an end of the path has shape {image.shape}, not {shape}")
         ends = self._dataset(np.stack(pair), None if label is None else np.full(2, label))
         return latent_space.interpolate(self._run, self._variables, ends, num_steps, seed)
 
     def show(self, images: np.ndarray | Mapping[str, np.ndarray]) -> Image.Image:
-        """A picture of images, or of what `sample` and its like return; notebooks display it.
+        """Draws a picture of images, or of what `sample` and the like return, for notebooks.
 
-        Images of one example stand under each other; points are scattered.
+        Images of one example are stacked vertically; points give a scatter plot.
         """
         rows = _rows(images)
         if self.levels is None:
@@ -201,13 +201,14 @@ class TrainedModel:
         return picture_of(side_by_side(rows, self.levels))
 
     def save(self, path: epath.PathLike, images: np.ndarray | Mapping[str, np.ndarray]) -> None:
-        """Writes images, their levels spread over 0..255.
+        """Writes images, with their levels spread over 0..255.
 
         Args:
-          path: `*.png`, the picture of `show`; `*.gif`, one image after the other, such as those of
-            `interpolate`; `*.npz`, the arrays as they are, which `data.source=npz:PATH` reads; or a
-            folder, a PNG each. Missing folders above it are made; what stands there is replaced.
-          images: uint8 [N, H, W, C] in 0..levels−1, or what `sample` and its like return.
+          path: `*.png` for the picture of `show`; `*.gif` for an animation, such as from
+            `interpolate`; `*.npz` for the unchanged arrays, which `data.source=npz:PATH` reads; or
+            a folder for one PNG per image. Missing parent folders are created; existing files are
+            replaced.
+          images: uint8 [N, H, W, C] in 0..levels−1, or what `sample` and the like return.
         """
         rows, path = _rows(images), epath.Path(path)
         if path.suffix == ".npz":
@@ -226,15 +227,16 @@ class TrainedModel:
         num_importance_samples: int = 1,
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Log-likelihood of every image, or a lower bound, as `--mode=evaluate` gives it.
+        """Log-likelihood of every image, or a lower bound, as from `--mode=evaluate`.
 
         Args:
-          images: in the order of the split, where the numbers should equal a run's `test.npz`.
+          images: the images; in the order of the split the numbers equal those of a run's
+            `test.npz`.
           num_importance_samples: k of the bound of Burda et al. (2016), eq. 8.
-          labels: int [N], for methods that take classes.
+          labels: int [N], for class-conditional methods.
 
         Returns:
-          float64 [N], nats an image.
+          float64 [N], nats per image.
         """
         self._require("log_likelihood")
         dataset = self._dataset(images, labels)
@@ -254,7 +256,7 @@ class TrainedModel:
     ) -> np.ndarray:
         """`log_likelihood` in bits/dim, float64 [N]: lower is better."""
         if self.image_shape is None:
-            raise ValueError("bits/dim are of images; of points ask for log_likelihood (nats)")
+            raise ValueError("bits/dim are of images; for points, ask for log_likelihood (nats)")
         nats = self.log_likelihood(images, num_importance_samples, labels)
         return distributions.bits_per_dim(nats, self.image_shape)
 
@@ -277,7 +279,7 @@ def _rows(images: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 class _CallableModule(types.ModuleType):
-    """Lets `gm_jax.load` be the function and this file at once, in whatever order they are used."""
+    """Makes `gm_jax.load` both the function and this module, in whatever order they are used."""
 
     __call__ = staticmethod(load)
 

@@ -1,4 +1,4 @@
-"""The optimizers of the papers, by name."""
+"""The papers' optimizers, by name."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ def adamax(
 ) -> optax.GradientTransformation:
     """Adamax as published with the IAF-VAE: no bias correction, norm = max(β₂·norm + ε, |g|).
 
-    Without the correction the first steps are smaller (optax.adamax divides by 1 − β₁ᵗ).
+    Without the correction, the first steps are smaller (optax.adamax divides by 1 − β₁ᵗ).
     """
 
     def init(params: Any) -> AdamaxState:
@@ -39,7 +39,7 @@ def adamax(
     )
 
 
-# {name: (function of the rate and of the options, the config's fields that are its options)}
+# {name: (function of the learning rate and options, the config fields that are its options)}
 OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], tuple[str, ...]]] = {
     "adamax": (adamax, ("beta1", "beta2", "epsilon")),
     "adam": (optax.adam, ("beta1", "beta2", "epsilon", "epsilon_root")),
@@ -49,11 +49,11 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], tuple[s
 
 
 def clip_parameters(limit: float) -> optax.GradientTransformation:
-    """Shortens updates so that parameters end in [−limit, limit], as the last part of a chain.
+    """Shortens updates so that parameters end in [−limit, limit]; the last part of a chain.
 
     This is w ← clip(w + update, −limit, limit) of the Wasserstein GAN (Arjovsky et al., 2017,
-    Algorithm 1). Their code clips before an update instead, so that what the generator meets has
-    just left the box. Here only parameters that have never moved may lie outside of it.
+    Algorithm 1). Their code clips before an update instead, so the critic that the generator meets
+    has just left the box. Here only parameters that never moved can lie outside it.
     """
 
     def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
@@ -66,18 +66,19 @@ def clip_parameters(limit: float) -> optax.GradientTransformation:
 
 
 def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformation:
-    """Builds the optimizer of a config; its state is over the parameters as one vector.
+    """Builds an optimizer from a config; its state treats the parameters as one vector.
 
     Args:
-      config: `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
-        `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor a step (1
-        keeps the rate); `decay_steps`, after each of which the rate is multiplied by
-        `decay_factor`; `linear_decay_steps`, over which it also falls to 0 in a line (0: it does
-        not); `clip_norm`, to which longer gradients are shortened first (0 never does).
-      updates_per_step: of a player that moves several times a step; the rate counts steps.
+      config: has `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
+        `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor per step
+        (1 keeps the rate); `decay_steps`, after each of which the rate is multiplied by
+        `decay_factor`; `linear_decay_steps`, over which the rate also falls linearly to 0 (0 for no
+        such decay); `clip_norm`, to which longer gradients are shortened first (0 for never).
+      updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
 
     Raises:
-      ValueError: there is no such optimizer, a field of it is missing, or `clip_norm` is negative.
+      ValueError: there is no such optimizer, one of its fields is missing, or `clip_norm` is
+        negative.
     """
     if config.clip_norm < 0:
         raise ValueError(f"optimizer.clip_norm is {config.clip_norm}; give a length, or 0 for none")
@@ -94,12 +95,13 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
     optimizer = build(rate, *(config[field] for field in fields))
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    # No rule here tells leaves apart. On a tree, XLA compiles a fusion a leaf for each operation.
+    # No rule here depends on the division into leaves. On a tree, XLA would compile one fusion per
+    # leaf for each operation.
     return optax.flatten(optimizer)
 
 
 def _rate(config: Any, updates_per_step: int) -> optax.Schedule:
-    """Returns update -> learning rate, which decays by a factor a step and jumps after some."""
+    """Returns update -> learning rate, which decays at every step and drops at `decay_steps`."""
     smooth = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
     jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
     end = config.linear_decay_steps

@@ -1,4 +1,4 @@
-"""What there is to train: the pages of `configs/`, and a line for each of their variants."""
+"""Lists what can be trained: the pages of `configs/`, with a line for each of their variants."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pages_in(folder: str | Path) -> list[Path]:
-    """The config files of a folder; the folder that the program lies in has none."""
+    """The config files of a folder; there are none in the program's own folder."""
     if Path(folder).resolve() in (Path.cwd(), Path(sys.argv[0]).resolve().parent):
         return []
     files = sorted(Path(folder).glob("*.py"))
@@ -18,17 +18,17 @@ def pages_in(folder: str | Path) -> list[Path]:
 
 
 def own_pages() -> list[Path]:
-    """The config files of the repository, as one writes them from any folder."""
+    """The config files of the repository, as paths that work from any folder."""
     return [file.relative_to(_REPOSITORY) for file in pages_in(_REPOSITORY / "configs")]
 
 
 def known_pages() -> list[Path]:
-    """Those of the folder `configs` here, then those of the repository that it does not hide."""
+    """The pages of `configs` in this folder, then those of the repository with other names."""
     return list(dict.fromkeys([*pages_in("configs"), *own_pages()]))
 
 
 def listing(pages: Iterable[Path]) -> str:
-    """The pages, with the first line of each docstring and the rows of its tables of variants."""
+    """Lists the pages, each with its docstring's first line and its tables of variants."""
     return "\n\n".join(_described(page) for page in pages)
 
 

@@ -1,6 +1,6 @@
-"""The numbers that a config may hold: every field's range and meaning, in one table.
+"""The values that a config may hold: the range and meaning of every field, in one table.
 
-`check` refuses what is out of range before anything is built. `docs/fields.md` is this table.
+`check` refuses values out of range before anything is built. `docs/fields.md` shows this table.
 """
 
 import fnmatch
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """Numbers from `least` to `most`; `above` and `below` leave these ends out."""
+    """Numbers from `least` to `most`; `above` and `below` exclude these ends."""
 
     least: float = -math.inf
     most: float = math.inf
@@ -19,7 +19,7 @@ class Range(NamedTuple):
     whole: bool = False
 
     def holds(self, value: Any) -> bool:
-        """Whether a number is one of them; none that is not finite is."""
+        """Whether a number is in the range; it must be finite."""
         if not math.isfinite(value) or (self.whole and value != int(value)):
             return False
         low = value > self.least if self.above else value >= self.least
@@ -59,75 +59,79 @@ FRACTION = Range(0, 1, below=True)
 FACTOR = Range(0, 1, above=True)
 SEED = Range(0, 2**32 - 1, whole=True)
 
-# (field, or a pattern of fields; range; meaning). The first that matches a field counts. Of a
-# tuple every element is in the range.
+# (field or pattern of fields, range, meaning). The first entry that matches a field applies. Every
+# element of a tuple must be in the range.
 TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
-    ("seed", SEED, "of all that is random in a run"),
-    ("data.batch_size", COUNT, "examples of an update, on all devices together"),
+    ("seed", SEED, "seeds all randomness of a run"),
+    ("data.batch_size", COUNT, "examples per update, on all devices together"),
     ("data.resize", FROM_NONE, "side of the images in pixels; 0 keeps their size"),
-    ("data.crop", Choice(("none", "center")), "the largest central square, or the whole image"),
+    ("data.crop", Choice(("none", "center")), "`center` takes the largest central square"),
     ("train.parallel", Choice(("shard_map", "pmap", "jit")), "how devices share a batch"),
-    ("train.*", COUNT, "numbers of steps and, to initialise on, of images"),
-    ("evaluate.*", COUNT, "images at once, images to reconstruct, draws of each"),
-    ("sample.temperature", NOT_NEGATIVE, "scales deviations, divides the logits of mixtures"),
+    ("train.*", COUNT, "numbers of steps, and of images to initialise on"),
+    ("evaluate.*", COUNT, "images at once, images to reconstruct, draws per image"),
+    ("sample.temperature", NOT_NEGATIVE, "scales deviations and divides the logits of mixtures"),
     ("sample.*", COUNT, "images, and images at once"),
-    ("optimizer.learning_rate", POSITIVE, "at the first step"),
-    ("optimizer.learning_rate_decay", FACTOR, "of the learning rate, a step"),
-    ("optimizer.decay_steps", COUNT, "after which the learning rate takes `decay_factor`"),
-    ("optimizer.linear_decay_steps", FROM_NONE, "after which the rate is 0; 0: no such decay"),
-    ("optimizer.decay_factor", FACTOR, "of the learning rate, after each of `decay_steps`"),
+    ("optimizer.learning_rate", POSITIVE, "learning rate at the first step"),
+    ("optimizer.learning_rate_decay", FACTOR, "multiplies the learning rate at each step"),
+    ("optimizer.decay_steps", COUNT, "steps after which `decay_factor` applies"),
+    ("optimizer.linear_decay_steps", FROM_NONE, "steps until the rate is 0; 0: no such decay"),
+    ("optimizer.decay_factor", FACTOR, "multiplies the rate after each of `decay_steps`"),
     ("optimizer.momentum", FRACTION, "share of the old average"),
     ("optimizer.beta?", FRACTION, "share of the old average"),
-    ("optimizer.epsilon*", NOT_NEGATIVE, "beside the root, or within it (`epsilon_root`)"),
-    ("optimizer.clip_norm", NOT_NEGATIVE, "to which longer gradients are shortened; 0: never"),
-    ("model.matmul_dtype", Choice(("float32", "tf32", "bfloat16")), "of convolutions and products"),
-    ("model.*ema_decay", FRACTION, "share of the old average of the parameters; 0 keeps none"),
+    ("optimizer.epsilon*", NOT_NEGATIVE, "added to the root, or inside it (`epsilon_root`)"),
+    ("optimizer.clip_norm", NOT_NEGATIVE, "length to which longer gradients are cut; 0: never"),
+    (
+        "model.matmul_dtype",
+        Choice(("float32", "tf32", "bfloat16")),
+        "dtype of convolutions and products",
+    ),
+    ("model.*ema_decay", FRACTION, "share of the old parameter average; 0 keeps none"),
     ("model.*batch_norm_decay", FRACTION, "share of the old running moments"),
-    ("model.*batch_norm_epsilon", POSITIVE, "beside the variance"),
-    ("model.*dropout_rate", FRACTION, "of the units that are dropped"),
-    ("model.*slope", FRACTION, "of a leaky ReLU where its input is negative"),
-    ("model.*logit_margin", Range(0, 0.5, above=True, below=True), "between pixels and 0 or 1"),
+    ("model.*batch_norm_epsilon", POSITIVE, "added to the variance"),
+    ("model.*dropout_rate", FRACTION, "share of units that are dropped"),
+    ("model.*slope", FRACTION, "slope of a leaky ReLU for negative inputs"),
+    ("model.*logit_margin", Range(0, 0.5, above=True, below=True), "margin to 0 and 1"),
     ("model.*kernel_size", COUNT, "side of a convolution's kernel"),
     ("model.*stride", COUNT, "of a convolution"),
-    ("model.*downsampling", COUNT, "side of the squares of pixels that become one"),
+    ("model.*downsampling", COUNT, "side of the squares that become one pixel"),
     ("model.*features", COUNT, "channels of hidden layers"),
-    ("model.*widths", COUNT, "channels of one layer after the other"),
-    ("model.*layers", FROM_NONE, "layers, or channels and stride of each"),
+    ("model.*widths", COUNT, "channels of each layer in turn"),
+    ("model.*layers", FROM_NONE, "number of layers, or channels and stride of each"),
     ("model.*num_latents", COUNT, "latents, or latent channels of a layer"),
     ("model.*top_latents", COUNT, "latents of the top layer"),
     ("model.*num_mixtures", COUNT, "logistics of a mixture"),
-    ("model.*num_blocks", COUNT, "residual blocks, of a scale or a network"),
+    ("model.*num_blocks", COUNT, "residual blocks per scale or network"),
     ("model.*num_scales", COUNT, "resolutions"),
-    ("model.*num_importance_samples", COUNT, "draws an image of the bound that is trained on"),
-    ("model.*num_checkerboard", FROM_NONE, "couplings of a scale that split as a checkerboard"),
-    ("model.*num_channel", FROM_NONE, "couplings of a scale that split the channels"),
+    ("model.*num_importance_samples", COUNT, "draws per image for the training bound"),
+    ("model.*num_checkerboard", FROM_NONE, "checkerboard couplings per scale"),
+    ("model.*num_channel", FROM_NONE, "channel couplings per scale"),
     ("model.*num_last", COUNT, "couplings of the last scale"),
-    ("model.*critic_steps", COUNT, "updates of the critic for one of the generator"),
-    ("model.*samples_per_image", COUNT, "of the generator's update for an image of the critic's"),
+    ("model.*critic_steps", COUNT, "critic updates per generator update"),
+    ("model.*samples_per_image", COUNT, "generator samples per critic image"),
     ("model.*num_down", FROM_NONE, "blocks that halve the resolution"),
-    ("model.*weight_clip", POSITIVE, "half the side of the box in which clipped weights stay"),
+    ("model.*weight_clip", POSITIVE, "c of the box [−c, c] that clipped weights stay in"),
     ("model.*warmup_steps", FROM_NONE, "steps without an adversarial loss"),
-    ("model.*until_step", Range(-1, whole=True), "the last step of a loss; −1: never ends"),
-    ("model.*levels", Range(0, 256, whole=True), "of a pixel; 0: as the data"),
+    ("model.*until_step", Range(-1, whole=True), "step until which a loss applies; −1: always"),
+    ("model.*levels", Range(0, 256, whole=True), "levels of a pixel; 0: as in the data"),
     ("model.*crop_size", FROM_NONE, "side of the random crops; 0: none"),
-    ("model.*weight", NOT_NEGATIVE, "of a loss term; 0 leaves it out"),
-    ("model.targets.?", ANY, "logit to which a player draws samples (a, c) or data (b)"),
-    ("model.*penalty", NOT_NEGATIVE, "weight of a penalty; 0 leaves it out"),
-    ("model.*free_bits", NOT_NEGATIVE, "nats of a latent channel that cost nothing"),
-    ("model.*_std", ANY, "a deviation, or (`init_log_std`) the logarithm of the first one"),
-    ("model.*log_scale", ANY, "logarithm of a scale: the least one, or the first"),
-    ("model.*scale", NOT_NEGATIVE, "of a residual, of a flow's step, of outputs at the start"),
-    ("model.*exponent", FRACTION._replace(below=False), "of the first gain (`init_exponent`)"),
+    ("model.*weight", NOT_NEGATIVE, "weight of a loss term; 0 omits it"),
+    ("model.targets.?", ANY, "target logit for samples (a, c) or data (b)"),
+    ("model.*penalty", NOT_NEGATIVE, "weight of a penalty; 0 omits it"),
+    ("model.*free_bits", NOT_NEGATIVE, "free nats per latent channel"),
+    ("model.*_std", ANY, "standard deviation, or its initial logarithm (`init_log_std`)"),
+    ("model.*log_scale", ANY, "logarithm of a minimum or initial scale"),
+    ("model.*scale", NOT_NEGATIVE, "scale of a residual, of a flow's step, or of initial outputs"),
+    ("model.*exponent", FRACTION._replace(below=False), "exponent of the initial gain"),
 )
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Refuses numbers that mean nothing, in fields that TABLE knows.
+    """Refuses meaningless values in the fields that TABLE knows.
 
-    Elsewhere, as in a page of one's own, numbers have to be finite.
+    In other fields, such as those of your own pages, numbers must be finite.
 
     Raises:
-      ValueError: with the field, its value and its range.
+      ValueError: a value is out of range.
     """
     for field, value in fields_of(config):
         known = entry(field)
@@ -139,12 +143,12 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def entry(field: str) -> tuple[str, Range | Choice, str] | None:
-    """The entry of TABLE of a field such as "model.vae.features", or None."""
+    """The entry of TABLE for a field such as "model.vae.features", or None."""
     return next((known for known in TABLE if fnmatch.fnmatchcase(field, known[0])), None)
 
 
 def fields_of(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, value) of every field of a config whose value holds numbers or names."""
+    """Yields (name, value) for every field of a config."""
     for name, value in config.items():
         if hasattr(value, "items"):
             yield from fields_of(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""The state of a run, and the update of one player."""
+"""The state of a run, and the update of a player."""
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -19,13 +19,13 @@ _MAX_CODES = 16
 
 @flax.struct.dataclass
 class TrainState:
-    """All that evolves while a method trains.
+    """Everything that changes while a method trains.
 
     Attributes:
-      step: updates done so far, int32 scalar.
+      step: number of steps done, int32 scalar.
       params: {network: tree}, float32.
-      opt_state: {player: tree}, what its optimizer keeps; one vector where it is flattened.
-      ema_params: {network: tree}, or {} where the method keeps no average.
+      opt_state: {player: tree}, its optimizer's state; vectors if the optimizer is flattened.
+      ema_params: {network: tree}, or {} if the method keeps no average.
       statistics: {network: {collection: tree}}: batch statistics, power-iteration vectors.
       failures: {player: int32 [1 + 16]}: the step whose update was first skipped as non-finite
         (−1: none), and for its first 16 terms a code of the name if it was not finite, else 0.
@@ -41,13 +41,13 @@ class TrainState:
 
 
 class Loss(NamedTuple):
-    """What a player wants of a batch.
+    """A player's loss on a batch.
 
     Attributes:
-      terms: {name: float [B], or scalar}, nats an example; their means sum to the loss.
-      curves: {name: float [B], or scalar}, which are logged alone; one that is not finite skips the
-        update, too.
-      statistics: {network: {collection: tree}}, the new running values of networks that this
+      terms: {name: float [B] or scalar}, nats per example; their means sum to the loss.
+      curves: {name: float [B] or scalar}, which are only logged; a non-finite one also skips the
+        update.
+      statistics: {network: {collection: tree}}, the new running statistics of networks that this
         player moves.
     """
 
@@ -90,21 +90,21 @@ def update_player(
     optimizer: optax.GradientTransformation,
     loss_fn: Callable[[dict[str, Tree]], Loss],
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Moves one player's networks down its loss; every other network stays as it is.
+    """Moves one player's networks down its loss; every other network stays unchanged.
 
-    Gradient and terms are averaged over the devices together. An update in which any of them is
-    not finite is skipped, and the first one is recorded in `state.failures`.
+    One all-reduce averages gradient and terms over the devices. An update in which any of them is
+    not finite is skipped, and the first such update is recorded in `state.failures`.
 
     Args:
-      state: before the update.
-      player: its name.
-      networks: whose parameters the player moves.
-      optimizer: of the player, over {network: tree}.
-      loss_fn: {network: params} of these networks -> what the player wants of the local batch.
+      state: the state before the update.
+      player: the player's name.
+      networks: the networks whose parameters it moves.
+      optimizer: its optimizer, over {network: tree}.
+      loss_fn: maps {network: params} of these networks to the loss on the local batch.
 
     Returns:
       The new state (same step), and the means of the terms and curves with `loss`, `gradient_norm`
-      and `update_norm`, each as "player/term" where the method has several players.
+      and `update_norm`, each named "player/term" if the method has several players.
     """
     params = {name: state.params[name] for name in networks}
 
@@ -145,7 +145,7 @@ def update_player(
 
 
 def advance(state: TrainState, ema_decay: float) -> TrainState:
-    """Ends a step: moves the average of the parameters, where there is one, and counts the step.
+    """Ends a step: updates the parameter average, if there is one, and counts the step.
 
     The decay grows to `ema_decay` as (1 + step)/(10 + step), so that the average of a young run is
     not its initialisation.
@@ -158,11 +158,11 @@ def advance(state: TrainState, ema_decay: float) -> TrainState:
 
 
 def describe_failure(state: TrainState, metrics: Iterable[str]) -> str | None:
-    """Says what was not finite, when and for whom, or None where all went well.
+    """Says what was not finite, when and for which player; None if nothing failed.
 
     Args:
-      state: with `failures` on the host or on devices.
-      metrics: names of what the train step returns; those not among a player's terms are ignored.
+      state: its `failures` may be on the host or on devices.
+      metrics: names that the train step returns; those that are no player's terms are ignored.
     """
     for player, failure in state.failures.items():
         step, *codes = jax.device_get(failure).tolist()
@@ -174,12 +174,12 @@ def describe_failure(state: TrainState, metrics: Iterable[str]) -> str | None:
 
 
 def training_variables(state: TrainState, params: dict[str, Tree]) -> dict[str, Tree]:
-    """Returns {network: variables} for `apply` while training: `params` in place of the state's."""
+    """Returns {network: variables} for `apply` in training: `params` replaces the state's."""
     return _with_statistics(state, {**state.params, **params})
 
 
 def evaluation_variables(state: TrainState) -> dict[str, Tree]:
-    """Returns {network: variables} for `apply`: averaged parameters where kept, and statistics."""
+    """Returns {network: variables} for `apply`: parameters, averaged if kept, and statistics."""
     return _with_statistics(state, state.ema_params or state.params)
 
 
@@ -188,7 +188,7 @@ def _with_statistics(state: TrainState, params: dict[str, Tree]) -> dict[str, Tr
 
 
 def _norm(tree: Tree) -> Array:
-    """The length of all leaves as one vector: leaf by leaf, each would cost a fusion to compile."""
+    """Norm of all leaves as one vector; leaf by leaf, each would need a fusion to be compiled."""
     return jnp.linalg.norm(ravel_pytree(tree)[0])
 
 
@@ -197,5 +197,5 @@ def _no_failure() -> Array:
 
 
 def _code(name: str) -> int:
-    """31 bits, never 0: by its code a term is known, whatever else a method returns beside it."""
+    """31 bits, never 0, that identify a term independently of what else the method returns."""
     return zlib.crc32(name.encode()) >> 1 or 1

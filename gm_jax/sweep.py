@@ -1,4 +1,4 @@
-"""Runs that differ in a few fields of one config: each trained once, then compared in a table."""
+"""Runs that differ in a few fields of one config: trains each once, then compares them."""
 
 import ast
 import itertools
@@ -18,11 +18,11 @@ from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
 from gm_jax.training.run import load_split
 
-NO_SCORES = ("num_images", "step")  # numbers of a run's `test.json` that judge nothing
+NO_SCORES = ("num_images", "step")  # numbers in a run's `test.json` that are not scores
 
 
 class Member(NamedTuple):
-    """One run of a sweep. fields: {field: value}, its grid point; seed; config: with both."""
+    """One run of a sweep: its grid point {field: value}, its seed, and its config with both."""
 
     fields: dict[str, Any]
     seed: int
@@ -30,7 +30,7 @@ class Member(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A grid point. fields: {field: value}; runs: its finished ones; scores: {name: [run]}."""
+    """A grid point {field: value}, its finished runs, and their scores {name: [run]}."""
 
     fields: dict[str, Any]
     runs: list[str]
@@ -38,27 +38,28 @@ class Row(NamedTuple):
 
 
 class Ended(Exception):
-    """A run was asked to end (SIGTERM, Ctrl-C) and has saved; the same call goes on."""
+    """A run was asked to end (SIGTERM, Ctrl-C) and has saved; the same call continues it."""
 
 
 def fields_of(config: ConfigDict) -> dict[str, Any]:
-    """{`train.steps`: its value, ...} of a config."""
+    """Flattens a config to {`train.steps`: its value, ...}."""
     return flatten_dict(config.to_dict(), sep=".")
 
 
 def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
-    """A locked copy of a config, with fields such as `model.kl_weight` replaced."""
+    """Returns a locked copy of a config, with fields such as `model.kl_weight` replaced."""
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(fields)
     return config.lock()
 
 
 def parse_grids(config: ConfigDict, grids: Sequence[str]) -> dict[str, list[Any]]:
-    """{field: values} of grids FIELD=a,b,c or, for values with commas, FIELD=[(1, 2), (3, 4)].
+    """Parses FIELD=a,b,c or, for values with commas, FIELD=[(1, 2), (3, 4)] to {field: values}.
 
     Args:
-      config: whose fields they are; the values get the type that the field has there.
-      grids: as typed. Values of a list in brackets are written as in Python, strings in quotes.
+      config: the config that has these fields; values are converted to their fields' types.
+      grids: the grids as typed. Values in brackets are written as in Python, with strings in
+        quotes.
 
     Raises:
       ValueError: the config has no such field, it is given twice, or a value does not fit it.
@@ -86,7 +87,7 @@ def _parse_grid(grid: str, fields: dict[str, Any]) -> tuple[str, list[Any]]:
     except (SyntaxError, TypeError, ValueError):
         raise ValueError(
             f"--grid={grid}: {name} is of type {type(default).__name__}, such as {default!r}; give "
-            "values divided by commas, or a list [a, b] as Python writes it"
+            "values separated by commas, or a list [a, b] as Python writes it"
         ) from None
     if not values or any(values.count(value) > 1 for value in values):
         raise ValueError(f"--grid={grid}: give at least one value, and each once")
@@ -94,7 +95,7 @@ def _parse_grid(grid: str, fields: dict[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _literals(text: str, default: Any) -> list[Any]:
-    """Values divided by commas: text as it stands, others as in Python, true and false, too."""
+    """Parses values separated by commas: text literally, others as in Python, or true or false."""
     if isinstance(default, str):
         return text.split(",")
     texts = text.title().split(",") if isinstance(default, bool) else text.split(",")
@@ -102,7 +103,7 @@ def _literals(text: str, default: Any) -> list[Any]:
 
 
 def _typed(value: Any, default: Any) -> Any:
-    """The value in the type of the field's default; TypeError if it has another."""
+    """Converts the value to the type of the field's default; TypeError if it does not fit."""
     if type(default) is float and type(value) is int:
         return float(value)
     if default is not None and type(value) is not type(default):
@@ -111,25 +112,25 @@ def _typed(value: Any, default: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as a flag takes it and as a table shows it."""
+    """Formats a value for a flag and for a table."""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def product(
     config: ConfigDict, grids: Mapping[str, Sequence[Any]], seeds: Sequence[int]
 ) -> dict[str, Member]:
-    """{name of the run: it} for every combination of the grids' values with every seed.
+    """Returns {run name: run} for every combination of the grids' values and the seeds.
 
-    A name, which is that of the run's folder, has the last part of each field (all of it where two
-    fields end alike) and its value: `kl_weight_2-levels_4-seed_0`.
+    A name, which is also the name of the run's folder, consists of the last part of each field (the
+    whole field if two end alike) and its value: `kl_weight_2-levels_4-seed_0`.
 
     Args:
-      config: of every run, but for the fields of the grids.
-      grids: {field: values}; without any, the runs differ by their seeds alone.
-      seeds: of the config's field `seed`.
+      config: the config of every run, except for the fields of the grids.
+      grids: {field: values}; if empty, the runs differ only in their seeds.
+      seeds: values of the config's field `seed`.
 
     Raises:
-      ValueError: two runs would have one name.
+      ValueError: two runs would have the same name.
     """
     ends = [field.rpartition(".")[2] for field in grids]
     labels = ends if len(set(ends)) == len(ends) else list(grids)
@@ -146,11 +147,11 @@ def product(
 
 
 def check(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> None:
-    """Refuses what cannot be trained or gone on with, in any run, before the first is trained.
+    """Checks that every run can be trained or continued, before the first one is trained.
 
     Args:
-      configs: {name of the run: its config}.
-      folder: of the sweep; a run lies in `folder/<name>`.
+      configs: {run name: config}.
+      folder: the sweep's folder; a run lies in `folder/<name>`.
 
     Raises:
       ValueError: there is no run, a method refuses its config, or a folder holds another run.
@@ -169,11 +170,11 @@ def check(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> None:
 
 
 def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
-    """Trains a config in this process, unless that is done; returns the run's `test.json`.
+    """Trains a config in this process, unless it is already trained; returns its `test.json`.
 
     Raises:
-      Ended: it was asked to end before its last step.
-      ValueError: the config, the data or the work directory cannot be trained with.
+      Ended: the run was asked to end before its last step.
+      ValueError: the config, the data or the work directory cannot be used for training.
       FloatingPointError: a loss term or a gradient was not finite.
     """
     workdir = workdirs.absolute(workdir)
@@ -185,10 +186,10 @@ def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
-    """Whether a run has its last step, scored on validation and on test.
+    """Whether a run has reached its last step and has been scored on validation and test.
 
     Raises:
-      ValueError: the work directory holds a run of another config, or of more steps.
+      ValueError: the work directory holds a run with another config, or with more steps.
     """
     workdir, steps = workdirs.absolute(workdir), config.train.steps
     if not (workdir / "config.json").exists():
@@ -207,7 +208,7 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
 
 
 def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:
-    """The scores of all finished runs, a row a grid point; points without any are left out."""
+    """The scores of all finished runs, a row per grid point; points without any are omitted."""
     rows: dict[str, Row] = {}
     for name, member in members.items():
         workdir = workdirs.absolute(folder) / name
@@ -222,7 +223,7 @@ def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table for people: the mean of each score over the seeds and, in brackets, its range."""
+    """The table in Markdown: the mean of each score over the seeds, with its range in brackets."""
     scores = dict.fromkeys(score for row in rows for score in row.scores)
     heads = [*rows[0].fields, "seeds", *scores]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -237,7 +238,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def columns(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The table for a CSV file: mean, least and greatest value of each score over the seeds."""
+    """The table for a CSV file: mean, minimum and maximum of each score over the seeds."""
     return [
         {
             **{field: as_text(value) for field, value in row.fields.items()},

@@ -26,7 +26,7 @@ jax.config.update(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-# Where whole methods are compiled or trained; every other test is marked `fast`.
+# Folders and files that compile or train whole methods; every other test is marked `fast`.
 SLOW = (
     *("methods", "experiments", "configs/test_networks.py", "configs/test_sizes.py"),
     *("networks", "training", "test_cpu.py", "test_load.py", "test_sweep.py"),
@@ -40,10 +40,10 @@ SLOW = (
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items):
-    """Marks as `fast` what is not in SLOW, and groups the tests that one process runs.
+    """Marks tests outside SLOW as `fast`, and groups the tests that one process runs.
 
-    A file is a group, since its tests share what they compile; of the battery, which is long, a
-    page is one (the likelihood of a GAN needs the GAN).
+    A file is a group, because its tests share what they compile; in the long battery of methods, a
+    page is a group (the likelihood of a GAN needs the GAN).
     """
     root = Path(__file__).parent
     slow = [root / path for path in SLOW]
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """Folder of real images (the tests that ask for it are skipped where it is absent)."""
+    """Folder of real images (tests that use it are skipped if it is missing)."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     folder = Path(os.environ.get("GM_JAX_TEST_DATA", default))
     if not folder.is_dir():

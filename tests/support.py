@@ -46,7 +46,7 @@ def smoke_state():
 
 
 def randomized(variables, seed=0):
-    """Variables of a network with batch norm away from where they start: nothing is 0 or 1."""
+    """Variables of a network with batch norm away from their initial values: nothing is 0 or 1."""
     generator = np.random.default_rng(seed)
 
     def move(path, leaf):
@@ -64,7 +64,7 @@ def zeros_like(shapes):
 
 
 def random_variables(method, batch):
-    """Variables of all networks, away from where they start; nothing is compiled."""
+    """Variables of all networks, away from their initial values; nothing is compiled."""
     start = jax.eval_shape(method.init, jax.random.key(0), batch)
     return randomized(zeros_like(evaluation_variables(start)))
 

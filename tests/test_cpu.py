@@ -1,4 +1,4 @@
-"""What makes CPUs fast changes no result, and is done where it can be."""
+"""The speed-ups for CPUs change no result, and are used wherever they can be."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What crosses devices is what one device with the global batch would have."""
+"""Devices exchange what a single device with the global batch would compute."""
 
 import functools
 

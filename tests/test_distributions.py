@@ -65,7 +65,7 @@ def published_mixture_log_prob(x, parameters):
 
 
 def every_pixel(levels, channels):
-    """All pixels of that many levels and channels, as images [levels^channels, 1, 1, channels]."""
+    """All pixels with these levels and channels, as images [levels^channels, 1, 1, channels]."""
     values = np.array(list(itertools.product(range(levels), repeat=channels)), np.uint8)
     return distributions.scale_to_unit(values[:, None, None, :], levels)
 

@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, programs that are named exist, the list is up to date."""
+"""The documents: links and named programs exist, and the list of verdicts is up to date."""
 
 import re
 from pathlib import Path

@@ -71,7 +71,7 @@ def test_the_rate_jumps_after_each_of_some_steps():
 
 
 def test_the_rate_falls_in_a_line_that_counts_steps_not_updates():
-    """Two updates a step, over four steps: each rate stands twice, and at the end none is left."""
+    """Two updates a step, over four steps: each rate appears twice, and the last is 0."""
     sgd = optimizers.create(config("sgd", linear_decay_steps=4), updates_per_step=2)
     ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(11)]
     rates = np.repeat([0.1, 0.075, 0.05, 0.025, 0.0], 2)

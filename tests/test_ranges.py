@@ -1,4 +1,4 @@
-"""Numbers that mean nothing are refused, by one table that knows every field of every page."""
+"""Meaningless numbers are refused, by one table that knows every field of every page."""
 
 import fnmatch
 import importlib

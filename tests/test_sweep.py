@@ -1,4 +1,4 @@
-"""Runs over a grid: which they are, that each is trained once, and what the table says of them."""
+"""Runs over a grid: their names, that each is trained once, and their table."""
 
 import json
 

@@ -94,7 +94,7 @@ class Toy(Method):
 
 
 def slow_down():
-    """Makes a step take long enough to be disturbed, and in one process fail, if so asked."""
+    """Makes a step slow enough to be interrupted and, if requested, fail in one process."""
     from gm_jax.training.preemption import Preemption
 
     reached = Preemption.reached

@@ -1,8 +1,8 @@
-"""What each part of adaptive density estimation costs in a step: time, arithmetic, memory.
+"""Measures what each part of adaptive density estimation costs per step: time, FLOPs, memory.
 
     python experiments/adaptive_density/cost.py [--data=digits] [--config.FIELD=VALUE …]
 
-Benchmarks the models with and without a part, and prints the differences as a Markdown table.
+It benchmarks the models with and without a part and prints the differences as a Markdown table.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from experiments import program
 
 NO_PENALTY = "--config.model.gradient_penalty=0.0"
 NUMBERS = ("step_milliseconds", "gflop_per_step", "step_memory_megabytes")
-# A part, the model with it and the one without.
+# {part: (model with it, model without it)}
 PARTS = {
     "VAE": (("vae",), None),
     "f_ψ": (("v_ade",), ("vae",)),
@@ -29,7 +29,7 @@ PARTS = {
 
 
 def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[str, float]:
-    """NUMBERS of a model's train step."""
+    """Returns the NUMBERS of a model's train step."""
     name, *changes = model
     page = f"adaptive_density.py:{name},{data}"
     changes = program.known_overrides(page, ["--config.model.warmup_steps=0", *changes, *overrides])
@@ -44,7 +44,7 @@ def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[s
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--data", default="digits", help="DATA of the config")
+    parser.add_argument("--data", default="digits", help="the config's DATA")
     options, overrides = parser.parse_known_args()
     models = {model for pair in PARTS.values() for model in pair if model}
     measured = {model: benchmark(model, options.data, overrides) for model in sorted(models)}

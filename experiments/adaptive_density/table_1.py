@@ -1,11 +1,11 @@
-"""Table 1 of adaptive density estimation: its models at an equal budget, side by side.
+"""Table 1 of adaptive density estimation: compares its models at an equal budget.
 
     python experiments/adaptive_density/table_1.py [--data=DATA] [--features=classifier:WORKDIR]
         [--num_samples=1000] [--output=DIR] [--config.FIELD=VALUE …]
 
-Calls, for every model of `configs/adaptive_density.py`, the command that trains it (unless it is
-finished) and the one that judges it; then writes comparison.md, .csv and .png (samples of each).
-The bits/dim of the GAN are those of an inference network trained around it.
+For every model of `configs/adaptive_density.py` it calls the command that trains it (unless it is
+finished) and the one that evaluates it; then it writes comparison.md, .csv and .png (samples from
+each model). The GAN's bits/dim come from an inference network trained around it.
 """
 
 import argparse
@@ -20,11 +20,11 @@ MODELS = ("gan", "vae", "v_ade", "av_gde", "av_ade")
 
 
 def main() -> None:
-    """Trains, judges and compares."""
+    """Trains, evaluates and compares the models."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     data = ("digits", "photos", "cifar10", "smoke")
     parser.add_argument("--data", default="digits", choices=data)
-    parser.add_argument("--num_samples", default="1000", help="of each model, to judge")
+    parser.add_argument("--num_samples", default="1000", help="evaluated samples per model")
     parser.add_argument(
         "--features", default="pixels", help="classifier:WORKDIR, inception, pixels"
     )

@@ -4,16 +4,16 @@
         [--variant=cifar10] [--steps=N] [--output=DIR]
 
 Images of L levels are sketched at L/8, L/4, L/2 and L levels (fig. 3.8), at half and a quarter of
-their side, and, if they have colour, in 16 levels of grey (fig. 3.9): the digits have none. λ is
-the config's if none is given; figure 3.8 has λ = 8. Writes into the output folder
+their side, and, if they have colour (the digits have none), in 16 levels of grey (fig. 3.9). λ is
+the config's by default; figure 3.8 uses λ = 8. The program writes into the output folder
 
-- `bits_per_dim.csv`, a row a setting, on the test images: the bound on ln p(x) with a KL of weight
-  1 and one sample of z, and its parts. `auxiliary` is −ln p(y | z) a value *of x*; y differs from
-  row to row, so this column does not compare;
+- `bits_per_dim.csv`, a row per setting, on the test images: the bound on ln p(x) with KL weight 1
+  and one sample of z, and its parts. `auxiliary` is −ln p(y | z) per value *of x*; y differs
+  between rows, so this column is not comparable;
 - `reconstructions.png`: test images, then for each setting their f(z) and the PixelCNN's draw;
-- `samples.png`: for each setting, f(z) of the prior and the PixelCNN's draw.
+- `samples.png`: for each setting, f(z) from the prior and the PixelCNN's draw.
 
-A run lies in `DIR/<setting>`; a finished one is not trained again.
+A run lies in `DIR/<setting>`; finished runs are not trained again.
 """
 
 import sys
@@ -30,12 +30,12 @@ from experiments import program
 from gm_jax import command_line, sweep
 from gm_jax.training.run import load_split
 
-COLUMNS = 10  # of the pictures
+COLUMNS = 10  # columns of the pictures
 GREYS = 16  # 4 bits
 
 
 def settings(levels: int, channels: int) -> dict[str, dict[str, Any]]:
-    """{name: fields of `model.auxiliary`} for images of so many levels and channels."""
+    """{name: fields of `model.auxiliary`} for images with these levels and channels."""
     whole = {"downsampling": 1, "grayscale": False, "levels": 0}
     fewer = [b for b in (levels // 8, levels // 4, levels // 2) if b >= 2]
     table = {f"levels_{b}": {**whole, "levels": b} for b in fewer}
@@ -48,7 +48,7 @@ def settings(levels: int, channels: int) -> dict[str, dict[str, Any]]:
 
 
 def chosen(table: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of these names, all of them where none is given; refuses any other."""
+    """The settings with these names, or all if none is given; refuses unknown names."""
     for name in names:
         if name not in table:
             program.refuse(f"--setting={name}: choose among {', '.join(table)}")
@@ -58,12 +58,12 @@ def chosen(table: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, 
 def compare(
     config: ConfigDict, auxiliaries: Mapping[str, dict[str, Any]], output: str
 ) -> list[dict[str, Any]]:
-    """Trains AGAVE once for each y; writes the table and the pictures, returns the table's rows.
+    """Trains AGAVE once for each y; writes the table and the pictures, and returns the rows.
 
     Args:
-      config: of AGAVE.
-      auxiliaries: of `settings`.
-      output: folder.
+      config: AGAVE's config.
+      auxiliaries: from `settings`.
+      output: the output folder.
     """
     test = load_split(config.data, "test")
     configs = {
@@ -104,8 +104,6 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     program.define_flags("runs/agave-auxiliary")
-    flags.DEFINE_float(
-        "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
-    )
-    flags.DEFINE_multi_string("setting", [], "Of the table; repeat it. All if not given.")
+    flags.DEFINE_float("kl_weight", None, "λ of Eq. 3.13; the config's by default.", lower_bound=0)
+    flags.DEFINE_multi_string("setting", [], "A setting; repeatable. All by default.")
     program.run(main)

@@ -1,18 +1,20 @@
-"""AGAVE without its auxiliary loss, dropped after convergence (thesis 3.4.4, fig. 3.7).
+"""AGAVE whose auxiliary loss is dropped after convergence (thesis 3.4.4, fig. 3.7).
 
     python experiments/agave/drop_auxiliary.py [--kl_weight=λ] [--variant=cifar10] [--steps=N]
         [--drop_steps=M] [--num_samples=64] [--output=DIR]
 
-Trains N steps on Eq. 3.13 in `DIR/before`, copies that run to `DIR/after` and trains it for M more
-on Eq. 3.6: KL of weight 1 without free bits, no auxiliary term. Writes into the output folder
+It trains for N steps on Eq. 3.13 in `DIR/before`, copies that run to `DIR/after` and trains it for
+M more steps on Eq. 3.6: KL weight 1 without free bits, no auxiliary term. It writes into the output
+folder
 
-- `kl.csv`, a row a logged step: KL, auxiliary and PixelCNN terms in nats an image (training batch);
-- `dependence.csv`, before and after: KL in nats and bits/dim on the test images; and the
-  information in nats between f(z) and the image, of samples of the model: two bounds on I(x; f(z))
-  and the gap in ln p(x | f(z)) between the f(z) that x was drawn from and another
+- `kl.csv`, a row per logged step: KL, auxiliary and PixelCNN terms in nats per image (training
+  batch);
+- `dependence.csv`, before and after: KL in nats and bits/dim on the test images; and, on samples
+  of the model, the information in nats between f(z) and the image: two bounds on I(x; f(z)) and the
+  gap in ln p(x | f(z)) between the f(z) that x was drawn from and another
   (`gm_jax.evaluation.latent_information`);
 - `reconstructions.png`: test images, their f(z) and PixelCNN samples, before and after;
-- `samples.png`: f(z) of the prior, the same z before and after, and four samples given each.
+- `samples.png`: f(z) from the prior, with the same z before and after, and four samples given each.
 """
 
 import json
@@ -34,9 +36,9 @@ from gm_jax.evaluation.likelihood import evaluate_likelihood, summarize
 from gm_jax.evaluation.pictures import draw_reconstructions
 from gm_jax.training.run import Run, load_split, open_trained
 
-COLUMNS, DRAWS = 10, 4  # of the pictures
+COLUMNS, DRAWS = 10, 4  # columns of the pictures, and samples given one f(z)
 CURVE = ("kl", "auxiliary", "autoregressive", "bits_per_dim")
-# The average of the parameters must forget those before the drop: it spans a hundred steps.
+# The parameter average must forget the parameters before the drop, so it spans a hundred steps.
 EMA_DECAY = 0.99
 
 
@@ -58,7 +60,7 @@ def compare(
     )
     after = sweep.with_fields(before, {"train.steps": steps + drop_steps})
     with command_line.refusals():
-        sweep.is_finished(after, folder / "after")  # of another config: refused at once
+        sweep.is_finished(after, folder / "after")  # refuses a run with another config at once
     program.train_all({"before": before}, folder)
     if not (folder / "after").exists():
         shutil.copytree(folder / "before", folder / ".after", dirs_exist_ok=True)
@@ -73,7 +75,7 @@ def compare(
 
 
 def curve(metrics: Path) -> list[dict[str, Any]]:
-    """The training terms of every logged step, nats an image (bits/dim is what it says)."""
+    """The training terms of every logged step, in nats per image (bits/dim in bits/dim)."""
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     return [
         {"step": line["step"], **{name: line[name] for name in CURVE}}
@@ -105,7 +107,7 @@ def dependence(run: Run, when: str, num_samples: int) -> dict[str, Any]:
 
 
 def picture(runs: dict[str, Run], folder: Path) -> None:
-    """Pictures reconstructions, and several samples given one f(z), before and after."""
+    """Draws reconstructions, and several samples given one f(z), before and after."""
     reconstructions, samples = {}, {}
     for when, run in runs.items():
         variables, _ = run.restore("latest")
@@ -134,11 +136,9 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     program.define_flags("runs/agave-drop_auxiliary")
-    flags.DEFINE_float(
-        "kl_weight", None, "λ of Eq. 3.13; the config's if not given.", lower_bound=0
-    )
+    flags.DEFINE_float("kl_weight", None, "λ of Eq. 3.13; the config's by default.", lower_bound=0)
     flags.DEFINE_integer(
-        "drop_steps", None, "Without auxiliary loss; as many as before if None.", 1
+        "drop_steps", None, "Steps without auxiliary loss; as many as with it by default.", 1
     )
-    flags.DEFINE_integer("num_samples", 64, "Of the model, to measure their dependence.", 2)
+    flags.DEFINE_integer("num_samples", 64, "Samples of the model to measure dependence.", 2)
     program.run(main)

@@ -1,18 +1,18 @@
-"""AGAVE for several λ: what the weight of the KL divergence buys (thesis 3.4.3, figs 3.3 and 3.4).
+"""AGAVE for several λ: the effect of the KL divergence's weight (thesis 3.4.3, figs 3.3 and 3.4).
 
     python experiments/agave/kl_weight.py [--kl_weight=1 --kl_weight=2 …] [--variant=cifar10]
         [--steps=N] [--output=DIR]
 
-Writes into the output folder
+It writes into the output folder
 
-- `bits_per_dim.csv`, a row a λ, on the test images: the bounds of AGAVE and of its VAE alone, both
-  with a KL of weight 1 and one sample of z, and their parts (fig. 3.4). The footnote there names
-  Eq. 3.13; the text, and this table, sum the KL and the reconstruction of either decoder.
-- `reconstructions.png`: test images, then for each λ their f(z) and what the PixelCNN draws given
-  it (fig. 3.3a);
-- `samples.png`: for each λ, f(z) of the prior and the PixelCNN's draw (fig. 3.3b).
+- `bits_per_dim.csv`, a row per λ, on the test images: the bounds of AGAVE and of its VAE alone,
+  both with KL weight 1 and one sample of z, and their parts (fig. 3.4). The footnote there names
+  Eq. 3.13; the text, like this table, adds the KL and the reconstruction term of each decoder.
+- `reconstructions.png`: test images, then for each λ their f(z) and the PixelCNN's draw given it
+  (fig. 3.3a);
+- `samples.png`: for each λ, f(z) from the prior and the PixelCNN's draw (fig. 3.3b).
 
-A run lies in `DIR/kl_weight_<λ>-seed_<seed>`; a finished one is not trained again.
+A run lies in `DIR/kl_weight_<λ>-seed_<seed>`; finished runs are not trained again.
 """
 
 import sys
@@ -30,8 +30,8 @@ from gm_jax import command_line, sweep
 from gm_jax.training.run import load_split
 
 KL_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 12.0)
-COLUMNS = 10  # of the pictures
-# The VAE's bound is one of x only where the auxiliary image is x.
+COLUMNS = 10  # columns of the pictures
+# The VAE's bound is a bound for x only if the auxiliary image is x.
 WHOLE_IMAGE = {
     "model.auxiliary.downsampling": 1,
     "model.auxiliary.grayscale": False,
@@ -40,7 +40,7 @@ WHOLE_IMAGE = {
 
 
 def compare(config: ConfigDict, kl_weights: Sequence[float], output: str) -> list[dict[str, Any]]:
-    """Trains AGAVE once for each λ; writes the table and the pictures, returns the table's rows."""
+    """Trains AGAVE once for each λ; writes the table and the pictures, and returns the rows."""
     with command_line.refusals():
         whole = sweep.with_fields(config, WHOLE_IMAGE)
         members = sweep.product(whole, {"model.kl_weight": kl_weights}, [config.seed])
@@ -52,7 +52,7 @@ def compare(config: ConfigDict, kl_weights: Sequence[float], output: str) -> lis
 
 
 def row(kl_weight: float, scores: dict[str, Any]) -> dict[str, Any]:
-    """Bits/dim of both bounds and of their parts, of a run's `test.json`."""
+    """Bits/dim of both bounds and of their parts, from a run's `test.json`."""
     return {
         "kl_weight": f"{kl_weight:g}",
         "step": scores["step"],
@@ -75,5 +75,5 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     program.define_flags("runs/agave-kl_weight")
-    flags.DEFINE_multi_float("kl_weight", KL_WEIGHTS, "λ of Eq. 3.13; repeat it.", lower_bound=0)
+    flags.DEFINE_multi_float("kl_weight", KL_WEIGHTS, "λ of Eq. 3.13; repeatable.", lower_bound=0)
     program.run(main)

@@ -1,18 +1,19 @@
-"""What a trained AGAVE does with its latents: draws given one f(z), and ways between images.
+"""Shows what AGAVE's latents do: draws given one f(z), and interpolations between images.
 
     python experiments/agave/pictures.py [--workdir=RUN] [--num_sketches=8] [--num_draws=10]
         [--num_pairs=4] [--num_steps=8] [--classifier=RUN] [--output=DIR]
 
-Without `--workdir` it trains `--variant` (for `--steps`) in `DIR/run` first, unless that is done.
-Writes into the output folder
+Without `--workdir` it first trains `--variant` (for `--steps`) in `DIR/run`, unless that is done.
+It writes into the output folder
 
-- `draws.png`: a column for each z of the prior, f(z) above its PixelCNN samples (fig. 3.5);
-- `draws.csv`: how far, in root mean square over pixels of range 1, the draws lie from their own
-  f(z), from the f(z) of the other columns, and from their own mean;
-- `interpolations.png`: ways between the latents of two test images, for each pair the f(z) on the
-  way and below them the finished images (fig. 3.6). The PixelCNN's noise is the same all the way;
-- with a run of `configs/classifier.py`, `recognised.csv`: of how many test images, of how many of
-  their f(z), and of how many PixelCNN samples given these it names the class.
+- `draws.png`: a column for each z from the prior, with f(z) above its PixelCNN samples (fig. 3.5);
+- `draws.csv`: the root-mean-square distance, for pixels in 0..1, of the draws from their own f(z),
+  from the f(z) of the other columns, and from their own mean;
+- `interpolations.png`: interpolations between the latents of two test images: for each pair the
+  f(z) along the path and, below them, the finished images (fig. 3.6), all with the same PixelCNN
+  noise;
+- with a run of `configs/classifier.py`, `recognised.csv`: the share of test images, of their f(z),
+  and of PixelCNN samples given these, whose class it recognises.
 """
 
 import sys
@@ -37,7 +38,7 @@ from gm_jax.training.run import load_split, open_trained
 def picture_draws(
     workdir: str, output: str, num_sketches: int, num_draws: int
 ) -> list[dict[str, Any]]:
-    """Pictures `num_draws` samples of each of `num_sketches` f(z); returns the table's rows."""
+    """Draws `num_draws` samples for each of `num_sketches` f(z); returns the table's rows."""
     run = open_trained(workdir)
     variables, _ = run.restore("best")
     latents = draw_latents(run, variables, num_sketches)
@@ -51,7 +52,7 @@ def picture_draws(
 
 
 def distances(draws: np.ndarray, f_z: np.ndarray, levels: int) -> list[dict[str, Any]]:
-    """A row a sketch of how its draws [draws, N, H, W, C] lie to the f(z) [N, H, W, C]."""
+    """A row per sketch: distances of its draws [draws, N, H, W, C] from the f(z) [N, H, W, C]."""
     draws, f_z = (np.asarray(images, np.float64) / (levels - 1) for images in (draws, f_z))
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -69,7 +70,7 @@ def distances(draws: np.ndarray, f_z: np.ndarray, levels: int) -> list[dict[str,
 
 
 def picture_interpolations(workdir: str, output: str, num_pairs: int, num_steps: int) -> None:
-    """Pictures the ways between the first test images, two at a time."""
+    """Draws the interpolations between the first test images, two at a time."""
     model = load.load(workdir)
     images = np.asarray(load_split(model.config.data, "test").images[: 2 * num_pairs])
     if len(images) < 2 * num_pairs:
@@ -83,10 +84,10 @@ def picture_interpolations(workdir: str, output: str, num_pairs: int, num_steps:
 
 
 def recognise(workdir: str, classifier: str, output: str) -> list[dict[str, Any]]:
-    """Writes and returns the share of right classes among test images and what AGAVE makes of them.
+    """Writes and returns the accuracies on test images, on their f(z) and on draws given these.
 
     Raises:
-      ValueError: the test images have no labels, or there is no such classifier of theirs.
+      ValueError: the test images have no labels, or there is no such classifier for them.
     """
     run = open_trained(workdir)
     variables, _ = run.restore("best")
@@ -131,10 +132,10 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     program.define_flags("runs/agave-pictures")
-    flags.DEFINE_string("workdir", None, "Of a trained AGAVE.")
+    flags.DEFINE_string("workdir", None, "Work directory of a trained AGAVE.")
     flags.DEFINE_string("classifier", None, "Run of configs/classifier.py on the same images.")
-    flags.DEFINE_integer("num_sketches", 8, "f(z) of the prior.", 2)
-    flags.DEFINE_integer("num_draws", 10, "PixelCNN samples of each.", 1)
+    flags.DEFINE_integer("num_sketches", 8, "Number of f(z) drawn from the prior.", 2)
+    flags.DEFINE_integer("num_draws", 10, "PixelCNN samples per f(z).", 1)
     flags.DEFINE_integer("num_pairs", 4, "Pairs of test images.", 1)
-    flags.DEFINE_integer("num_steps", 8, "Images on a way, both ends among them.", 2)
+    flags.DEFINE_integer("num_steps", 8, "Images per interpolation, with both ends.", 2)
     program.run(main)

@@ -1,4 +1,4 @@
-"""The examples of one split: an array for every field, and what their values mean."""
+"""The examples of one split: an array for every field, and the meaning of its values."""
 
 import dataclasses
 import hashlib
@@ -14,17 +14,17 @@ class Dataset:
     """The examples of one split.
 
     Attributes:
-      arrays: {field: [N, ...]}, memory-mapped where they are large. Fields of a second domain
-        (`image_b`, `label_b`) have an N of their own.
-      fields: what they mean.
-      name: the source, as asked for.
-      split: the split, as asked for.
-      log_density: the exact log-density of the distribution that the examples are drawn from, in
-        nats: points, float [N, D] -> float64 [N]. None where nobody knows it.
-      digests: {field: hash of its values} where a source has them at hand; see `fingerprint`.
+      arrays: {field: [N, ...]}, memory-mapped if they are large. Fields of a second domain
+        (`image_b`, `label_b`) have their own N.
+      fields: the fields' meanings.
+      name: the source, as requested.
+      split: the split, as requested.
+      log_density: the exact log-density of the distribution of the examples, in nats: points, float
+        [N, D] -> float64 [N]. None if unknown.
+      digests: {field: hash of its values} if the source provides them; see `fingerprint`.
 
     Raises:
-      ValueError: an array is not what its field says, or the arrays of a domain differ in length.
+      ValueError: an array does not match its field, or the arrays of a domain differ in length.
     """
 
     arrays: dict[str, np.ndarray]
@@ -60,7 +60,7 @@ class Dataset:
         name: str,
         split: str,
     ) -> "Dataset":
-        """Images in memory, uint8 [N, H, W, C], and their labels where there are any."""
+        """Builds a data set from images in memory, uint8 [N, H, W, C], and labels if given."""
         arrays, fields = {"image": images}, image_spec(images.shape[1:], levels)
         if labels is not None:
             arrays["label"] = np.asarray(labels, np.int32)
@@ -71,21 +71,21 @@ class Dataset:
 
     @property
     def lengths(self) -> dict[str, int]:
-        """{suffix of a domain: its number of examples}: "" for the first, "_b" for the second."""
+        """{domain suffix: number of examples}: "" for the first domain, "_b" for the second."""
         return {
             suffix: len(self.arrays[names[0]]) for suffix, names in domains(self.fields).items()
         }
 
     def __len__(self) -> int:
-        """The number of examples; of two domains, the longer one's."""
+        """The number of examples; with two domains, the larger number."""
         return max(self.lengths.values())
 
     def first(self, count: int) -> "Dataset":
-        """The first examples (of each domain), or all where there are fewer."""
+        """The first examples (of each domain), or all if there are fewer."""
         return self._part(slice(count))
 
     def chosen(self, rows: np.ndarray) -> "Dataset":
-        """The examples of some rows (of each domain), int [n]."""
+        """The examples at these rows (of each domain), int [n]."""
         return self._part(rows)
 
     def _part(self, rows: slice | np.ndarray) -> "Dataset":
@@ -93,18 +93,18 @@ class Dataset:
         return dataclasses.replace(self, arrays=arrays, digests=None)
 
     def fingerprint(self) -> dict[str, str]:
-        """{field: hash of its values}, which is another wherever an example, or their order, is."""
+        """{field: hash of its values}, which changes with any example and with their order."""
         if self.digests is not None:
             return dict(self.digests)
         return {name: digest_of(array) for name, array in self.arrays.items()}
 
     def labels_among(self, classes: Sequence[str]) -> np.ndarray:
-        """The labels as numbers of other classes, matched by name: int32 [N].
+        """The labels as numbers in other classes, matched by name: int32 [N].
 
-        Another set of images numbers its classes in an order of its own, and may lack some.
+        Another set of images may number its classes in another order, and lack some.
 
         Raises:
-          ValueError: there are no labels, or classes that are not among the others.
+          ValueError: there are no labels, or some of their classes are not among the others.
         """
         labels = self.labels
         if labels is None:
@@ -123,14 +123,14 @@ class Dataset:
         return np.array([numbers.get(name, -1) for name in ours], np.int32)[labels]
 
     def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Copies the examples of some rows, {field: [len(rows), ...]}.
+        """Copies the examples at these rows, {field: [len(rows), ...]}.
 
-        Rows beyond the end of the shorter of two domains start over at its beginning.
+        Beyond the end of the shorter of two domains, rows start over at its beginning.
         """
-        # As plain arrays: the same memory map, without memmap's slow indexing.
+        # A plain array has the same memory map, without memmap's slow indexing.
         return {name: np.asarray(array)[rows % len(array)] for name, array in self.arrays.items()}
 
-    # Views for people; each is None where the field is not there.
+    # Convenient views; each is None if there is no such field.
 
     @property
     def images(self) -> np.ndarray | None:

@@ -1,8 +1,8 @@
 """The 1,797 handwritten digits that ship with scikit-learn: 8×8, 17 grey levels.
 
-The split `train_augmented` has every training digit four times as it is, then four times bent (an
-augmentation of ours): a PixelCNN++ learns 1,437 images by heart within minutes. Bent digits alone
-are another distribution. Its slices share digits: take validation from `validation`.
+The split `train_augmented` has every training digit four times unchanged, then four times bent (our
+own augmentation), because a PixelCNN++ memorises 1,437 images within minutes. Bent digits alone
+would be another distribution. Slices of the split share digits, so validate on `validation`.
 """
 
 from collections.abc import Iterator
@@ -15,30 +15,30 @@ from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
 LEVELS = 17
 SPLIT_SIZES = {"train": 1437, "validation": 180, "test": 180}
-AUGMENTED_COPIES = 4  # of each training digit, and as many bent
-# The file is ordered by writer: a fixed shuffle gives every split every writer.
+AUGMENTED_COPIES = 4  # unchanged copies of each training digit, and as many bent ones
+# The file is ordered by writer; a fixed shuffle puts every writer into every split.
 _SHUFFLE_SEED = 0
 _WARP_SEED = 1
-_WARP_WAVES = 3  # lowest cosines of each axis that a displacement is made of,
+_WARP_WAVES = 3  # number of lowest cosines per axis in a displacement,
 _WARP_CELLS = 0.35  # and the standard deviation of their amplitudes, in cells of the bitmap
-_WARP_VERSION = 1  # raise it with any change that gives other bent digits: it renews the cache
+_WARP_VERSION = 1  # increase it with any change to the bent digits, to renew the cache
 
 
 def warp(images: np.ndarray, generator: np.random.RandomState) -> np.ndarray:
     """Bends digits by smooth random displacements.
 
-    A pixel of these images counts the ink in 4×4 cells of a 32×32 bitmap. Bending happens there:
-    the bitmap is guessed by splines, moved by a sum of low cosines, sharpened to ink or none, and
-    counted again. Beyond its edge there is no ink.
+    A pixel of these images counts the ink in 4×4 cells of a 32×32 bitmap. The bitmap is what is
+    bent: it is estimated with splines, displaced by a sum of low cosines, sharpened towards ink or
+    no ink, and counted again. There is no ink beyond its edge.
 
     Args:
       images: uint8 [N, 8, 8], 0..16.
-      generator: of the displacements.
+      generator: draws the displacements.
 
     Returns:
       uint8 [N, 8, 8], 0..16.
     """
-    from scipy import ndimage  # takes long; only a missing cache asks for it
+    from scipy import ndimage  # slow to import, and needed only if the cache is missing
 
     count, cells = len(images), np.arange(32)
     spline = ndimage.zoom(np.eye(8), (4, 1), order=3, mode="nearest", grid_mode=True)
@@ -54,11 +54,11 @@ def warp(images: np.ndarray, generator: np.random.RandomState) -> np.ndarray:
 
 
 def _read(split: str, start: int, stop: int) -> Iterator[Example]:
-    """Yields digits of a split; scikit-learn is imported only where digits are decoded."""
+    """Yields digits of a split; imports scikit-learn, which only decoding needs."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    # RandomState's streams are frozen for every version of NumPy; those of Generator are not.
+    # RandomState's streams are the same in every version of NumPy; Generator's are not.
     order = np.random.RandomState(_SHUFFLE_SEED).permutation(len(data.target))
     ends = np.cumsum(list(SPLIT_SIZES.values()))[:-1]
     rows_of = dict(zip(SPLIT_SIZES, np.split(order, ends), strict=True))
@@ -76,7 +76,7 @@ def _read(split: str, start: int, stop: int) -> Iterator[Example]:
 def open_digits() -> Reader:
     """Returns the reader of scikit-learn's digits: 1437 train, 180 validation, 180 test.
 
-    And 11,496 in `train_augmented`, made of those in train.
+    There are also 11,496 in `train_augmented`, made from those in train.
     """
     file = package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"
     augmentation = (AUGMENTED_COPIES, _WARP_SEED, _WARP_WAVES, _WARP_CELLS, _WARP_VERSION)

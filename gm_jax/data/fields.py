@@ -1,4 +1,4 @@
-"""What an example of a data set is made of: named fields, and what their values mean."""
+"""The named fields of a data set's examples, and the meaning of their values."""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ class Field(NamedTuple):
     """One named part of every example.
 
     Attributes:
-      shape: of one example: (H, W, C) of an image, () of a label, (D,) of a point.
+      shape: shape of one example: (H, W, C) for an image, () for a label, (D,) for a point.
       dtype: NumPy's name: uint8 for images, int32 for labels and tokens, float32 for points.
-      levels: the values of an image's pixels are 0..levels−1; None for all else.
-      num_classes: the values of a label are 0..num_classes−1; None for all else.
-      classes: the names of these classes; None where nobody knows them.
+      levels: the pixels of an image are in 0..levels−1; None for other fields.
+      num_classes: labels are in 0..num_classes−1; None for other fields.
+      classes: names of these classes; None if unknown.
     """
 
     shape: tuple[int, ...]
@@ -31,23 +31,23 @@ class Field(NamedTuple):
         return f"{self.dtype} {list(self.shape)}{counts}{names}"
 
     def equals(self, other: "Field | None") -> bool:
-        """Whether both say the same; names of classes that one of them does not know may be any."""
+        """Whether both are equal; class names that only one of them knows match."""
         if other is None:
             return False
         known = self.classes is not None and other.classes is not None
         return self == (other if known else other._replace(classes=self.classes))
 
 
-# {name: Field}: `image`, `label`, `image_b` and `label_b` of a second domain, `point`, `tokens`.
+# {name: Field}: `image`, `label`, a second domain's `image_b` and `label_b`, `point`, `tokens`.
 DataSpec = Mapping[str, Field]
-# What ends the names of the fields of a second domain.
+# The suffix of the names of a second domain's fields.
 SECOND_DOMAIN = "_b"
 
 
 def label_field(classes: int | Sequence[str]) -> Field:
-    """The field of labels of some classes, given by their names or, unnamed, by their number.
+    """The field for labels of some classes, given by their names or by how many there are.
 
-    The names of unnamed classes are their numbers, from 0.
+    Unnamed classes are named by their numbers, from 0.
     """
     names = tuple(map(str, range(classes) if isinstance(classes, int) else classes))
     return Field((), "int32", num_classes=len(names), classes=names)
@@ -56,7 +56,7 @@ def label_field(classes: int | Sequence[str]) -> Field:
 def image_spec(
     image_shape: tuple[int, int, int], levels: int, classes: int | Sequence[str] | None = None
 ) -> dict[str, Field]:
-    """The fields of images, and of their labels where there are classes (see `label_field`)."""
+    """The fields of images and, if there are classes, their labels (see `label_field`)."""
     spec = {"image": Field(tuple(image_shape), "uint8", levels)}
     if classes is not None:
         spec["label"] = label_field(classes)
@@ -64,13 +64,13 @@ def image_spec(
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names for a message; of very many the first ones, and how many there are."""
+    """Lists names for a message; if there are very many, the first ones and their number."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, … {len(names)} in all"
 
 
 def to_json(spec: DataSpec) -> dict[str, dict[str, Any]]:
-    """The fields as JSON holds them; what is None is left out."""
+    """Converts the fields to JSON; leaves out None."""
     return {
         name: {key: value for key, value in field._asdict().items() if value is not None}
         for name, field in spec.items()
@@ -78,7 +78,7 @@ def to_json(spec: DataSpec) -> dict[str, dict[str, Any]]:
 
 
 def from_json(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Field]:
-    """The fields of `to_json`; any error where they are not that."""
+    """Reads the fields that `to_json` wrote; raises an error of any kind for anything else."""
 
     def value(name: str, saved: Any) -> Any:
         if name == "dtype":
@@ -94,7 +94,7 @@ def from_json(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Field]:
 
 
 def blanks(spec: DataSpec, count: int) -> dict[str, np.ndarray]:
-    """Arrays [count, ...] of zeros in the shapes and dtypes of the fields, without their memory."""
+    """Arrays [count, ...] of zeros with the fields' shapes and dtypes, which take no memory."""
     return {
         name: np.broadcast_to(np.zeros((), field.dtype), (count, *field.shape))
         for name, field in spec.items()
@@ -102,10 +102,10 @@ def blanks(spec: DataSpec, count: int) -> dict[str, np.ndarray]:
 
 
 def main_field(spec: DataSpec) -> str:
-    """The name of what a model is of: `image`, `point` or `tokens`.
+    """The name of the field that is modelled: `image`, `point` or `tokens`.
 
     Raises:
-      ValueError: there is none of them.
+      ValueError: there is no such field.
     """
     for name in ("image", "point", "tokens"):
         if name in spec:
@@ -114,15 +114,15 @@ def main_field(spec: DataSpec) -> str:
 
 
 def is_image(field: Field) -> bool:
-    """Whether a field holds images; their pixels alone have levels."""
+    """Whether a field holds images; only pixels have levels."""
     return field.levels is not None
 
 
 def domains(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Groups fields by the suffix of their domain: "" for the first, "_b" for the second.
+    """Groups fields by their domain's suffix: "" for the first, "_b" for the second.
 
-    Examples of one domain have all of its fields; those of two domains are not paired, and need
-    not be as many.
+    Every example of a domain has all of its fields; examples of two domains are not paired, and
+    their numbers may differ.
     """
     grouped: dict[str, tuple[str, ...]] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Examples that a caller holds in memory, checked against what a model models."""
+"""Examples in memory, checked against the data that a model expects."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from gm_jax.data.fields import DataSpec, Field, is_image, main_field
 def checked_dataset(
     examples: np.ndarray | Mapping[str, np.ndarray], labels: np.ndarray | None, spec: DataSpec
 ) -> Dataset:
-    """Examples, and labels where there are, as a data set.
+    """Makes a data set from examples and, if given, labels.
 
     Args:
       examples: [N, ...] of the main field (images uint8 [N, H, W, C], points [N, D]), or
@@ -20,13 +20,13 @@ def checked_dataset(
       spec: the fields of the model's data.
 
     Raises:
-      ValueError: they are not what the model models; the message says what would be.
+      ValueError: they do not fit the model; the message says what would.
     """
     main = main_field(spec)
     given = dict(examples) if isinstance(examples, Mapping) else {main: examples}
     if main not in given or not given.keys() <= spec.keys():
         raise ValueError(
-            f"given are {', '.join(given) or 'no fields'}; give {main}, and no others than "
+            f"got {', '.join(given) or 'no fields'}; give {main}, and no fields other than "
             f"{', '.join(spec)}"
         )
     arrays = {name: _checked(array, spec[name]) for name, array in given.items()}
@@ -38,7 +38,7 @@ def checked_dataset(
 
 
 def _checked(array: np.ndarray, field: Field) -> np.ndarray:
-    """The array of any field in its field's dtype."""
+    """Returns an array of any field in the field's dtype."""
     if is_image(field):
         return checked_images(array, field)
     if field.num_classes is not None:
@@ -53,10 +53,10 @@ def _checked(array: np.ndarray, field: Field) -> np.ndarray:
 
 
 def checked_images(images: np.ndarray, field: Field) -> np.ndarray:
-    """Images, uint8 [N, H, W, C] in 0..levels−1.
+    """Checks that images are uint8 [N, H, W, C] in 0..levels−1.
 
     Raises:
-      ValueError: they are not; the message says what would be.
+      ValueError: they are not; the message says what to give.
     """
     images, levels = np.asarray(images), field.levels or 256
     if images.dtype != np.uint8:
@@ -70,7 +70,7 @@ def checked_images(images: np.ndarray, field: Field) -> np.ndarray:
 
 
 def checked_points(points: np.ndarray, field: Field) -> np.ndarray:
-    """Points as float32 [N, D], from floats or integers.
+    """Converts points, floats or integers, to float32 [N, D].
 
     Raises:
       ValueError: they are not finite numbers of this shape.
@@ -85,7 +85,7 @@ def checked_points(points: np.ndarray, field: Field) -> np.ndarray:
 
 
 def _check_shape(array: np.ndarray, field: Field, what: str) -> None:
-    """Refuses an array that is not [N ≥ 1, the shape of its field]."""
+    """Refuses an array whose shape is not [N ≥ 1, the shape of its field]."""
     shape = tuple(field.shape)
     if not array.ndim or not len(array) or array.shape[1:] != shape:
         wanted = ", ".join(["N ≥ 1", *map(str, shape)])
@@ -93,10 +93,10 @@ def _check_shape(array: np.ndarray, field: Field, what: str) -> None:
 
 
 def checked_labels(labels: np.ndarray, count: int, num_classes: int | None) -> np.ndarray:
-    """Labels as int32 [count], each in 0..num_classes−1.
+    """Converts labels to int32 [count], each in 0..num_classes−1.
 
     Raises:
-      ValueError: they are not; the message says what would be.
+      ValueError: they do not fit; the message says what to give.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.shape != (count,):

@@ -1,4 +1,4 @@
-"""Two domains of images that are not paired: 'pair:SOURCE_A|SOURCE_B'."""
+"""Two unpaired domains of images: 'pair:SOURCE_A|SOURCE_B'."""
 
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import SECOND_DOMAIN
@@ -8,7 +8,7 @@ def two_sources(argument: str) -> tuple[str, str]:
     """Splits 'SOURCE_A|SOURCE_B' into its sources.
 
     Raises:
-      ValueError: there are not two.
+      ValueError: there are not exactly two.
     """
     sources = argument.split("|")
     if len(sources) != 2 or not all(sources):
@@ -20,7 +20,7 @@ def two_sources(argument: str) -> tuple[str, str]:
 
 
 def two_splits(split: str) -> tuple[str, str]:
-    """The split of each domain: 'SPLIT_A|SPLIT_B', or one that both have.
+    """The split of each domain: 'SPLIT_A|SPLIT_B', or a single one for both.
 
     Raises:
       ValueError: there are more than two.
@@ -32,9 +32,9 @@ def two_splits(split: str) -> tuple[str, str]:
 
 
 def pair_of(first: Dataset, second: Dataset, name: str, split: str) -> Dataset:
-    """Puts two data sets of images side by side: image, label, image_b, label_b.
+    """Combines two data sets of images: image, label, image_b, label_b.
 
-    Labels are there where a domain has them. The domains keep their own lengths: no image of one
+    A domain's labels are present if it has any. The domains keep their own lengths: no image of one
     belongs to an image of the other.
     """
     arrays, fields = dict(first.arrays), dict(first.fields)

@@ -1,10 +1,10 @@
-"""32×32 crops of the colour photographs that ship inside scikit-image and scikit-learn.
+"""32×32 crops of the colour photographs that ship with scikit-image and scikit-learn.
 
-Whole photographs are held out, so that no crop of validation or test shows a scene that was
-trained on. Crops are taken at the stored resolution: seven photographs have only about 1,500
-non-overlapping crops, and downscaling would leave a quarter of them to test on. Left out are
-pictures that are no natural photographs (retina, ihc, hubble_deep_field, color), and the right
-eye of the motorcycle, which is the same scene.
+Whole photographs are held out, so that no crop for validation or test shows a training scene. Crops
+are taken at the stored resolution: seven photographs have only about 1,500 non-overlapping crops,
+and downscaling would leave a quarter of them for testing. Pictures that are not natural photographs
+(retina, ihc, hubble_deep_field, color) are left out, and so is the right eye of the motorcycle,
+which shows the same scene.
 """
 
 from collections.abc import Iterator
@@ -19,25 +19,25 @@ from gm_jax.data.pictures import picture_to_array
 from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
 SIZE = 32
-# file: (height, width); written down so that sizes of splits are known without decoding.
+# file: (height, width), stated here so that the sizes of splits are known without decoding.
 _PHOTOGRAPHS = {
     "train": {
         "skimage/data/astronaut.png": (512, 512),
         "skimage/data/motorcycle_left.png": (500, 741),
         "skimage/data/rocket.jpg": (427, 640),
         "sklearn/datasets/images/china.jpg": (427, 640),
-        # Its colours are like no other's: held out, it would choose the best checkpoint badly.
+        # Its colours are unlike the others': as validation it would select a poor checkpoint.
         "sklearn/datasets/images/flower.jpg": (427, 640),
     },
     "validation": {"skimage/data/coffee.png": (400, 600)},
     "test": {"skimage/data/chelsea.png": (300, 451)},
 }
-# Training crops overlap by half; those of validation and test do not overlap.
+# Training crops overlap by half; validation and test crops do not overlap.
 _STRIDES = {"train": 16, "validation": SIZE, "test": SIZE}
 
 
 def _path(file: str) -> Path:
-    """Returns where the installed package keeps a photograph."""
+    """Returns the path of a photograph in the installed package."""
     package, _, rest = file.partition("/")
     return package_folder(package) / rest
 
@@ -54,15 +54,15 @@ def _corners(split: str) -> list[tuple[str, int, int]]:
 
 
 def _photograph(file: str) -> np.ndarray:
-    """Returns a photograph, uint8 [H, W, 3], of the size it had when the splits were made."""
+    """Returns a photograph, uint8 [H, W, 3], after checking that its size is unchanged."""
     with Image.open(_path(file)) as picture:
         image = picture_to_array(picture, file)
     for sizes in _PHOTOGRAPHS.values():
         if file in sizes and image.shape != (*sizes[file], 3):
             raise ValueError(
                 f"{file} is {image.shape}, expected {(*sizes[file], 3)}: this version of the "
-                "package ships another photograph; the splits are of those that scikit-image 0.26 "
-                "and scikit-learn 1.9 ship"
+                "package ships another photograph; the splits need those of scikit-image 0.26 and "
+                "scikit-learn 1.9"
             )
     return image
 
@@ -84,6 +84,6 @@ def open_photos() -> Reader:
     if missing:
         raise ValueError(f"not in the installed packages: {', '.join(missing)}")
     split_sizes = {split: len(_corners(split)) for split in _PHOTOGRAPHS}
-    # The stride and the split are this file's own: they belong to the fingerprint.
+    # This file defines strides and splits, so they belong to the fingerprint.
     fingerprint = f"{files_fingerprint(files)} {SIZE} {_STRIDES} {_PHOTOGRAPHS}"
     return Reader(split_sizes, fingerprint, image_spec(UNDECODED, 256), _read)

@@ -1,4 +1,4 @@
-"""Examples to devices: epochs shuffled from the seed, one batch ahead, resumed exactly."""
+"""Feeds examples to devices: seeded shuffling of epochs, one batch ahead, exact resumption."""
 
 import atexit
 import functools
@@ -13,11 +13,11 @@ from gm_jax.data.fields import SECOND_DOMAIN, domains, is_image
 
 Batch = dict[str, np.ndarray]
 
-# Endless for every purpose; grain wants a number.
+# Practically endless; grain needs a number.
 _STEPS = 2**31 - 1
-# What the seeds of a domain's random streams end in: (seed, epoch, *these) permutes, (seed, step,
-# *these, j) flips batch j of a step. NumPy takes (s, t) and (s, t, 0) for one seed, so that no end
-# is a zero, and batch 0 has none.
+# The endings of the seeds of a domain's random streams: (seed, epoch, *ending) permutes, and (seed,
+# step, *ending, j) flips batch j of a step. NumPy treats (s, t) and (s, t, 0) as the same seed, so
+# no ending is zero, and batch 0 has no j.
 _PERMUTATION = {"": (), SECOND_DOMAIN: (2,)}
 _FLIPS = {"": (1,), SECOND_DOMAIN: (3,)}
 _iterators: weakref.WeakSet = weakref.WeakSet()
@@ -28,7 +28,7 @@ def _close_iterators() -> None:
     """Stops the prefetching threads while the modules that they use still exist."""
     for iterator in list(_iterators):
         iterator.close()
-        # grain closes once more in `__del__`, by then without the modules that this needs.
+        # grain closes again in `__del__`, when the modules that this needs are gone.
         iterator.close = lambda: None
 
 
@@ -46,7 +46,7 @@ def _local_slice(batch_size: int, process_index: int, process_count: int) -> sli
 
 
 def _permutations(seed: int, count: int, suffix: str) -> Callable[[int], np.ndarray]:
-    """Returns the function epoch -> order of a domain's examples."""
+    """Returns a function epoch -> order of a domain's examples."""
 
     @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
     def permutation(epoch: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def _permutations(seed: int, count: int, suffix: str) -> Callable[[int], np.ndar
 
 
 def _rows(permutation: Callable[[int], np.ndarray], count: int, numbers: np.ndarray) -> np.ndarray:
-    """Returns the rows of some consecutive examples of the run; they span two epochs at most."""
+    """Returns the rows of consecutive examples of the run, which span at most two epochs."""
     epochs, positions = np.divmod(numbers, count)
     rows = permutation(int(epochs[0]))[positions]
     later = epochs > epochs[0]
@@ -78,38 +78,37 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Returns the endless iterator over shuffled training batches.
 
-    Example i of batch j of step t is number p = (t · batches_per_step + j) · batch_size + i of
-    the run: position p mod N of the permutation of epoch p div N. Batches straddle epochs, so
-    that every example is seen once an epoch. Permutations and flips depend on seed, epoch, step
-    and j alone, so that a run is the same on any number of processes, and resumes from a step
-    number.
+    Example i of batch j of step t is number p = (t · batches_per_step + j) · batch_size + i of the
+    run: position p mod N of the permutation of epoch p div N. Batches straddle epochs, so every
+    example is seen once per epoch. Permutations and flips depend only on seed, epoch, step and j,
+    so a run is the same on any number of processes, and can resume from a step number.
 
-    A second domain (`image_b`, `label_b`) has an N and permutations of its own, so that pairs are
-    formed anew all the time: the shorter domain starts its next epoch while the longer one is
-    still in its first. The first domain comes in the order that it would have alone.
+    A second domain (`image_b`, `label_b`) has its own N and permutations, so pairs keep changing:
+    the shorter domain starts its next epoch while the longer one is still in its first. The first
+    domain has the same order as it would have alone.
 
-    A thread prepares and puts a step's batches ahead; what it has prepared but not given does not
-    count in `get_state()`, which says {'next_index': the step that `next()` gives}. `close()`
-    stops the thread; it is called at exit.
+    A thread prepares a step's batches ahead and puts them on devices; batches that it has prepared
+    but not yet returned do not count in `get_state()`, which is {'next_index': the step that
+    `next()` returns}. `close()` stops the thread; it is called at exit.
 
     Args:
-      dataset: at least one global batch of examples in each domain.
-      batch_size: examples of a global batch, a multiple of process_count.
-      seed: of permutations and flips.
-      batches_per_step: fresh batches that a step sees.
-      flip: mirror each image left to right with probability 1/2; the two domains' images each by
-        a coin of their own.
-      process_index: which slice of every global batch to read.
+      dataset: has at least one global batch of examples in each domain.
+      batch_size: examples per global batch, a multiple of process_count.
+      seed: seeds permutations and flips.
+      batches_per_step: number of fresh batches per step.
+      flip: whether to mirror each image left to right with probability 1/2, independently in the
+        two domains.
+      process_index: the slice of every global batch to read.
       process_count: number of slices.
-      put: maps a batch of the host to devices, in the background thread.
+      put: maps a batch from the host to devices, in the background thread.
 
     Returns:
-      Iterator over {field: [B, ...]} with B = batch_size / process_count, mapped by `put`; over
-      tuples of `batches_per_step` of them where that is more than one.
+      Iterator over {field: [B, ...]} with B = batch_size / process_count, mapped by `put`; or over
+      tuples of `batches_per_step` such batches if that is more than one.
 
     Raises:
-      ValueError: fewer examples than a batch, a batch that the processes cannot share, no batch a
-        step, or flips where there are no images.
+      ValueError: fewer examples than a batch, a batch that the processes cannot share, no batch per
+        step, or flips without images.
     """
     grouped, lengths = domains(dataset.fields), dataset.lengths
     count = min(lengths.values())  # no batch holds an example twice
@@ -126,7 +125,7 @@ def training_batches(
     if flip and not images:
         raise ValueError(f"data.flip mirrors images; {dataset.name} has none: set data.flip=False")
     local = _local_slice(batch_size, process_index, process_count)
-    # As plain arrays: the same memory maps, without memmap's slow indexing.
+    # Plain arrays have the same memory maps, without memmap's slow indexing.
     arrays = {name: np.asarray(array) for name, array in dataset.arrays.items()}
     permutations = {suffix: _permutations(seed, lengths[suffix], suffix) for suffix in grouped}
 
@@ -138,7 +137,7 @@ def training_batches(
             rows = _rows(permutations[suffix], lengths[suffix], numbers)
             batch.update({name: arrays[name][rows] for name in names})
             if flip:
-                # Drawn for the global batch: the same image is flipped on any number of processes.
+                # Drawn for the global batch, so the flips do not depend on the number of processes.
                 tail = (number,) if number else ()
                 generator = np.random.default_rng((seed, step, *_FLIPS[suffix], *tail))
                 flipped = generator.random(batch_size)[local] < 0.5
@@ -168,20 +167,20 @@ def evaluation_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Returns the iterator over every example once, in order, in batches of one shape.
+    """Returns an iterator over every example once, in order, in batches of the same shape.
 
-    The last global batch is filled up with the last example, masked out. Where a second domain is
-    longer or shorter, the shorter one is filled up until the longer one ends.
+    Masked copies of the last example fill the last global batch. If two domains differ in length,
+    the shorter one is filled up in the same way until the longer one ends.
 
     Args:
-      dataset: what to evaluate on.
-      batch_size: examples of a global batch, a multiple of process_count.
-      process_index: which slice of every global batch to read.
+      dataset: the examples to evaluate on.
+      batch_size: examples per global batch, a multiple of process_count.
+      process_index: the slice of every global batch to read.
       process_count: number of slices; all processes get the same number of batches.
 
     Returns:
       Iterator over {field: [B, ...], 'index': int32 [B], position in the split, 'mask': bool [B],
-      False where filled up, and 'mask_b' of a second domain}.
+      False for filled-up examples, and 'mask_b' for a second domain}.
 
     Raises:
       ValueError: a batch that the processes cannot share.

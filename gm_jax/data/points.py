@@ -1,7 +1,7 @@
-"""Points of the plane drawn from toy densities: 'points:NAME'.
+"""Points in the plane drawn from toy densities: 'points:NAME'.
 
-Training, validation and test are drawn apart, from frozen streams: a data set is the same for
-every version of NumPy. Drawing takes milliseconds, so nothing is kept on disk.
+Training, validation and test sets are drawn separately, from frozen streams: a data set is the same
+in every version of NumPy. Drawing takes milliseconds, so nothing is stored on disk.
 """
 
 import math
@@ -22,7 +22,7 @@ class Mixture(NamedTuple):
 
     Attributes:
       modes: float64 [K, 2], their means.
-      std: the standard deviation of each.
+      std: the standard deviation of each mode.
     """
 
     modes: np.ndarray
@@ -34,7 +34,7 @@ class Mixture(NamedTuple):
         return len(self.modes)
 
     def draw(self, generator: np.random.RandomState, labels: np.ndarray) -> np.ndarray:
-        """Draws a point of each of the modes `labels`, int [N] -> float64 [N, 2]."""
+        """Draws a point from each of the modes `labels`, int [N] -> float64 [N, 2]."""
         return self.modes[labels] + generator.normal(0, self.std, (len(labels), 2))
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ class Mixture(NamedTuple):
 class Lines(NamedTuple):
     """Two parallel segments x = ±distance/2, −length/2 ≤ y ≤ length/2, blurred by N(0, std²·I).
 
-    The segments are those of Arjovsky et al. (2017), Example 1. Noise along them, too, makes the
+    The segments are those of Arjovsky et al. (2017), Example 1. Noise along them as well makes the
     density positive everywhere.
     """
 
@@ -58,11 +58,11 @@ class Lines(NamedTuple):
 
     @property
     def num_classes(self) -> int:
-        """The label of a point is its line."""
+        """The number of lines; the label of a point is its line."""
         return 2
 
     def draw(self, generator: np.random.RandomState, labels: np.ndarray) -> np.ndarray:
-        """Draws a point of each of the lines `labels`, int [N] -> float64 [N, 2]."""
+        """Draws a point from each of the lines `labels`, int [N] -> float64 [N, 2]."""
         along = generator.uniform(-self.length / 2, self.length / 2, len(labels))
         points = np.stack([(labels - 0.5) * self.distance, along], axis=1)
         return points + generator.normal(0, self.std, points.shape)
@@ -76,7 +76,7 @@ class Lines(NamedTuple):
         Returns:
           float64 [N], nats.
         """
-        from scipy.special import log_ndtr  # takes long; most sets do without
+        from scipy.special import log_ndtr  # slow to import, and most sets do not need it
 
         x, y = np.abs(np.asarray(points, np.float64)).T  # the density is even in both
         offset = x[:, None] - np.array([-1, 1]) * self.distance / 2
@@ -88,7 +88,7 @@ class Lines(NamedTuple):
 
 
 class Spirals(NamedTuple):
-    """Two arms ±r·(cos t, sin t), t = 2π·turns·r/radius, r = radius·√u, u ~ U(0, 1), and noise.
+    """Two arms ±r·(cos t, sin t), t = 2π·turns·r/radius, r = radius·√u, u ~ U(0, 1), plus noise.
 
     The density has no closed form.
     """
@@ -99,11 +99,11 @@ class Spirals(NamedTuple):
 
     @property
     def num_classes(self) -> int:
-        """The label of a point is its arm."""
+        """The number of arms; the label of a point is its arm."""
         return 2
 
     def draw(self, generator: np.random.RandomState, labels: np.ndarray) -> np.ndarray:
-        """Draws a point of each of the arms `labels`, int [N] -> float64 [N, 2]."""
+        """Draws a point from each of the arms `labels`, int [N] -> float64 [N, 2]."""
         share = np.sqrt(generator.uniform(0, 1, len(labels)))
         angle = 2 * math.pi * self.turns * share + math.pi * labels
         points = self.radius * share[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -111,51 +111,51 @@ class Spirals(NamedTuple):
 
 
 def _circle(count: int, radius: float, first: float = 0.0) -> np.ndarray:
-    """Returns points evenly on a circle, [count, 2], the first one at an angle."""
+    """Returns evenly spaced points on a circle, [count, 2], the first at angle `first`."""
     angles = first + 2 * math.pi * np.arange(count) / count
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _square(ticks: tuple[float, ...]) -> np.ndarray:
-    """Returns all points whose coordinates are among the ticks, [ticks², 2]."""
+    """Returns all points with coordinates among the ticks, [ticks², 2]."""
     return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 # Sets that have modes; `evaluation/mode_coverage.py` takes these modes and this std.
 MIXTURES = {
-    # Ring and grid are those of mixup's GANs (github.com/hongyi-zhang/mixup, folder gan).
+    # Ring and grid as in mixup's GANs (github.com/hongyi-zhang/mixup, folder gan).
     "ring": Mixture(_circle(8, 1.0), 0.01),
     "grid": Mixture(_square((-1.0, -0.5, 0.0, 0.5, 1.0)), 0.01),
-    # The grid of adversarially learned inference (Dumoulin et al., 2017) and of its successors.
+    # The grid of adversarially learned inference (Dumoulin et al., 2017) and its successors.
     "grid_ali": Mixture(_square((-4.0, -2.0, 0.0, 2.0, 4.0)), 0.05),
-    # Ours: the corners of a triangle, 11 standard deviations apart.
+    # Our own: the corners of a triangle, 11 standard deviations apart.
     "blobs": Mixture(_circle(3, 2.0, math.pi / 2), 0.3),
 }
-# Sets whose density is known.
+# Sets with a known density.
 _KNOWN: dict[str, Mixture | Lines] = {
     **MIXTURES,
     "lines": Lines(distance=1.0, length=2.0, std=0.02),
 }
 SETS: dict[str, Mixture | Lines | Spirals] = {
     **_KNOWN,
-    # The arms are 2/3 apart, 13 standard deviations.
+    # The arms are 2/3 apart, which is 13 standard deviations.
     "spirals": Spirals(radius=2.0, turns=1.5, std=0.05),
 }
 
 
 def _draw_split(density: Mixture | Lines | Spirals, split: str) -> dict[str, np.ndarray]:
-    """Returns the arrays of a whole split; RandomState's streams are frozen."""
+    """Returns the arrays of a whole split, from RandomState's frozen streams."""
     generator = np.random.RandomState(_SEEDS[split])
     labels = generator.randint(0, density.num_classes, SPLIT_SIZES[split]).astype(np.int32)
     return {"point": density.draw(generator, labels).astype(np.float32), "label": labels}
 
 
 def load_points(set_name: str, split: str) -> Dataset:
-    """Draws the points of a split and the part (mode, line or arm) that each is of.
+    """Draws the points of a split, each labelled with its mode, line or arm.
 
     Args:
       set_name: one of SETS.
-      split: TFDS syntax, of SPLIT_SIZES.
+      split: in TFDS syntax, of the splits in SPLIT_SIZES.
 
     Raises:
       ValueError: there is no such set or split.

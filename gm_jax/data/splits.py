@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 _SPLIT = re.compile(r"(?P<name>\w[\w-]*)(\[(?P<start>[^:\]]*):(?P<stop>[^:\]]*)\])?")
 _BOUND = re.compile(r"(?P<split>.*?) of (?P<source>\S+)")
-# What folders, TFDS and archives call the splits of each use.
+# The names that folders, TFDS and archives give to the split for each use.
 _NAMES = {
     "train": ("train",),
     "validation": ("validation", "valid", "val"),
@@ -17,7 +17,7 @@ _BOUNDARY = re.compile(r"(?P<value>-?\d+(\.\d+)?)(?P<percent>%)?")
 
 
 class SplitRange(NamedTuple):
-    """Examples start..stop-1 of the split called name."""
+    """Examples start..stop-1 of the split `name`."""
 
     name: str
     start: int
@@ -25,7 +25,7 @@ class SplitRange(NamedTuple):
 
 
 def _boundary(text: str, size: int, default: int, split: str) -> int:
-    """Returns a boundary as a position in 0..size; percents round to the closest example."""
+    """Returns a boundary as a position in 0..size; percentages round to the closest example."""
     if not text:
         return default
     match = _BOUNDARY.fullmatch(text)
@@ -39,14 +39,14 @@ def _boundary(text: str, size: int, default: int, split: str) -> int:
 
 
 def bound_split(split: str, source: str) -> str:
-    """The split of a config for its source; '' stands for the source's own.
+    """The split that a config asks for from its source; '' means the source's own.
 
-    A page binds splits to the source that they are of, as 'train_augmented of digits': for another
-    source, which a person gives, they mean nothing.
+    A page binds splits to their source, as in 'train_augmented of digits', because they mean
+    nothing for another source that a user may choose.
 
     Args:
-      split: as a config has it: '', 'train[:90%]', or 'SPLIT of SOURCE'.
-      source: of the config.
+      split: the config's split: '', 'train[:90%]', or 'SPLIT of SOURCE'.
+      source: the config's source.
     """
     match = _BOUND.fullmatch(split)
     if match is None:
@@ -55,14 +55,14 @@ def bound_split(split: str, source: str) -> str:
 
 
 def own_split(use: str, names: Collection[str]) -> str:
-    """The split that a source has for a use: one so called, or a tenth of `train`.
+    """The split that a source has for a use: one with that name, or else a tenth of `train`.
 
     Args:
       use: 'train', 'validation' or 'test'.
-      names: of the source's splits.
+      names: names of the source's splits.
 
     Returns:
-      Such as 'test', or 'train[90%:]' where there is none.
+      For example 'test', or 'train[90%:]' if there is none.
 
     Raises:
       ValueError: there is no split `train` to take it from.
@@ -76,7 +76,7 @@ def own_split(use: str, names: Collection[str]) -> str:
     if use != "train" and found[use] is not None:
         return str(found[use])
     missing = [each for each in ("validation", "test") if found[each] is None]
-    ends = [f"{100 - 10 * left}%" for left in range(len(missing), -1, -1)]  # such as 80, 90, 100 %
+    ends = [f"{100 - 10 * left}%" for left in range(len(missing), -1, -1)]  # e.g. 80, 90, 100 %
     if use == "train":
         return f"train[:{ends[0]}]" if missing else "train"
     start, stop = ends[missing.index(use) :][:2]
@@ -84,17 +84,17 @@ def own_split(use: str, names: Collection[str]) -> str:
 
 
 def resolve_split(split: str, sizes: dict[str, int]) -> tuple[SplitRange, ...]:
-    """Returns the ranges of examples that a split in TFDS syntax stands for.
+    """Returns the ranges of examples in a split in TFDS syntax.
 
-    As in TFDS, percents are rounded to the closest example (`rounding='closest'`) and
-    negative boundaries count from the end.
+    As in TFDS, percentages are rounded to the closest example (`rounding='closest'`), and negative
+    boundaries count from the end.
 
     Args:
       split: such as 'train', 'train[:90%]', 'train[-500:]' or 'train[:10%]+test'.
-      sizes: number of examples of every split, by name.
+      sizes: {name of a split: its number of examples}.
 
     Returns:
-      One range for every term of the sum.
+      A range for every term of the sum.
 
     Raises:
       ValueError: the split does not exist, cannot be read, or is empty.

@@ -1,20 +1,20 @@
-"""Cropping and resizing: what happens to an image before the cache."""
+"""Cropping and resizing, applied to an image before it is cached."""
 
 import numpy as np
 from PIL import Image
 
 CROPS = ("none", "center")
-# Area averages: exact for whole factors, never outside the range of the pixels they average
-# (so `levels` still holds), and the filter of downsampled ImageNet. Enlarging repeats pixels.
+# Area averages are exact for integer factors, never leave the range of the averaged pixels (so
+# `levels` stays valid), and are the filter of downsampled ImageNet. Enlarging repeats pixels.
 FILTER = "box"
 
 
 def crop_and_resize(image: np.ndarray, crop: str, resize: int) -> np.ndarray:
-    """Crops to the central square if asked, then resizes to resize × resize if asked.
+    """Crops to the central square and resizes to resize × resize, both if requested.
 
     Args:
       image: uint8 [H, W, C].
-      crop: 'none' (a resize then changes the aspect) or 'center'.
+      crop: 'none' (resizing then changes the aspect ratio) or 'center'.
       resize: side of the result in pixels; 0 keeps the size.
 
     Returns:

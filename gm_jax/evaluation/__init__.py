@@ -1,7 +1,7 @@
 """The battery of evaluations: every metric is a function of arrays.
 
-Metrics that need only NumPy are imported here; those that need networks come when they are asked
-for, so that the import stays quick.
+Metrics that need only NumPy are imported here; those that need networks are imported on first use,
+to keep the import quick.
 """
 
 import importlib
@@ -19,8 +19,8 @@ from gm_jax.evaluation.precision_recall import (
     precision_recall_distribution,
 )
 
-# name -> module. None of these modules is called like a name in it: importing the module would
-# put the module in the function's place.
+# name -> module. No module has the name of a function in it: importing it would replace the
+# function by the module.
 _LAZY = {
     "gan_train_test": "train_test_classifier",
     "independent_wasserstein_critic": "wasserstein_critic",

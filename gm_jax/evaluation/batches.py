@@ -1,4 +1,4 @@
-"""Functions of examples, called batch by batch on all devices; what they return, put together."""
+"""Calls functions of examples batch by batch on all devices, and joins their results."""
 
 import itertools
 from collections.abc import Callable
@@ -20,19 +20,19 @@ def over_images(
     batch_size: int,
     label: str,
 ) -> Tree:
-    """Calls a function on every example of a data set once, in batches of one shape.
+    """Calls a function once on every example of a data set, in batches of the same shape.
 
-    Where a second domain is longer than the first, its examples beyond the first's are left out.
+    If a second domain is longer than the first, its excess examples are left out.
 
     Args:
-      dataset: at least one example.
-      function: this process's share of a batch of `data.evaluation_batches` -> a tree of arrays
-        [batch_size, ...] of the whole batch.
-      batch_size: of a global batch; the last one is padded.
-      label: of the progress bar.
+      dataset: has at least one example.
+      function: maps this process's share of a batch from `data.evaluation_batches` to a tree of
+        arrays [batch_size, ...] for the whole batch.
+      batch_size: size of a global batch; the last one is padded.
+      label: label of the progress bar.
 
     Returns:
-      The tree, its arrays [N, ...] in the order of the data set.
+      The tree, with arrays [N, ...] in the order of the data set.
     """
     batches = data.evaluation_batches(
         dataset,
@@ -51,16 +51,16 @@ def over_images(
 def over_rows(
     arrays: Tree, function: Callable[[Batch], Tree], batch_size: int, index: np.ndarray
 ) -> Tree:
-    """Calls a function on every row of a tree of arrays [N, ...], for example of latents.
+    """Calls a function on every row of a tree of arrays [N, ...], such as latents.
 
     Args:
-      arrays: of the host.
+      arrays: the tree, on the host.
       function: {'rows': this process's share of a batch, 'index'} -> a tree of [batch_size, ...].
-      batch_size: of a global batch; the last one is filled up with the last row.
-      index: int32 [N], keys the noise of each row.
+      batch_size: size of a global batch; copies of the last row fill the last batch.
+      index: int32 [N], the numbers that key the rows' noise.
 
     Returns:
-      The tree, its arrays [N, ...].
+      The tree, with arrays [N, ...].
     """
     count, share = len(index), batch_size // jax.process_count()
     parts = []
@@ -73,5 +73,5 @@ def over_rows(
 
 
 def put_together(parts: list[Tree], count: int) -> Tree:
-    """Joins the trees of batches along their first axis and cuts off what the last one pads."""
+    """Joins the batches' trees along their first axis and cuts off the padding of the last one."""
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[:count], *parts)

@@ -1,4 +1,4 @@
-"""What the metrics of an evaluation share: samples, reference images, their features."""
+"""What the metrics of an evaluation share: samples, reference images and their features."""
 
 import functools
 import hashlib
@@ -28,14 +28,15 @@ from gm_jax.training.run import Run
 
 
 class Context:
-    """Made as it is needed, once, and named by everything that it depends on.
+    """Computes each shared part once, when it is needed, and identifies it by its dependencies.
 
-    As a context manager it removes the features of samples at its end; those of the reference
-    stay in the cache of images.
+    As a context manager it removes the features of samples on exit; those of the reference stay in
+    the image cache.
 
     Args:
-      run: of `open_run`; with `request.samples`, its data and devices alone are used.
-      request: what is asked for.
+      run: the run returned by `open_run`; with `request.samples`, only its data and devices are
+        used.
+      request: the requested evaluation.
     """
 
     def __init__(self, run: Run, request: Request):
@@ -51,7 +52,7 @@ class Context:
 
     @functools.cached_property
     def model(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Variables of the best checkpoint, and which they are: method, step, hash."""
+        """The variables of the best checkpoint, and their identity: method, step, hash."""
         if self.request.samples is not None:
             raise ValueError(
                 f"it judges a model, and --samples={self.request.samples} gives images alone"
@@ -76,7 +77,7 @@ class Context:
 
     @functools.cached_property
     def test(self) -> data.Dataset:
-        """The test split of the config: what likelihoods are of, whatever the reference."""
+        """The test split of the config, used for likelihoods whatever the reference."""
         return self.run.dataset("test")
 
     @functools.cached_property
@@ -99,7 +100,7 @@ class Context:
 
     @functools.cached_property
     def samples(self) -> data.Dataset:
-        """The images to judge: the run's, or those given."""
+        """The images to judge: the run's samples, or the given images."""
         if self.request.samples is not None:
             return self._given_samples
         folder = self._cached(self.identity("samples"), "samples", self._draw)
@@ -113,7 +114,7 @@ class Context:
 
     @functools.cached_property
     def sample_features(self) -> dict[str, np.ndarray]:
-        """`features` and maybe `logits` of the samples, memory-mapped [n, d]."""
+        """`features` and possibly `logits` of the samples, memory-mapped [n, d]."""
         self._scratch = tempfile.TemporaryDirectory(prefix="gm_jax-features-")
         folder = Path(self._scratch.name)
         write_features(self.run, self.network, self.samples, folder)
@@ -121,17 +122,17 @@ class Context:
 
     @functools.cached_property
     def reference_features(self) -> dict[str, np.ndarray]:
-        """`features` and maybe `logits` of the reference, memory-mapped [N, d]."""
+        """`features` and possibly `logits` of the reference, memory-mapped [N, d]."""
         return read_features(self._reference_folder)
 
     @functools.cached_property
     def reference_statistics(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Mean [d] and covariance [d, d] of the reference's features, and n."""
+        """Mean [d] and covariance [d, d] of the reference's features, and their number."""
         with np.load(self._reference_folder / "statistics.npz") as stored:
             return stored["mu"], stored["sigma"], int(stored["n"])
 
     def identity(self, part: str) -> Any:
-        """Everything that names one part of an evaluation, JSON-able.
+        """Everything that identifies one part of an evaluation, as JSON.
 
         Args:
           part: 'model', 'samples', 'features', a set of real images ('reference', 'train',
@@ -151,7 +152,7 @@ class Context:
         config = self.run.config
         how = {name: value for name, value in config.sample.items() if name != "batch_size"}
         return {
-            **how,  # whatever else than the temperature a method asks
+            **how,  # the method's options besides the temperature
             "model": self.model[1],
             "num_images": config.sample.num_images if num_samples is None else num_samples,
             "run_seed": config.seed,
@@ -161,13 +162,13 @@ class Context:
     @functools.cached_property
     def _given_samples(self) -> data.Dataset:
         name, config = self.request.samples, self.run.config.data
-        assert name is not None  # asked for only where images are given
+        assert name is not None  # called only if images are given
         splits = data.split_names(name)
         splits = ["all"] if "all" in splits else splits
         if len(splits) > 1:
             raise ValueError(
-                f"--samples={name} holds the splits {', '.join(splits)}: give a folder of images "
-                "alone, of one split, or an npz without splits"
+                f"--samples={name} holds the splits {', '.join(splits)}: give a folder "
+                "with the images of one split only, or an npz without splits"
             )
         dataset = data.load(name, splits[0], cache_dir=config.cache_dir)
         self._check_shape(dataset, "given")
@@ -194,14 +195,14 @@ class Context:
         return self._cached(recipe, f"features-{dataset.name}", write)
 
     def _draw(self, folder: Path) -> None:
-        """Writes images.npy and, where the method takes labels, labels.npy."""
+        """Writes images.npy and, if the method is class-conditional, labels.npy."""
         method, request = self.run.method, self.request
         if "sample" not in method.capabilities:
             raise ValueError(f"the method '{self.run.config.method}' draws no samples")
         num_images = self.identity("samples")["num_images"]
         labels = class_labels(self.run, num_images)
         image_shape = self.run.train_data.image_shape
-        assert image_shape is not None  # only images are judged by metrics
+        assert image_shape is not None  # metrics judge only images
         shape = (num_images, *image_shape)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         temperature = self.run.config.sample.temperature
@@ -218,9 +219,9 @@ class Context:
             np.save(folder / "labels.npy", labels)
 
     def _cached(self, recipe: dict, name: str, write: Callable[[Path], None]) -> Path:
-        """Returns the folder of the image cache that `write` fills, written where it is missing.
+        """Returns the folder of the image cache that `write` fills, and fills it if it is missing.
 
-        All processes of a run write if any must: they compute together.
+        All processes of a run write if any must, because they compute together.
         """
         recipe = {**recipe, "source": name, "split": ""}
         cache_dir = self.run.config.data.cache_dir
@@ -251,7 +252,7 @@ class Context:
 
 
 def subset(count: int, wanted: int, seed: int) -> np.ndarray:
-    """Rows of a random subset, ascending; the same for the same numbers and seed."""
+    """Row numbers of a random subset, ascending; determined by the arguments."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
 
 
@@ -262,15 +263,15 @@ def spread_images(dataset: data.Dataset) -> np.ndarray:
 
 
 def _name_of(dataset: data.Dataset) -> dict[str, Any]:
-    """Source, split, number and hash of images (the hash also sees the labels)."""
+    """Source, split, number and hash of images (the hash includes the labels)."""
     images, labels = dataset.images, dataset.labels
-    assert images is not None  # only images are judged by metrics
+    assert images is not None  # metrics judge only images
     digest = hashlib.sha256(str((dataset.levels, images.shape)).encode())
     for start in range(0, len(dataset), 4096):
         digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
     if labels is not None:
         digest.update(np.ascontiguousarray(labels).data)
-        # Numbers say who is who where they are the names; records from before names stay good.
+        # Classes named by number need no names here, so older records stay valid.
         if dataset.classes != label_field(dataset.num_classes or 0).classes:
             digest.update(repr(dataset.classes).encode())
     return {

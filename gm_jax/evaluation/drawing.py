@@ -1,4 +1,4 @@
-"""What a run draws on request: samples, reconstructions, and ways between images."""
+"""Draws samples, reconstructions and interpolations between images on request."""
 
 from typing import Any
 
@@ -20,16 +20,16 @@ from gm_jax.images import save_gif, save_png, save_pngs, spread
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_npz
 
-# Variables of `state.evaluation_variables`, and their step.
+# Variables from `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
-_WAY = 9  # images on an interpolation, its ends among them
+_WAY = 9  # images of an interpolation, including its ends
 
 
 def sample(run: Run, restored: Restored | None = None) -> None:
     """Draws `sample.num_images` images from the best checkpoint at `sample.temperature`.
 
-    Writes into `samples` an npz of all arrays (and the names of their classes, for methods that
-    take classes), a picture of the first, and of images a PNG each, in a folder made anew.
+    Writes into `samples` an npz of all arrays (with class names, for class-conditional methods), a
+    picture of the first samples and, for images, a new folder with one PNG per image.
     """
     _refuse_without(run, "sample")
     variables, step = restored or run.restore("best")
@@ -44,7 +44,7 @@ def sample(run: Run, restored: Restored | None = None) -> None:
         if "image" in spec:
             levels = spec["image"].levels
             assert levels is not None  # images have levels
-            stored["levels"] = levels  # data.source=npz:… can read it
+            stored["levels"] = levels  # so that data.source=npz:… can read it
             where = f"{folder} and "
             save_pngs(folder, spread(drawn["image"], levels))
         if labels is not None:
@@ -56,7 +56,7 @@ def sample(run: Run, restored: Restored | None = None) -> None:
 
 
 def reconstruct(run: Run, restored: Restored | None = None) -> None:
-    """Reconstructs the first test images from the best checkpoint, as a grid."""
+    """Reconstructs the first test images with the best checkpoint, as a grid."""
     _refuse_without(run, "reconstruct")
     variables, step = restored or run.restore("best")
     dataset = run.dataset("test")
@@ -64,24 +64,25 @@ def reconstruct(run: Run, restored: Restored | None = None) -> None:
     path = picture_path(run, "reconstruct", step)
     if jax.process_index() == 0:
         save_png(path, pictured(rows, dataset))
-        print(f"test images, and below each what the model makes of it: {path}")
+        print(f"test images, with their reconstructions below: {path}")
 
 
 def interpolate(run: Run) -> None:
-    """Decodes the ways between the first test images, a pair a row, as a grid and an animation."""
+    """Interpolates between the first test images, a pair per row, as a grid and an animation."""
     for function in ("encode", "decode"):
         _refuse_without(run, function, "interpolate")
     spec = run.train_data.fields
     if "image" not in spec:
         raise ValueError(
-            f"--mode=interpolate: ways are pictured of images, not of {', '.join(spec)}"
+            f"--mode=interpolate: it draws images only, and this data has {', '.join(spec)}"
         )
     variables, step = run.restore("best")
     dataset = run.dataset("test")
     count = min(run.config.evaluate.num_reconstructions, len(dataset)) // 2
     if not count:
         raise ValueError(
-            "--mode=interpolate: a way has two ends; set evaluate.num_reconstructions to 2 or more"
+            "--mode=interpolate: this takes two images; set evaluate.num_reconstructions to 2 or "
+            "more"
         )
     ways = [
         interpolate_latents(run, variables, dataset.chosen(np.array(pair)), _WAY)
@@ -95,13 +96,13 @@ def interpolate(run: Run) -> None:
         save_png(path, side_by_side(rows, levels, columns=_WAY))
         frames = [side_by_side({"image": rows["image"][at::_WAY]}, levels) for at in range(_WAY)]
         save_gif(path.with_suffix(".gif"), np.stack(frames))
-        print(f"ways between {count} pairs of test images: {path}, moving in {path.stem}.gif")
+        print(f"interpolations of {count} pairs of test images: {path}, animated: {path.stem}.gif")
 
 
 def reconstructions(
     run: Run, variables: dict[str, Any], dataset: data.Dataset
 ) -> dict[str, np.ndarray]:
-    """The first images of a split as `original`, and below each what the model makes of it."""
+    """The first images of a split as `original`, with their reconstructions below."""
     options = run.config.evaluate
     first = dataset.first(options.num_reconstructions)
     drawn = draw_reconstructions(run, variables, first, options.reconstruction_draws)
@@ -109,7 +110,7 @@ def reconstructions(
 
 
 def picture_path(run: Run, mode: str, step: int) -> epath.Path:
-    """Where `--mode=sample` and `--mode=reconstruct` write their grid of the best checkpoint."""
+    """Where `--mode=sample` and `--mode=reconstruct` write the best checkpoint's grid."""
     name = f"best_step_{step:08d}"
     if mode == "reconstruct":
         return run.output / "reconstructions" / f"{name}.png"

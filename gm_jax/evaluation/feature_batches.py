@@ -1,4 +1,4 @@
-"""Features in batches: what keeps the memory of their metrics flat in the number of samples."""
+"""Features in batches, so that their metrics' memory does not grow with the number of samples."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,14 +13,14 @@ def feature_batches(features: Features, name: str = "features") -> Iterator[np.n
     """Yields features a few thousand rows at a time.
 
     Args:
-      features: [n, d], real, maybe memory-mapped; or an iterable of such batches of any sizes.
-      name: what an error message calls them.
+      features: [n, d], real, possibly memory-mapped; or an iterable of such batches of any sizes.
+      name: their name in error messages.
 
     Yields:
       Finite float64 [m, d], m in 1..4096, d > 0.
 
     Raises:
-      ValueError: another shape, batches of different widths, or values that are not finite.
+      ValueError: wrong shape, batches of different widths, or values that are not finite.
     """
     width = None
     for source in [features] if hasattr(features, "ndim") else features:
@@ -45,6 +45,6 @@ def feature_batches(features: Features, name: str = "features") -> Iterator[np.n
 
 
 def rows_in_batches(features: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the chosen rows of [n, d], maybe memory-mapped, a few thousand at a time."""
+    """Yields the chosen rows of [n, d], possibly memory-mapped, a few thousand at a time."""
     for start in range(0, len(rows), _CHUNK_ROWS):
         yield features[rows[start : start + _CHUNK_ROWS]]

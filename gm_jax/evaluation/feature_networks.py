@@ -1,7 +1,7 @@
-"""What judges images: Inception, an in-domain classifier, raw pixels, or any function.
+"""Feature networks that judge images: Inception, an in-domain classifier, raw pixels, any function.
 
-A network says who it is (name, hash of its weights, resize), and metrics made from any but the
-published Inception are called by other names: `is_c` and `fd_c` of a classifier, never IS and FID.
+A network states its identity (name, hash of its weights, resize), and metrics from any network but
+the published Inception have other names: `is_c` and `fd_c` for a classifier, never IS and FID.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from gm_jax.training.progress import progress
 from gm_jax.training.run import Run, open_trained
 
 NETWORKS = ("inception", "classifier:WORKDIR", "pixels")
-# Covariances of more dimensions than this take gigabytes and minutes.
+# Covariances with more dimensions take gigabytes and minutes.
 _MOST_PIXELS = 4096
 
 
@@ -34,11 +34,11 @@ class FeatureNetwork:
     """A feature network on the devices of a run.
 
     Attributes:
-      suffix: what it adds to the names of metrics; '' for the published Inception alone.
-      identity: JSON-able; everything that the features depend on besides the images.
-      extract: this process's share of a batch, uint8 [B, H, W, C] in 0..255 -> float32 arrays
-        {'features': [B, d]} and, where it classifies, {'logits': [B, classes]}, of the whole batch.
-      classes: names of the classes that logits are of, where they are known.
+      suffix: added to the names of metrics; '' only for the published Inception.
+      identity: everything that the features depend on besides the images, as JSON.
+      extract: maps this process's share of a batch, uint8 [B, H, W, C] in 0..255, to float32 arrays
+        for the whole batch: {'features': [B, d]} and, if it classifies, {'logits': [B, classes]}.
+      classes: names of the logits' classes, if known.
     """
 
     suffix: str
@@ -58,9 +58,9 @@ def open_network(name: str, run: Run, weights: str | None, resize_method: str) -
 
     Args:
       name: one of NETWORKS.
-      run: whose devices it runs on, and whose images it sees.
+      run: provides the devices and the shape of the images.
       weights: file of Inception's weights; None takes it from the environment variable.
-      resize_method: of Inception, 'tf1' or 'clean'.
+      resize_method: Inception's resize, 'tf1' or 'clean'.
 
     Raises:
       ValueError: an unknown name, or a network that does not fit the images.
@@ -77,13 +77,13 @@ def open_network(name: str, run: Run, weights: str | None, resize_method: str) -
 
 
 def any_callable(function: Callable[[np.ndarray], Any], name: str, run: Run) -> FeatureNetwork:
-    """Makes a feature network of a function: uint8 [B, H, W, C] in 0..255 -> features [B, d].
+    """Makes a feature network from a function: uint8 [B, H, W, C] in 0..255 -> features [B, d].
 
     Args:
-      function: called with NumPy arrays, one batch (in a run of several processes, this process's
-        share of it) at a time.
-      name: of metrics and results, for example 'vgg16_pool5'; nothing checks that it is honest.
-      run: whose images it sees.
+      function: called with NumPy arrays, one batch (or this process's share of it) at a time.
+      name: used in the names of metrics and results, such as 'vgg16_pool5'; nothing checks that it
+        is honest.
+      run: provides the shape of the images.
     """
 
     def extract(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,13 +93,13 @@ def any_callable(function: Callable[[np.ndarray], Any], name: str, run: Run) -> 
 
 
 def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, folder: Path) -> None:
-    """Writes features.npy and, where there are any, logits.npy: float32 [N, d] in any memory.
+    """Writes features.npy and, if there are any, logits.npy: float32 [N, d], in bounded memory.
 
     Args:
-      run: its `evaluate.batch_size` images are seen at once, on all devices.
+      run: sets the number of images at once, `evaluate.batch_size` on all devices.
       network: the feature network.
-      dataset: the images, spread over 0..255 here.
-      folder: where to.
+      dataset: the images, which are spread over 0..255 here.
+      folder: the folder to write to.
     """
     batches = data.evaluation_batches(
         dataset,
@@ -128,14 +128,14 @@ def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, fol
 
 
 def read_features(folder: Path) -> dict[str, np.ndarray]:
-    """Memory-maps what `write_features` wrote: `features`, and maybe `logits`."""
+    """Memory-maps what `write_features` wrote: `features`, and possibly `logits`."""
     names = ("features", "logits")
     files = {name: folder / f"{name}.npy" for name in names}
     return {name: np.load(file, "r") for name, file in files.items() if file.exists()}
 
 
 def hash_of_variables(variables: Any) -> str:
-    """SHA-256 of the names and values of a tree of arrays, its first 16 hex digits."""
+    """The first 16 hex digits of the SHA-256 of the names and values of a tree of arrays."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(jax.device_get(variables))[0]:
         digest.update(jax.tree_util.keystr(path).encode())
@@ -144,7 +144,7 @@ def hash_of_variables(variables: Any) -> str:
 
 
 def _on_devices(run: Run, function: Callable[..., dict], variables: Any) -> Callable:
-    """Compiles `function(variables, images)` for the devices of a run, variables placed once."""
+    """Compiles `function(variables, images)` for a run's devices; places the variables once."""
     mapped = run.parallel.per_example(lambda variables, batch, _: function(variables, **batch))
     placed = jax.device_put(variables, run.parallel.replicated)
     return lambda images: mapped(placed, {"images": images}, run.keys["evaluate"])
@@ -177,7 +177,7 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
     trained = open_trained(folder)
     config, method = trained.config, trained.method
     if config.method != "classifier":
-        raise ValueError(f"{folder} holds a run of the method '{config.method}', no classifier")
+        raise ValueError(f"{folder} holds a run of the method '{config.method}', not a classifier")
     shape, levels = method.image_shape, method.levels
     if shape != run.train_data.image_shape:
         raise ValueError(
@@ -187,7 +187,7 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
     variables, step = trained.restore("best")
 
     def apply(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        # Back to the levels it was trained on: exact for images that were spread from them.
+        # Convert back to the levels of its training: exact for images spread from these.
         images = distributions.quantize(distributions.scale_to_unit(images, 256), levels)
         return method.features(variables, images)._asdict()
 
@@ -204,7 +204,7 @@ def _classifier(run: Run, workdir: str) -> FeatureNetwork:
 
 def _pixels(run: Run) -> FeatureNetwork:
     shape = run.train_data.image_shape
-    assert shape is not None  # only images are judged by features
+    assert shape is not None  # feature networks judge only images
     size = int(np.prod(shape))
     if size > _MOST_PIXELS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Fréchet distance between Gaussians fitted to features (FID when they are Inception's)."""
+"""Fréchet distance between Gaussians fitted to features (FID if they are Inception's)."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,9 +7,9 @@ from threadpoolctl import threadpool_limits
 
 from gm_jax.evaluation.feature_batches import Features, feature_batches
 
-# Relative size of a negative eigenvalue, or of an asymmetry, that rounding cannot explain.
+# A negative eigenvalue or an asymmetry of this relative size is too large to be rounding.
 _TOLERANCE = 1e-6
-# Rounding errors of small matrices, in units of eps; of larger ones they grow with the size.
+# Rounding error of small matrices, in units of eps; for larger ones it grows with their size.
 _LEAST_ROUNDING = 32
 
 
@@ -19,10 +19,10 @@ def frechet_distance(
     """Squared Fréchet (2-Wasserstein) distance between two Gaussians.
 
     d² = |μ_a − μ_b|² + tr Σ_a + tr Σ_b − 2 tr (Σ_a Σ_b)^½, Heusel et al. 2017, eq. 6; thesis 2.12.
-    With Σ = F Fᵀ the last three terms are the least ‖F_a − F_b R‖² over rotations R, which the
-    singular vectors of F_bᵀ F_a give. So no root is taken of a number that should be zero (of an
-    eigenvalue that rounding left at 1e-16 it would be 1e-8), and nearly equal matrices are
-    subtracted before they are squared. On the host in float64: float32 errs visibly.
+    With Σ = F Fᵀ the last three terms are the minimum of ‖F_a − F_b R‖² over rotations R, which the
+    singular vectors of F_bᵀ F_a give. This takes no root of a number that should be zero (an
+    eigenvalue that rounding leaves at 1e-16 would give 1e-8), and subtracts nearly equal matrices
+    before squaring. It runs on the host in float64, since float32 errs visibly.
 
     Args:
       mean_a, mean_b: [d], real.
@@ -33,7 +33,7 @@ def frechet_distance(
       The distance, >= 0, in squared units of the features (this is what the literature prints).
 
     Raises:
-      ValueError: shapes disagree, a value is not finite, or a matrix is no covariance.
+      ValueError: shapes disagree, a value is not finite, or a matrix is not a covariance.
     """
     mean_a, covariance_a = _check_gaussian(mean_a, covariance_a, "a")
     mean_b, covariance_b = _check_gaussian(mean_b, covariance_b, "b")
@@ -42,8 +42,8 @@ def frechet_distance(
             f"the two Gaussians have {mean_a.size} and {mean_b.size} dimensions; take both "
             "statistics from the same feature network"
         )
-    # Threads of the solver spin while they wait: beside other work two take ten times as long
-    # as one, and alone they gain little.
+    # The solver's threads spin while they wait: beside other work two take ten times as long as
+    # one, and alone they gain little.
     with threadpool_limits(1):
         factor_a = _factor(covariance_a, "covariance_a")
         factor_b = _factor(covariance_b, "covariance_b")
@@ -52,7 +52,7 @@ def frechet_distance(
         differences = (
             mean_a - mean_b,
             turned_a - turned_b,
-            # What is left of the one of higher rank.
+            # The remaining part of the factor with the higher rank.
             factor_a - turned_a @ right,
             factor_b - turned_b @ left.T,
         )
@@ -62,15 +62,15 @@ def frechet_distance(
 def feature_statistics(features: Features) -> tuple[np.ndarray, np.ndarray]:
     """Mean and unbiased covariance of features, streamed in float64.
 
-    Batches are merged by their means and centred scatters (Chan, Golub, LeVeque 1979), which does
-    not cancel as E[x²] − E[x]² does; memory is flat in the number of samples.
+    Batches are merged by their means and centred scatters (Chan, Golub, LeVeque 1979), which avoids
+    the cancellation of E[x²] − E[x]²; memory does not grow with the number of samples.
 
     Args:
       features: [n, d], real, or an iterable of such batches of any sizes.
 
     Returns:
       Mean [d] and covariance [d, d] with divisor n − 1, float64. With n <= d the covariance is
-      singular and the Fréchet distance is biased upwards; report n beside it.
+      singular and the Fréchet distance is biased upwards; report n with it.
 
     Raises:
       ValueError: fewer than two rows, batches of different widths, or values that are not finite.
@@ -97,7 +97,7 @@ def feature_statistics(features: Features) -> tuple[np.ndarray, np.ndarray]:
 def _check_gaussian(
     mean: ArrayLike, covariance: ArrayLike, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float64 copies after checking that they can be a Gaussian's parameters."""
+    """Returns float64 copies, after checking that they can be a Gaussian's parameters."""
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     if mean.ndim != 1 or covariance.shape != (mean.size, mean.size):
         raise ValueError(
@@ -113,7 +113,7 @@ def _check_gaussian(
 
 
 def _factor(covariance: np.ndarray, name: str) -> np.ndarray:
-    """F [d, rank] with F Fᵀ = Σ, by pivoted Cholesky; one column of zeros where Σ is zero.
+    """F [d, rank] with F Fᵀ = Σ, by pivoted Cholesky; one column of zeros if Σ is zero.
 
     Raises:
       ValueError: Σ is not positive semi-definite.

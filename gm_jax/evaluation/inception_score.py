@@ -1,4 +1,4 @@
-"""Inception score: are samples recognisable one by one, and varied together."""
+"""Inception score: whether samples are recognisable individually and varied as a set."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,20 +9,21 @@ from gm_jax.evaluation.feature_batches import rows_in_batches
 def inception_score(logits: ArrayLike, num_splits: int = 10, seed: int = 0) -> tuple[float, float]:
     """exp E_x KL(p(y|x) ‖ p(y)), mean and standard deviation over splits.
 
-    Salimans et al. 2016; α-GAN section 5. The rows are shuffled before they are split: samples
-    sorted by class would otherwise give splits of one class each, and a score near 1.
+    Salimans et al. 2016; α-GAN section 5. The rows are shuffled before they are split: otherwise
+    samples sorted by class would give splits of one class each, and a score near 1.
 
     Args:
-      logits: [n, classes], real; −inf is a class of probability exactly zero. For scores that
-        compare with the literature these are Inception's 1008 logits without bias.
+      logits: [n, classes], real; −inf means probability zero. Scores comparable with the literature
+        need Inception's 1008 logits without bias.
       num_splits: number of contiguous parts of the shuffled rows; 10 in the literature.
-      seed: of the shuffle.
+      seed: seeds the shuffle.
 
     Returns:
       Mean and (population) standard deviation over splits, each score in 1..classes.
 
     Raises:
-      ValueError: no [n, classes] array, NaN or +inf, no class possible, or fewer rows than splits.
+      ValueError: not [n, classes], NaN or +inf, a row without a possible class, or fewer rows than
+        splits.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] < 1:
@@ -38,9 +39,9 @@ def inception_score(logits: ArrayLike, num_splits: int = 10, seed: int = 0) -> t
 
 
 def _score(logits: np.ndarray, rows: np.ndarray) -> float:
-    """Score of one split, its rows read a chunk at a time: memory is flat in their number.
+    """Score of one split, whose rows are read in chunks to bound the memory.
 
-    The mean of KL(p(y|x) ‖ p(y)) is that of Σ p(y|x) log p(y|x), less Σ p(y) log p(y).
+    The mean of KL(p(y|x) ‖ p(y)) is the mean of Σ p(y|x) log p(y|x) minus Σ p(y) log p(y).
     """
     marginal, negative_entropy = np.zeros(logits.shape[1]), 0.0
     for batch in rows_in_batches(logits, np.sort(rows)):

@@ -1,4 +1,4 @@
-"""Inception-v3 of the FID literature: the graph of 2015-12-05, not the later torchvision one."""
+"""Inception-v3 as in the FID literature: the graph of 2015-12-05, not torchvision's later one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from gm_jax.evaluation.resize import resize
 
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
-_SMALLEST_SIDE = 75  # one pixel is left at the last block
-Step = Any  # of a branch: see below
+_SMALLEST_SIDE = 75  # leaves one pixel at the last block
+Step = Any  # of a branch, see below
 
 
 class InceptionOutputs(NamedTuple):
@@ -23,9 +23,9 @@ class InceptionOutputs(NamedTuple):
     logits: jax.Array
 
 
-# One convolution: (name, filters, (rows, columns)), stride 1 and padded unless it ends in 2, the
-# stride, and then it is not padded. A branch is a chain of them; several convolutions in a tuple
-# at its end are applied side by side and concatenated. 'average' and 'max' are 3 x 3 pools.
+# A convolution is (name, filters, (rows, columns)), with stride 1 and padding; a final 2 sets the
+# stride to 2 and removes the padding. A branch is a chain of convolutions; a tuple of several at
+# its end applies them in parallel and concatenates. 'average' and 'max' are 3 x 3 pools.
 def _block_a(pool_filters: int) -> tuple[list[Step], ...]:
     return (
         [("branch1x1", 64, (1, 1))],
@@ -108,7 +108,7 @@ _BLOCKS = (
     ("Mixed_6e", _block_c(192)),
     ("Mixed_7a", _BLOCK_D),
     ("Mixed_7b", _block_e("average")),
-    # A slip of the original graph that every published number contains: the last pool is a max.
+    # The last pool is a max: an oversight in the original graph that every published number has.
     ("Mixed_7c", _block_e("max")),
 )
 
@@ -125,8 +125,8 @@ class InceptionV3(nn.Module):
             sides at least 75.
 
         Returns:
-          InceptionOutputs; the Inception score takes the logits without bias, as its authors' code
-          does.
+          InceptionOutputs; the Inception score takes the logits without bias, like its authors'
+          code.
         """
         if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < _SMALLEST_SIDE:
             raise ValueError(
@@ -144,13 +144,13 @@ class InceptionV3(nn.Module):
         for name, branches in _BLOCKS:
             x = MixedBlock(branches, name=name)(x)
         features = x.mean(axis=(1, 2))
-        # The bias belongs to the file's layout; nothing published uses it.
+        # The file also contains a bias; nothing published uses it.
         logits = nn.Dense(NUM_CLASSES, use_bias=False, precision="highest", name="fc")(features)
         return InceptionOutputs(features, logits)
 
 
 class MixedBlock(nn.Module):
-    """Branches side by side, concatenated over channels (one of Mixed_5b ... Mixed_7c)."""
+    """Parallel branches, concatenated over channels (one of Mixed_5b ... Mixed_7c)."""
 
     branches: Sequence[list[Step]]
 
@@ -186,7 +186,7 @@ class ConvolutionBlock(nn.Module):
             self.stride,
             self.padding,
             use_bias=False,
-            precision="highest",  # TF32 or bfloat16 products move the distance
+            precision="highest",  # TF32 or bfloat16 products change the distance
             name="conv",
         )(x)
         x = nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="bn")(x)
@@ -199,7 +199,7 @@ def inception_features(
     """The feature network as one jitted function of a batch of images.
 
     Args:
-      variables: of InceptionV3, from `load_inception_weights`.
+      variables: InceptionV3's, from `load_inception_weights`.
       resize_method: 'tf1' (comparable with papers) or 'clean'.
 
     Returns:
@@ -232,7 +232,7 @@ def _convolution(step: Step) -> ConvolutionBlock:
 
 def _pool(x: jax.Array, kind: str) -> jax.Array:
     if kind == "average":
-        # TensorFlow's average: padding is not counted.
+        # As in TensorFlow, the average excludes padding.
         return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
     if kind == "max":
         return nn.max_pool(x, (3, 3), padding="SAME")

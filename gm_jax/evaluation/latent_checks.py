@@ -1,4 +1,4 @@
-"""Do an encoder's codes look like the prior? The two checks of α-GAN, appendix D."""
+"""Two checks of whether an encoder's codes look like the prior (α-GAN, appendix D)."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,14 +7,14 @@ from gm_jax.evaluation.frechet_distance import feature_statistics
 
 
 def histogram_of_means(codes: ArrayLike, num_bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Histogram, over latent dimensions, of the mean of each dimension.
+    """Histogram of the mean codes of the latent dimensions.
 
-    α-GAN figure 11 (64,000 codes, 100 dimensions): under the prior N(0, I) every mean is 0 up to
-    a standard error of 1/√n.
+    α-GAN figure 11 (64,000 codes, 100 dimensions): under the prior N(0, I) every mean is 0 up to a
+    standard error of 1/√n.
 
     Args:
       codes: [n, ...], real; all axes but the first are latent dimensions; n >= 2.
-      num_bins: number of bins, placed symmetrically about 0 so that a shift is seen.
+      num_bins: number of bins, placed symmetrically about 0 so that a shift is visible.
 
     Returns:
       Counts [num_bins] (they sum to the number of dimensions) and edges [num_bins + 1].
@@ -25,15 +25,15 @@ def histogram_of_means(codes: ArrayLike, num_bins: int = 20) -> tuple[np.ndarray
     if num_bins < 1:
         raise ValueError(f"num_bins is at least 1, got {num_bins}")
     means = _flatten(codes).mean(axis=0)
-    limit = np.abs(means).max() or 1.0  # all means exactly 0: any range will do
+    limit = np.abs(means).max() or 1.0  # if all means are 0, any range will do
     return np.histogram(means, bins=num_bins, range=(-limit, limit))
 
 
 def covariance_of_codes(codes: ArrayLike) -> np.ndarray:
     """Covariance matrix of the latent dimensions (divisor n − 1).
 
-    α-GAN figure 12: the identity under the prior; entries away from the diagonal are what the
-    per-dimension KL of eq. 18 cannot see.
+    α-GAN figure 12: under the prior it is the identity; the per-dimension KL of eq. 18 cannot see
+    entries off the diagonal.
 
     Args:
       codes: [n, ...], real; all axes but the first are latent dimensions; n >= 2.

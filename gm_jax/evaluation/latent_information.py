@@ -1,7 +1,7 @@
-"""How much a model's samples depend on the latents they are drawn from: information in nats.
+"""How much a model's samples depend on their latents, as information in nats.
 
-The density p(x | z) that the mutual information needs is the model's own, so that both bounds here
-are bounds on I(x; z) of the model itself, with z of the prior and x drawn given z.
+The mutual information uses the model's own density p(x | z), so both bounds here are bounds on the
+model's I(x; z), with z drawn from the prior and x given z.
 """
 
 import functools
@@ -18,22 +18,23 @@ Tree = Any
 
 
 def information_bounds(log_probs: np.ndarray) -> dict[str, float]:
-    """Bounds on I(x; z) from K independent pairs (x_i, z_i) and all densities among them.
+    """Bounds on I(x; z) from K independent pairs (x_i, z_i) and all their cross densities.
 
     Args:
       log_probs: [K, K], K ≥ 2: ln p(x_i | z_j) in nats.
 
     Returns:
       Nats, means over i of ln p(x_i | z_i) minus
-      `lower`: ln (1/K) Σ_j p(x_i | z_j); its expectation is at most I, and it at most ln K (van den
-        Oord et al., 2018, with the true density as critic; Poole et al., 2019, section 2.3);
+      `lower`: ln (1/K) Σ_j p(x_i | z_j); its expectation is at most I, and its value at most ln K
+        (van den Oord et al., 2018, with the true density as critic; Poole et al., 2019, section
+        2.3);
       `upper`: the same over j ≠ i; its expectation is at least I (Poole et al., eq. 13);
-      `shuffled`: the mean of ln p(x_i | z_j) over j ≠ i: what a shuffled z costs. Never below
-        `upper`; its expectation is KL(p(x, z) ‖ p(x)p(z)) + KL(p(x)p(z) ‖ p(x, z)).
-      All are 0 where x does not depend on z.
+      `shuffled`: the mean of ln p(x_i | z_j) over j ≠ i, the cost of a shuffled z. It is never
+        below `upper`; its expectation is KL(p(x, z) ‖ p(x)p(z)) + KL(p(x)p(z) ‖ p(x, z)).
+      All are 0 if x does not depend on z.
 
     Raises:
-      ValueError: not a square of at least 2×2.
+      ValueError: not square, or smaller than 2×2.
     """
     log_probs = np.asarray(log_probs, np.float64)
     count = len(log_probs)
@@ -57,10 +58,10 @@ def draw_latents(run: Run, variables: dict[str, Tree], count: int, seed: int = 0
     """Draws latents from the prior.
 
     Args:
-      run: whose method has `sample_latents`.
-      variables: of `state.evaluation_variables`.
-      count: how many, at least 1.
-      seed: other seeds draw others.
+      run: a run whose method has `sample_latents`.
+      variables: from `state.evaluation_variables`.
+      count: number of latents, at least 1.
+      seed: seeds the latents.
 
     Returns:
       A tree of float32 [count, ...]; row i is the same whatever the count.
@@ -77,7 +78,7 @@ def draw_latents(run: Run, variables: dict[str, Tree], count: int, seed: int = 0
 def draw_images(
     run: Run, variables: dict[str, Tree], latents: Tree, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Draws an image given each row of latents, other ones for other seeds: as `decode`."""
+    """Draws an image given each row of latents, as `decode` does; the seed varies the images."""
     program = run.program(
         "draw given latents",
         keyed(lambda variables, batch, noise: run.method.decode(variables, batch["rows"], noise)),
@@ -90,7 +91,7 @@ def draw_images(
 def pairwise_log_probs(
     run: Run, variables: dict[str, Tree], images: np.ndarray, latents: Tree
 ) -> np.ndarray:
-    """ln p(x_i | z_j) of every image under every row of latents, in nats, float64 [K, K]."""
+    """ln p(x_i | z_j) of every image given every row of latents, in nats, float64 [K, K]."""
 
     def log_prob(variables: Tree, batch: Tree, noise: Noise) -> jax.Array:
         rows = {"image": batch["rows"]["image"], "index": batch["index"]}
@@ -110,12 +111,12 @@ def pairwise_log_probs(
 def latent_information(
     run: Run, variables: dict[str, Tree], count: int, seed: int = 0
 ) -> dict[str, float]:
-    """`information_bounds` of `count` samples of the model, which are drawn here."""
+    """Draws `count` samples of the model and returns their `information_bounds`."""
     latents = draw_latents(run, variables, count, seed)
     images = draw_images(run, variables, latents, seed)["image"]
     return information_bounds(pairwise_log_probs(run, variables, images, latents))
 
 
 def _key(run: Run, seed: int, use: int) -> jax.Array:
-    """The key of latents (use 0) or of what is drawn given them (use 1)."""
+    """The key for latents (use 0) or for draws given latents (use 1)."""
     return jax.random.split(jax.random.fold_in(run.keys["sample"], seed))[use]

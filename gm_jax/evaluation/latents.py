@@ -1,4 +1,4 @@
-"""Latents of examples, what is drawn given latents, and the ways between them."""
+"""Encodes examples to latents, draws examples given latents, and interpolates between them."""
 
 import functools
 from typing import Any
@@ -17,7 +17,7 @@ Variables = dict[str, Any]
 
 
 def encode(run: Run, variables: Variables, dataset: data.Dataset, seed: int = 0) -> Tree:
-    """Draws latents of every example from the posterior: a tree of float32 [N, ...]."""
+    """Draws every example's latents from the posterior: a tree of float32 [N, ...]."""
     program, key = run.program("encode", keyed(run.method.encode)), _key(run, seed, 0)
     return over_images(
         dataset,
@@ -39,14 +39,14 @@ def decode(
 
     Args:
       run: the run.
-      variables: of `state.evaluation_variables`.
-      latents: tree of [N, ...], as `encode` gives it.
-      index: int [N], keys the noise of each.
-      labels: int32 [N], for methods that take classes.
-      seed: of what is drawn given the latents.
+      variables: from `state.evaluation_variables`.
+      latents: tree of [N, ...], as `encode` returns it.
+      index: int [N], the numbers that key the examples' noise.
+      labels: int32 [N], for class-conditional methods.
+      seed: seeds the draws given the latents.
 
     Returns:
-      {name: [N, ...]} of the method's `decode`.
+      {name: [N, ...]} from the method's `decode`.
     """
     rows = {"latents": latents} if labels is None else {"latents": latents, "labels": labels}
     name = "decode" if labels is None else "decode with labels"
@@ -58,20 +58,20 @@ def decode(
 def interpolate(
     run: Run, variables: Variables, ends: data.Dataset, num_steps: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Decodes latents on the way from one example's to another's.
+    """Decodes latents on the path from one example's latents to another's.
 
-    The way is the method's `interpolate`. Every step has the same noise, so that what changes is
-    the latents alone, and the label of the first end.
+    The method's `interpolate` defines the path. Every step has the same noise and the label of the
+    first end, so that only the latents change.
 
     Args:
       run: the run.
-      variables: of `state.evaluation_variables`.
+      variables: from `state.evaluation_variables`.
       ends: two examples.
-      num_steps: on the way, both ends among them; at least 2.
-      seed: of the latents and of what is drawn given them.
+      num_steps: number of examples on the path, including both ends; at least 2.
+      seed: seeds the latents and the draws given them.
 
     Returns:
-      {name: [num_steps, ...]} of the method's `decode`.
+      {name: [num_steps, ...]} from the method's `decode`.
     """
     latents = encode(run, variables, ends, seed)
     start, end = (jax.tree.map(lambda z, i=i: z[i : i + 1], latents) for i in range(2))
@@ -84,7 +84,7 @@ def interpolate(
 
 
 def _key(run: Run, seed: int, use: int) -> jax.Array:
-    """The key of latents (use 0) or of what is drawn given them (use 1)."""
+    """The key for latents (use 0) or for draws given latents (use 1)."""
     return jax.random.split(jax.random.fold_in(run.keys["reconstruct"], seed))[use]
 
 

@@ -1,4 +1,4 @@
-"""Held-out likelihood: nats of every image of a split, and their bits/dim."""
+"""Held-out likelihood: nats of every image of a split, and bits/dim."""
 
 import functools
 import math
@@ -23,10 +23,10 @@ Terms = dict[str, np.ndarray]
 def judge_likelihood(
     run: Run, variables: dict[str, Any], dataset: data.Dataset, num_samples: int | None = None
 ) -> tuple[Terms, dict[str, float]]:
-    """Scores a split: by one draw an image or, where given, by the bound of `num_samples` draws.
+    """Scores a split with one draw per image or, if given, with the `num_samples`-draw bound.
 
     Returns:
-      {term: float64 [N]} in nats, and what `summarize` makes of it.
+      {term: float64 [N]} in nats, and its summary by `summarize`.
     """
     if num_samples is None:
         terms = evaluate_likelihood(run, variables, dataset)
@@ -38,12 +38,12 @@ def judge_likelihood(
 def evaluate_likelihood(run: Run, variables: dict[str, Any], dataset: data.Dataset) -> Terms:
     """Scores every image of a data set once, on all devices.
 
-    The noise of an image is keyed by its place in the split, so batch size and devices change
-    nothing. It is that of draw 0 of `importance_weighted_likelihood`.
+    An image's position in the split keys its noise, so batch size and devices change nothing. The
+    noise is that of draw 0 of `importance_weighted_likelihood`.
 
     Args:
-      run: whose method has `log_likelihood`.
-      variables: of `state.evaluation_variables`.
+      run: a run whose method has `log_likelihood`.
+      variables: from `state.evaluation_variables`.
       dataset: the images.
 
     Returns:
@@ -59,16 +59,16 @@ def score_images(
     variables: dict[str, Any],
     dataset: data.Dataset,
 ) -> Terms:
-    """Calls score(variables, batch, noise) -> {term: [B]} on every image: float64 [N].
+    """Calls score(variables, batch, noise) -> {term: [B]} on every image; returns float64 [N].
 
-    The program is compiled once a run for a name.
+    The program is compiled once per run and name.
     """
     program, key = run.program(name, keyed(score)), draw_key(run.keys["evaluate"], 0)
     return _score(run, dataset, functools.partial(program, variables, key=key))
 
 
 def draw_key(key: Array, draw: int | Array) -> Array:
-    """The key of draw 0, 1, … of a bound: however many follow, the first ones stay the same."""
+    """The key of draw 0, 1, … of a bound, which does not depend on the number of draws."""
     return jax.random.fold_in(key, draw)
 
 
@@ -78,18 +78,18 @@ def importance_weighted_likelihood(
     """The k-sample bound on every image: ln (1/k) Σ_k p(x, z_k) / q(z_k | x), z_k ~ q.
 
     Burda et al. (2016), eq. 8. Draw j of an image has the key `draw_key(run.keys["evaluate"], j)`,
-    to which the method folds in the image's place in the split. So the first 150 of 1,000 draws are
-    those of k = 150, and k = 1 is `evaluate_likelihood`.
+    into which the method folds the image's position in the split. So the first 150 of 1,000 draws
+    are those of k = 150, and k = 1 gives `evaluate_likelihood`.
 
     Args:
-      run: whose method has a `log_likelihood` that is a one-sample bound.
-      variables: of `state.evaluation_variables`.
+      run: a run whose method's `log_likelihood` is a one-sample bound.
+      variables: from `state.evaluation_variables`.
       dataset: the images.
       num_samples: k, at least 1; memory does not depend on it.
 
     Returns:
-      {term: float64 [N]} in nats: `log_likelihood`, the bound, never below `one_sample`, the mean
-      over the same k draws of the one-sample bound.
+      {term: float64 [N]} in nats: `log_likelihood`, the bound, and `one_sample`, the mean of the
+      one-sample bound over the same k draws, which is never above it.
 
     Raises:
       ValueError: k < 1, or there is no bound to tighten.
@@ -101,7 +101,7 @@ def importance_weighted_likelihood(
     )
     draws = (run.keys["evaluate"], np.int32(num_samples))
     sums = _score(run, dataset, functools.partial(program, variables, key=draws))
-    # Added in float64: in float32 the bound of a large image would be rounded to 0.0005 nats.
+    # The sum is in float64: float32 would round the bound of a large image to 0.0005 nats.
     return {
         "log_likelihood": sums["largest"] + sums["log_mean"],
         "one_sample": sums["anchor"] + sums["mean_above_anchor"],
@@ -109,7 +109,7 @@ def importance_weighted_likelihood(
 
 
 def check_num_samples(method: Method, num_samples: int) -> None:
-    """Refuses numbers of importance samples that mean nothing with a ValueError."""
+    """Raises a ValueError for meaningless numbers of importance samples."""
     if num_samples < 1:
         raise ValueError(
             f"num_importance_samples is {num_samples}: the bound is a mean over 1 or more draws"
@@ -121,10 +121,9 @@ def check_num_samples(method: Method, num_samples: int) -> None:
 
 
 def kind_of_likelihood(method: Method, num_samples: int = 1) -> str:
-    """What a method's bits/dim are: "exact", "estimate", or "lower bound, one sample" (or so many).
+    """The kind of a method's bits/dim: "exact", "estimate", or "lower bound, one sample" (or k).
 
-    It stands in brackets, as its numbers are printed, where they are of a density that was added to
-    a model without one.
+    It is in brackets, like the printed numbers, if the density was added to a model without one.
     """
     if method.likelihood in ("exact", "estimate"):
         return method.likelihood
@@ -138,21 +137,21 @@ def stream_importance_weights(
     batch: dict[str, Array],
     draws: tuple[Array, Array],
 ) -> dict[str, Array]:
-    """Sums k importance weights w_j of every image, one draw for the whole batch at a time.
+    """Sums k importance weights w_j of every image, one draw of the whole batch at a time.
 
-    The sum is kept relative to the largest weight so far, and k is an argument of the program: it
-    is compiled once for every k, in the memory of one draw.
+    The sum is kept relative to the largest weight so far. The program takes k as an argument, so it
+    is compiled once for all k and needs the memory of one draw.
 
     Args:
       log_likelihood: (variables, batch, noise) -> `log_likelihood` [B], ln w of one draw.
-      variables: of `state.evaluation_variables`.
+      variables: from `state.evaluation_variables`.
       batch: images and their `index`.
-      draws: the key that `draw_key` takes, and k, int32.
+      draws: the key for `draw_key`, and k, int32.
 
     Returns:
       {name: float32 [B]} in nats: `largest`, max_j ln w_j; `log_mean`, ln (1/k) Σ_j w_j − largest;
-      `anchor`, ln w_0 (0 where w_0 is 0); and `mean_above_anchor`, the mean of ln w_j − anchor, −∞
-      where any weight is 0.
+      `anchor`, ln w_0 (0 if w_0 is 0); and `mean_above_anchor`, the mean of ln w_j − anchor, −∞ if
+      any weight is 0.
     """
     key, num_samples = draws
 
@@ -160,14 +159,14 @@ def stream_importance_weights(
         largest, relative_sum, anchor, above_anchor = sums
         noise = Noise(draw_key(key, draw), batch["index"])
         log_weight = log_likelihood(variables, batch, noise)["log_likelihood"]
-        # −∞ − (−∞), of a first weight of zero, would not be a number.
+        # A first weight of zero would give −∞ − (−∞), which is not a number.
         first = jnp.where(log_weight == -jnp.inf, 0.0, log_weight)
         anchor = jnp.where(draw == 0, first, anchor)
         new = jnp.maximum(largest, log_weight)
         relative_sum = relative_sum * jnp.exp(largest - new) + jnp.exp(log_weight - new)
         return new, relative_sum, anchor, above_anchor + (log_weight - anchor)
 
-    # The least finite number, not −∞, for the same reason.
+    # The smallest finite number instead of −∞, for the same reason.
     zeros = jnp.zeros(len(batch["index"]), jnp.float32)
     start = (zeros + jnp.finfo(jnp.float32).min, zeros, zeros, zeros)
     largest, relative_sum, anchor, above_anchor = jax.lax.fori_loop(0, num_samples, add, start)
@@ -188,15 +187,15 @@ def _score(
 
 
 def summarize(terms: dict[str, np.ndarray], spec: DataSpec) -> dict[str, float]:
-    """What a split costs: the mean over its examples of the total and of each part.
+    """The mean cost of a split's examples, in total and for each part.
 
     Args:
-      terms: of `evaluate_likelihood`, in nats. `kl` is a cost, the others log-probabilities.
-      spec: fields of the data; images are counted in bits/dim, all else in nats an example.
+      terms: from `evaluate_likelihood`, in nats. `kl` is a cost, the others are log-probabilities.
+      spec: fields of the data; images are reported in bits/dim, other data in nats per example.
 
     Returns:
-      `bits_per_dim` (or `nats`), `standard_error` of it, and every part in the same unit (they are
-      costs: for a bound without other terms the parts that it is made of sum to it).
+      `bits_per_dim` (or `nats`), its `standard_error`, and every part in the same unit, as a cost
+      (the parts that make up a bound sum to it).
     """
     unit = math.prod(spec["image"].shape) * math.log(2) if "image" in spec else 1.0
 
@@ -205,7 +204,7 @@ def summarize(terms: dict[str, np.ndarray], spec: DataSpec) -> dict[str, float]:
 
     total = cost("log_likelihood")
     error = 0.0
-    if not np.isfinite(total).all():  # ∞ − ∞ would not be a number
+    if not np.isfinite(total).all():  # ∞ − ∞ is not a number
         error = math.inf
     elif len(total) > 1:
         error = float(total.std(ddof=1) / np.sqrt(len(total)))
@@ -214,5 +213,5 @@ def summarize(terms: dict[str, np.ndarray], spec: DataSpec) -> dict[str, float]:
 
 
 def unit_of(spec: DataSpec) -> str:
-    """What likelihoods are reported in: `bits_per_dim` of images, `nats` of all else."""
+    """The unit of reported likelihoods: `bits_per_dim` for images, `nats` for other data."""
     return "bits_per_dim" if "image" in spec else "nats"

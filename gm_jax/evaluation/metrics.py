@@ -1,4 +1,4 @@
-"""The metrics of the battery: each a function of a context, in one table."""
+"""The metrics of the battery, each a function of a context, in one table."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ _NUM_PAIRS = 5000  # of MS-SSIM: a standard error of about 0.002
 
 
 class Outcome(NamedTuple):
-    """values: {name: number}, the first one carries the metric's own name; arrays: {name: array},
-    kept in an npz; warning: what a reader of the numbers must know."""
+    """values: {name: number}, of which the first has the metric's own name; arrays: {name: array},
+    saved in an npz; warning: what a reader of the numbers must know."""
 
     values: dict[str, Any]
     arrays: dict[str, np.ndarray] | None = None
@@ -30,8 +30,8 @@ class Outcome(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """compute: of a context; identified_by: the parts of `Context.identity` it depends on; by_name:
-    why `--metrics=auto` leaves it out, or "" where it does not."""
+    """compute: maps a context to an Outcome; identified_by: the parts of `Context.identity` that it
+    depends on; by_name: why `--metrics=auto` omits it, or "" if it does not."""
 
     compute: Callable[[Context], Outcome]
     identified_by: tuple[str, ...]
@@ -117,7 +117,7 @@ def _diversity(context: Context) -> Outcome:
 
 
 def _critic(context: Context) -> Outcome:
-    # Networks are imported by those who train them.
+    # Imported here, because only metrics that train networks need it.
     from gm_jax.evaluation.wasserstein_critic import independent_wasserstein_critic
 
     steps, extra = context.request.training_steps, {}
@@ -140,9 +140,9 @@ def _train_test(context: Context) -> Outcome:
     train, test, samples = context.train, context.reference, context.samples
     for what, dataset in (("samples", samples), ("training", train), ("reference", test)):
         if dataset.labels is None:
-            raise ValueError(f"the {what} images have no labels, which these accuracies are about")
+            raise ValueError(f"the {what} images have no labels, which these accuracies need")
     classes = train.classes
-    assert train.labels is not None and classes is not None  # those of a source have names
+    assert train.labels is not None and classes is not None  # a source's classes have names
     steps = context.request.training_steps
     result = gan_train_test(
         context.sample_images,

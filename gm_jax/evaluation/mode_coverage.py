@@ -5,18 +5,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-# A sample is of high quality within this many standard deviations of its nearest mode.
+# A high-quality sample is within this many standard deviations of its nearest mode.
 _HIGH_QUALITY_RADIUS = 3.0
 _CHUNK_ROWS = 65536
 
 
 class ModeCoverage(NamedTuple):
-    """What `mode_coverage` finds.
+    """The result of `mode_coverage`.
 
-    num_modes: modes that have at least one sample of high quality.
+    num_modes: number of modes with at least one high-quality sample.
     high_quality_share: share of samples within three standard deviations of a mode, in 0..1.
     histogram_kl: KL in nats from the modes' histogram of high-quality samples to the uniform one;
-      0 when balanced, log K when one of K modes has all, infinite when there is no such sample.
+      0 if balanced, log K if one of K modes has all samples, infinite if there are none.
     """
 
     num_modes: int
@@ -25,10 +25,10 @@ class ModeCoverage(NamedTuple):
 
 
 def mode_coverage(samples: ArrayLike, modes: ArrayLike, std: float) -> ModeCoverage:
-    """Modes hit, share of good samples and balance of the modes, for mixtures as in thesis 4.
+    """Covered modes, share of high-quality samples and balance of a mixture's modes (thesis 4).
 
-    Definitions of Srivastava et al. 2017 (VEEGAN), section 5.1: each sample belongs to its nearest
-    mode and is of high quality within 3 standard deviations of it.
+    Srivastava et al. 2017 (VEEGAN), section 5.1: each sample belongs to its nearest mode, and has
+    high quality within 3 standard deviations of it.
 
     Args:
       samples: [n, d], points (d = 2 for the ring and the grid).

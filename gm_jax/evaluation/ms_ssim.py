@@ -1,36 +1,36 @@
-"""Multi-scale structural similarity of pairs of images, and the diversity of a set."""
+"""Multi-scale structural similarity of image pairs, and the diversity of an image set."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Wang, Simoncelli, Bovik 2003: exponents of the five scales, window, stabilising constants.
+# From Wang, Simoncelli, Bovik 2003: exponents of the five scales, window, stabilising constants.
 _SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 _WINDOW_SIZE, _WINDOW_STD = 11, 1.5
 _LUMINANCE_CONSTANT, _CONTRAST_CONSTANT = 0.01, 0.03
-_SMALLEST_SIDE = 2 ** (len(_SCALE_WEIGHTS) - 1)  # one pixel is left at the last scale
-# Pixels of one image set that are filtered at once: bounds the memory in the number of pairs.
+_SMALLEST_SIDE = 2 ** (len(_SCALE_WEIGHTS) - 1)  # leaves one pixel at the last scale
+# Pixels of an image set that are filtered at once, which bounds the memory.
 _CHUNK_PIXELS = 2**20
 
 
 def ms_ssim(a: ArrayLike, b: ArrayLike, data_range: float = 255) -> np.ndarray | float:
     """Multi-scale structural similarity of pairs of images.
 
-    l_5^w_5 Π_j (cs_j)^w_j, with cs_j the mean contrast-structure term after j − 1 halvings and l_5
-    the luminance inside the last mean; Wang et al. 2003, eq. 7, by channel and then averaged over
-    channels. The Gaussian window shrinks with its standard deviation where a scale is smaller than
-    11 pixels, so that 64 x 64 images keep all five scales. A negative mean term clips to 0, for
-    each pair by itself (a mean over pairs first would hide it).
+    l_5^w_5 Π_j (cs_j)^w_j, where cs_j is the mean contrast-structure term after j − 1 halvings and
+    l_5 the luminance inside the last mean; Wang et al. 2003, eq. 7, per channel and then averaged
+    over channels. On scales smaller than 11 pixels the Gaussian window shrinks with its standard
+    deviation, so that 64 x 64 images keep all five scales. A negative mean term is clipped to 0 for
+    each pair separately (averaging over pairs first would hide it).
 
     Args:
-      a, b: [n, height, width, channels] or one pair without n; integer or real in 0..data_range;
+      a, b: [n, height, width, channels], or one pair without n; integer or real in 0..data_range;
         height and width at least 16.
       data_range: largest possible value, 255 for uint8.
 
     Returns:
-      [n] float64 (one float for one pair), in 0..1; 1 for equal images.
+      float64 [n] (a float for one pair), in 0..1; 1 for equal images.
 
     Raises:
-      ValueError: shapes differ, a side is under 16 pixels, or values leave 0..data_range.
+      ValueError: shapes differ, a side is under 16 pixels, or values lie outside 0..data_range.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim not in (3, 4):
@@ -45,16 +45,16 @@ def ms_ssim(a: ArrayLike, b: ArrayLike, data_range: float = 255) -> np.ndarray |
 def sample_diversity(images: ArrayLike, num_pairs: int, seed: int) -> float:
     """1 − mean MS-SSIM over random pairs of distinct images.
 
-    α-GAN section 5 ("sample diversity score"), after Odena et al. 2017. It means something only
-    beside the same number for real images: too much diversity is noise.
+    α-GAN section 5 ("sample diversity score"), after Odena et al. 2017. Compare it with the same
+    number for real images: too much diversity is noise.
 
     Args:
       images: uint8 [n, height, width, channels], n >= 2, sides at least 16 pixels.
       num_pairs: number of pairs, drawn without repetition; at most n (n − 1) / 2.
-      seed: of the draw.
+      seed: seeds the draw.
 
     Returns:
-      The diversity, in 0..1; 0 when all images are equal.
+      The diversity, in 0..1; 0 if all images are equal.
 
     Raises:
       ValueError: not uint8 images, a single image, or more pairs than there are.
@@ -73,7 +73,7 @@ def sample_diversity(images: ArrayLike, num_pairs: int, seed: int) -> float:
         )
     numbers = np.random.default_rng(seed).choice(all_pairs, num_pairs, replace=False)
     second, first = _pair_of_number(np.sort(numbers))
-    # Gathered a slice at a time: the pairs together may be many times the images.
+    # Pairs are gathered in slices, because all of them may be many times the size of the images.
     step = max(1, _CHUNK_PIXELS // int(np.prod(images.shape[1:])))
     total = sum(
         _of_pairs(
@@ -85,15 +85,15 @@ def sample_diversity(images: ArrayLike, num_pairs: int, seed: int) -> float:
 
 
 def _pair_of_number(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (i, j), i > j, at places i (i − 1) / 2 + j of the list of all pairs."""
+    """The pairs (i, j), i > j, with numbers i (i − 1) / 2 + j in the list of all pairs."""
     larger = ((1 + np.sqrt(1 + 8 * numbers.astype(np.float64))) / 2).astype(np.int64)
-    larger -= larger * (larger - 1) // 2 > numbers  # the root may round up past a whole number
+    larger -= larger * (larger - 1) // 2 > numbers  # the root may round up past an integer
     larger += (larger + 1) * larger // 2 <= numbers  # or down
     return larger, numbers - larger * (larger - 1) // 2
 
 
 def _of_pairs(a: np.ndarray, b: np.ndarray, data_range: float) -> np.ndarray:
-    """MS-SSIM [n] of [n, H, W, C], a chunk at a time."""
+    """MS-SSIM [n] of [n, H, W, C], in chunks."""
     _check_images(a, data_range)
     _check_images(b, data_range)
     chunk = max(1, _CHUNK_PIXELS // int(np.prod(a.shape[1:])))
@@ -122,7 +122,7 @@ def _chunk(a: np.ndarray, b: np.ndarray, data_range: float) -> np.ndarray:
 def _similarity_maps(
     a: np.ndarray, b: np.ndarray, data_range: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Luminance and contrast-structure terms at every place of the window, [n, C, H', W']."""
+    """Luminance and contrast-structure terms at every window position, [n, C, H', W']."""
     rows, columns = _window(a.shape[-2]), _window(a.shape[-1])
 
     def smooth(images: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def _similarity_maps(
 
 
 def _window(length: int) -> np.ndarray:
-    """Gaussian weights of every full place of the window along one side, [places, length]."""
+    """Gaussian weights of every full window position along one side, [positions, length]."""
     size = min(_WINDOW_SIZE, length)
     offsets = np.arange(size) - (size - 1) / 2
     weights = np.exp(-0.5 * (offsets / (_WINDOW_STD * size / _WINDOW_SIZE)) ** 2)
@@ -150,7 +150,7 @@ def _window(length: int) -> np.ndarray:
 
 
 def _halve(images: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels; the last row and column of odd sides count twice."""
+    """Averages 2 x 2 pixels; the last row and column of odd sides count twice."""
     odd_rows, odd_columns = images.shape[-2] % 2, images.shape[-1] % 2
     images = np.pad(images, ((0, 0), (0, 0), (0, odd_rows), (0, odd_columns)), mode="edge")
     shape = images.shape

@@ -1,4 +1,4 @@
-"""Pictures of a run: what it samples, and how it reconstructs test images."""
+"""Pictures of a run: its samples and its reconstructions of test images."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ from gm_jax.nn.noise import keyed
 from gm_jax.training.progress import progress
 from gm_jax.training.run import Run
 
-# Grids are enlarged to about this width, so that 8×8 images can be looked at.
+# Grids are enlarged to about this width, to make 8×8 images visible.
 TARGET_WIDTH = 1024
 MOST_IN_GRID = 256
 MOST_POINTS = 4096
@@ -30,10 +30,10 @@ def draw_samples(
     labels: np.ndarray | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Draws samples in batches on all devices; arguments are those of `sample_batches`.
+    """Draws samples in batches on all devices, with the arguments of `sample_batches`.
 
     Returns:
-      {name: uint8 [num_images, H, W, C]}: `image`, and the images on the way to it.
+      {name: uint8 [num_images, H, W, C]}: `image`, and intermediate images.
     """
     batches = sample_batches(run, variables, num_images, temperature, labels, seed)
     return put_together(list(batches), num_images)
@@ -47,18 +47,18 @@ def sample_batches(
     labels: np.ndarray | None = None,
     seed: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields samples batch by batch, `num_images` in all; sample i is the same in any batch.
+    """Yields batches of samples, `num_images` in total; sample i is the same in any batch.
 
     Args:
-      run: whose method has `sample`.
-      variables: of `state.evaluation_variables`.
-      num_images: how many, at least 1.
-      temperature: of the method's `sample`, at least 0; compiled into the program.
+      run: a run whose method has `sample`.
+      variables: from `state.evaluation_variables`.
+      num_images: number of images, at least 1.
+      temperature: temperature for the method's `sample`, at least 0; compiled into the program.
       labels: int32 [num_images]; None takes `class_labels`.
-      seed: other seeds draw other samples.
+      seed: seeds the samples.
 
     Raises:
-      ValueError: a number out of range.
+      ValueError: a number is out of range.
     """
     if num_images < 1:
         raise ValueError(f"{num_images} samples asked for; give 1 or more")
@@ -84,7 +84,7 @@ def sample_batches(
 
 
 def class_labels(run: Run, num_images: int) -> np.ndarray | None:
-    """Every class in turn, int32 [num_images]; None where the method is not `class_conditional`."""
+    """The classes in turn, int32 [num_images]; None if the method is not class-conditional."""
     num_classes = run.train_data.num_classes
     if num_classes is None or not run.method.class_conditional:
         return None
@@ -105,10 +105,10 @@ def draw_reconstructions(
     num_draws: int,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Reconstructs every image of a data set, `num_draws` times; image i is keyed by its place.
+    """Reconstructs every image of a data set `num_draws` times; image i's position keys its noise.
 
     Returns:
-      {name: uint8 [N, H, W, C]}: the images on the way, `image`, and further draws `image_2`, …
+      {name: uint8 [N, H, W, C]}: intermediate images, `image`, and further draws `image_2`, …
     """
     reconstruct = run.program(
         f"reconstruct {num_draws} times",
@@ -124,11 +124,11 @@ def draw_reconstructions(
 
 
 def pictured(rows: dict[str, np.ndarray], dataset: data.Dataset) -> np.ndarray:
-    """A picture of what a model made: its first images under each other, or its points scattered.
+    """Draws a picture of a model's output: its first images stacked, or its points scattered.
 
     Args:
       rows: {name: uint8 [N, H, W, C]}, or {name: float32 [N, 2]}.
-      dataset: what the model is of; its first points stand beside the model's.
+      dataset: the model's data; its first points are drawn beside the model's.
     """
     if "image" in dataset.fields:
         first = {name: images[:MOST_IN_GRID] for name, images in rows.items()}
@@ -140,12 +140,12 @@ def pictured(rows: dict[str, np.ndarray], dataset: data.Dataset) -> np.ndarray:
 
 
 def side_by_side(rows: dict[str, np.ndarray], levels: int, columns: int = 16) -> np.ndarray:
-    """Lays images out so that those of one example stand under each other.
+    """Lays out images so that those of one example are stacked vertically.
 
     Args:
-      rows: {name: uint8 [N, H, W, C] in 0..levels−1}, in the order from top to bottom.
-      levels: of a pixel.
-      columns: examples a row.
+      rows: {name: uint8 [N, H, W, C] in 0..levels−1}, from top to bottom.
+      levels: number of levels of a pixel.
+      columns: examples per row.
 
     Returns:
       A picture, uint8 [H', W', C].

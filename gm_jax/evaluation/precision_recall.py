@@ -1,4 +1,4 @@
-"""Precision and recall of distributions: quality and coverage judged apart."""
+"""Precision and recall of distributions, which judge quality and coverage separately."""
 
 import tempfile
 import warnings
@@ -21,26 +21,26 @@ def precision_recall_distribution(
     num_runs: int = 10,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision-recall curve of samples against real images, through clusters of their features.
+    """Precision-recall curve of samples against real images, from clusters of their features.
 
-    Sajjadi et al. 2018, section 4: k-means on the union of both sets, the two histograms of
-    cluster membership, their exact curve; averaged over runs of k-means. AdE paper E.2. The order
-    of the arguments matters: swapping them swaps precision and recall. Memory is flat in the number
-    of samples, but for a few bytes each: k-means reads them, in float32, from a temporary file of
-    8 n d bytes (in the folder of TMPDIR).
+    Sajjadi et al. 2018, section 4: k-means on the union of both sets, the two histograms of cluster
+    membership, and their exact curve, averaged over runs of k-means. AdE paper E.2. The order of
+    the arguments matters: swapping them swaps precision and recall. Apart from a few bytes per
+    sample, memory does not grow with their number: k-means reads them, in float32, from a temporary
+    file of 8 n d bytes (in the folder TMPDIR).
 
     Args:
       eval_features: [n, d] features of the samples to judge, or an iterable of such batches.
-      reference_features: [n, d] features of real images, as many as samples (a larger set fills
-        more clusters, which would count as recall), or an iterable of such batches.
+      reference_features: [n, d] features of real images, as many as samples (a larger set would
+        fill more clusters, which would count as recall), or an iterable of such batches.
       num_clusters, num_angles, num_runs: 20, 1001 and 10 in the paper.
-      seed: of k-means, each run has its own.
+      seed: seeds k-means, with its own seed for each run.
 
     Returns:
       Precision and recall, [num_angles] each, in 0..1, from recall-heavy to precision-heavy λ.
 
     Raises:
-      ValueError: no [n, d], unequal numbers or dimensions, fewer samples than clusters, or values
+      ValueError: not [n, d], unequal numbers or dimensions, fewer samples than clusters, or values
         that are not finite.
     """
     if num_runs < 1:
@@ -58,7 +58,7 @@ def precision_recall_distribution(
             labels = _cluster(union, num_clusters, int(run_seed))
             samples, reference = (
                 np.bincount(part, minlength=num_clusters) for part in np.split(labels, 2)
-            )  # equal numbers: the first half is the samples'
+            )  # the sets are equally large: the first half is the samples
             curves.append(prd_from_histograms(samples, reference, num_angles))
     precision, recall = np.mean(curves, axis=0)
     return precision, recall
@@ -69,8 +69,9 @@ def prd_from_histograms(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision-recall curve of two distributions on the same finite set.
 
-    precision(λ) = Σ_i min(λ p_i, q_i), recall(λ) = precision(λ) / λ with p the reference, q the
-    samples and λ = tan of equally spaced angles; Sajjadi et al. 2018, theorem 3 and algorithm 1.
+    precision(λ) = Σ_i min(λ p_i, q_i) and recall(λ) = precision(λ) / λ, where p is the reference, q
+    the samples and λ the tan of equally spaced angles; Sajjadi et al. 2018, theorem 3 and algorithm
+    1.
 
     Args:
       eval_weights, reference_weights: [k], >= 0, counts or probabilities; normalised here.
@@ -80,7 +81,7 @@ def prd_from_histograms(
       Precision and recall, [num_angles] each, in 0..1.
 
     Raises:
-      ValueError: different lengths, negative or non-finite weights, an empty histogram.
+      ValueError: different lengths, negative or non-finite weights, or an empty histogram.
     """
     eval_weights = np.asarray(eval_weights, np.float64)
     reference_weights = np.asarray(reference_weights, np.float64)
@@ -105,7 +106,7 @@ def prd_from_histograms(
 
 
 def f_beta(precision: ArrayLike, recall: ArrayLike, beta: float) -> float:
-    """Largest F_β = (1 + β²) p r / (β² p + r) on a curve; F_8 weighs recall, F_1/8 precision.
+    """Largest F_β = (1 + β²) p r / (β² p + r) on a curve; F_8 favours recall, F_1/8 precision.
 
     Sajjadi et al. 2018, section 5.1.
 
@@ -117,7 +118,7 @@ def f_beta(precision: ArrayLike, recall: ArrayLike, beta: float) -> float:
       The largest value on the curve, in 0..1.
 
     Raises:
-      ValueError: no curve, values outside 0..1, or beta <= 0.
+      ValueError: not a curve, values outside 0..1, or beta <= 0.
     """
     precision, recall = _check_curve(precision, recall)
     if not beta > 0:
@@ -133,13 +134,13 @@ def area_under_curve(precision: ArrayLike, recall: ArrayLike) -> float:
     The AUC of AdE paper E.2.
 
     Args:
-      precision, recall: [m], in 0..1, in the order `prd_from_histograms` returns them.
+      precision, recall: [m], in 0..1, in the order in which `prd_from_histograms` returns them.
 
     Returns:
       The area, in 0..1.
 
     Raises:
-      ValueError: no curve, or values outside 0..1.
+      ValueError: not a curve, or values outside 0..1.
     """
     precision, recall = _check_curve(precision, recall)
     return float(abs(np.trapezoid(precision, recall)))
@@ -158,7 +159,7 @@ def _check_curve(precision: ArrayLike, recall: ArrayLike) -> tuple[np.ndarray, n
 
 
 def _append(file: IO[bytes], features: Features, name: str) -> tuple[int, int]:
-    """Writes features in float32 to the end of a file; returns their [n, d]."""
+    """Appends features in float32 to a file; returns their shape [n, d]."""
     count = width = 0
     for batch in feature_batches(features, name):
         file.write(batch.astype(np.float32).data)
@@ -173,7 +174,7 @@ def _check_shapes(
     if num_samples != num_reference:
         raise ValueError(
             f"{num_samples} samples against {num_reference} reference images: the curve is biased "
-            "unless they are equally many; draw a random subset of the larger set"
+            "unless their numbers are equal; draw a random subset of the larger set"
         )
     if width != reference_width:
         raise ValueError(
@@ -189,12 +190,12 @@ def _check_shapes(
 
 def _cluster(features: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     """Cluster index of each row, [n]."""
-    # scikit-learn takes seconds to import: only those who cluster pay for it.
+    # scikit-learn takes seconds to import, so it is imported only for clustering.
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
     model = MiniBatchKMeans(num_clusters, n_init=10, random_state=seed)
     with warnings.catch_warnings():
-        # Fewer distinct rows than clusters leave clusters empty; the curve is right all the same.
+        # With fewer distinct rows than clusters some clusters are empty; the curve is still right.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit_predict(features)

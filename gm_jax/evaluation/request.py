@@ -1,4 +1,4 @@
-"""What an evaluation of a run is asked for."""
+"""The request for an evaluation of a run."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,22 @@ AUTO = ("auto",)  # all metrics that the run and its data allow, without trainin
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, as the flags of `experiments/main.py` name it.
+    """The requested evaluation; the fields are named like the flags of `experiments/main.py`.
 
     Attributes:
-      metrics: names of `metrics.METRICS`, or AUTO.
-      num_samples: how many samples to judge; None: as many as `sample.num_images` says, or all
-        images of `samples`.
-      samples: folder:PATH or npz:PATH, images to judge instead of a run's; None: the run's.
-      features: a name of `feature_networks.NETWORKS`, or a FeatureNetwork.
-      features_weights: file of Inception's weights; None: the environment variable says.
-      resize: of Inception, 'tf1' or 'clean'.
-      reference: source of the real images; None: the config's.
-      reference_split: its split; None: the config's test split.
+      metrics: names from `metrics.METRICS`, or AUTO.
+      num_samples: number of samples to judge; None takes `sample.num_images`, or all images of
+        `samples`.
+      samples: folder:PATH or npz:PATH with images to judge; None judges the run's samples.
+      features: a name from `feature_networks.NETWORKS`, or a FeatureNetwork.
+      features_weights: file of Inception's weights; None takes it from the environment variable.
+      resize: Inception's resize, 'tf1' or 'clean'.
+      reference: source of the real images; None takes the config's.
+      reference_split: split of the real images; None takes the config's test split.
       num_importance_samples: k of `iwae`.
-      training_steps: of the networks that `critic` and `gan_train_test` train; None: their own.
-      seed: of samples, subsets and metrics.
+      training_steps: training steps of the networks of `critic` and `gan_train_test`; None takes
+        their defaults.
+      seed: seeds the samples, subsets and metrics.
     """
 
     metrics: tuple[str, ...] = AUTO

@@ -1,4 +1,4 @@
-"""The two resizes before feature networks; the choice moves FID more than most models do."""
+"""The two resizes for feature networks; the choice changes FID more than most models do."""
 
 import functools
 
@@ -12,10 +12,10 @@ INCEPTION_SIZE = 299
 def resize(images: jax.Array, method: str, size: int = INCEPTION_SIZE) -> jax.Array:
     """Resizes images to a square as published feature extractors do.
 
-    'tf1': bilinear without half-pixel centres (output pixel i looks at i·in/out) and without
-    antialiasing, as TensorFlow 1 did: comparable with papers. 'clean': bicubic with antialiasing,
-    in float, clipped to 0..255 (Parmar et al. 2022, "clean-fid"). Both are linear in each axis:
-    two small matrices, applied on the device.
+    'tf1' is bilinear without half-pixel centres (output pixel i reads i·in/out) and without
+    antialiasing, as in TensorFlow 1, and comparable with papers. 'clean' is bicubic with
+    antialiasing, in float, clipped to 0..255 (Parmar et al. 2022, "clean-fid"). Both are linear in
+    each axis, so two small matrices apply them on the device.
 
     Args:
       images: [B, H, W, C], uint8 or float in 0..255.
@@ -26,13 +26,13 @@ def resize(images: jax.Array, method: str, size: int = INCEPTION_SIZE) -> jax.Ar
       float32 [B, size, size, C] in 0..255, not rounded.
 
     Raises:
-      ValueError: unknown method or no batch of images.
+      ValueError: unknown method, or not a batch of images.
     """
     if images.ndim != 4 or 0 in images.shape[1:]:
         raise ValueError(f"images are [B, H, W, C], got shape {images.shape}")
     rows = resize_matrix(method, images.shape[1], size)
     columns = resize_matrix(method, images.shape[2], size)
-    # Full precision: the accelerators' default would round grey levels to 8 bits of mantissa.
+    # The default precision of accelerators would round grey levels to 8 bits of mantissa.
     precision = jax.lax.Precision.HIGHEST
     resized = jnp.einsum("ph,bhwc->bpwc", rows, images.astype(jnp.float32), precision=precision)
     resized = jnp.einsum("qw,bpwc->bpqc", columns, resized, precision=precision)
@@ -41,14 +41,14 @@ def resize(images: jax.Array, method: str, size: int = INCEPTION_SIZE) -> jax.Ar
 
 @functools.cache
 def resize_matrix(method: str, old_size: int, new_size: int) -> np.ndarray:
-    """Weights of old pixels in new ones along one axis.
+    """Weights of the old pixels in the new ones along one axis.
 
     Args:
       method: 'tf1' or 'clean'.
       old_size, new_size: pixels, at least 1.
 
     Returns:
-      float32 [new_size, old_size], rows sum to one.
+      float32 [new_size, old_size], whose rows sum to one.
 
     Raises:
       ValueError: unknown method.
@@ -72,7 +72,7 @@ def _legacy_bilinear(old_size: int, new_size: int) -> np.ndarray:
 
 
 def _antialiased_bicubic(old_size: int, new_size: int) -> np.ndarray:
-    """Keys' cubic (a = −1/2) about half-pixel centres, widened when shrinking, as Pillow does."""
+    """Keys' cubic (a = −1/2) about half-pixel centres, widened when shrinking, as in Pillow."""
     scale = old_size / new_size
     width = max(scale, 1.0)
     centres = (np.arange(new_size) + 0.5) * scale
@@ -81,7 +81,7 @@ def _antialiased_bicubic(old_size: int, new_size: int) -> np.ndarray:
     near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
-    # Pillow cuts the support at rounded pixel borders, which keeps or drops a weight at its rim.
+    # Pillow cuts the support at rounded pixel borders, which keeps or drops a weight at its edge.
     first = np.maximum(np.floor(centres - 2 * width + 0.5), 0)
     last = np.minimum(np.floor(centres + 2 * width + 0.5), old_size)
     weights = np.where((pixels >= first[:, None]) & (pixels < last[:, None]), weights, 0.0)

@@ -1,4 +1,4 @@
-"""Pictures of points of the plane: data in grey, samples in colours."""
+"""Pictures of points in the plane: data in grey, samples in colours."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from gm_jax.images import grid
 
-# The first set (the data) is grey; the others follow in colours that all can tell apart
-# (Okabe and Ito): orange, sky blue, green, vermilion, purple.
+# The first set (the data) is grey; the others have colours that everyone can tell apart (Okabe and
+# Ito): orange, sky blue, green, vermilion, purple.
 COLOURS = (
     (150, 150, 150),
     (230, 159, 0),
@@ -23,9 +23,9 @@ Limits = tuple[float, float, float, float]
 
 
 def limits_of(points: np.ndarray, margin: float = 0.1) -> Limits:
-    """The smallest square about all finite points, widened by a share of its side on each side.
+    """The smallest square around all finite points, widened on each side by a share of its length.
 
-    Points that all coincide get a square of side 1.
+    If all points coincide, the square has side 1.
 
     Raises:
       ValueError: the points are not [N ≥ 1, 2], or none is finite.
@@ -41,7 +41,7 @@ def limits_of(points: np.ndarray, margin: float = 0.1) -> Limits:
 
 
 def count_outside(points: np.ndarray, limits: Limits) -> int:
-    """The number of points that a picture of these limits does not show, NaN included."""
+    """The number of points that a picture with these limits does not show, including NaN."""
     return int((~_inside(_checked(points), _checked_limits(limits))).sum())
 
 
@@ -50,15 +50,14 @@ def scatter(
 ) -> np.ndarray:
     """Draws point sets over each other, the first in grey, each later one on top in its colour.
 
-    Points outside the limits, and those that are not finite, are not drawn (`count_outside`
-    counts them).
+    Points that are outside the limits or not finite are not drawn (`count_outside` counts them).
 
     Args:
       *sets: float [N, 2] each, x to the right and y upwards; at most as many as COLOURS.
-      limits: left, right, bottom, top; None takes `limits_of` the first set, so that samples that
-        went astray do not shrink the data.
+      limits: left, right, bottom, top; None takes `limits_of` the first set, so that stray samples
+        do not shrink the data.
       size: side of the picture in pixels.
-      radius: a point is a square of 2·radius + 1 pixels.
+      radius: a point is a square with a side of 2·radius + 1 pixels.
 
     Returns:
       uint8 [size, size, 3].
@@ -74,7 +73,7 @@ def scatter(
 def scatter_row(
     *sets: np.ndarray, limits: Limits | None = None, size: int = 512, radius: int = 1
 ) -> np.ndarray:
-    """Draws point sets side by side, in the colours and, all of them, the limits of `scatter`.
+    """Draws point sets side by side, with the colours and shared limits of `scatter`.
 
     Returns:
       uint8 [H, W, 3], with lines between and around the pictures (see `images.grid`).
@@ -114,7 +113,7 @@ def _draw(
 
 
 def _checked(points: np.ndarray) -> np.ndarray:
-    """The points as float64 [N, 2], refusing all else and empty sets."""
+    """Returns the points as float64 [N, 2]; refuses other shapes and empty sets."""
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise ValueError(f"points have shape {points.shape}; give [N ≥ 1, 2]")
@@ -129,7 +128,7 @@ def _checked_limits(limits: Limits) -> Limits:
 
 
 def _inside(points: np.ndarray, limits: Limits) -> np.ndarray:
-    """Whether each point lies within the limits, the edges included; NaN does not."""
+    """Whether each point lies within the limits, including the edges; NaN does not."""
     left, right, bottom, top = limits
     x, y = points.T
     return (left <= x) & (x <= right) & (bottom <= y) & (y <= top)

@@ -1,4 +1,4 @@
-"""GAN-train and GAN-test: a classifier goes from samples to real images, and the other way."""
+"""GAN-train and GAN-test: a classifier trained on samples judges real images, and vice versa."""
 
 import functools
 from typing import Any, NamedTuple, cast
@@ -19,11 +19,11 @@ _EVALUATION_BATCH = 256
 
 
 class TrainTestAccuracies(NamedTuple):
-    """Shares of right answers in 0..1 (the papers print percent).
+    """Accuracies in 0..1 (the papers print percentages).
 
-    gan_train: trained on samples, judged on real test images: quality and coverage.
-    gan_test: trained on real images, judged on samples: quality alone.
-    real: trained and judged on real images: what the other two are to be read against.
+    gan_train: trained on samples, tested on real test images; measures quality and coverage.
+    gan_test: trained on real images, tested on samples; measures quality only. real: trained and
+    tested on real images, as a baseline for the other two.
     """
 
     gan_train: float
@@ -45,17 +45,17 @@ def gan_train_test(
 ) -> TrainTestAccuracies:
     """Accuracies of one fixed classifier, trained on samples or on real images.
 
-    Shmelkov et al. 2018; AdE paper E.1, table 8. The network is small (four convolutions) so that
-    the comparison of models is quick; its accuracy is not comparable with other papers'
-    classifiers, hence the third number.
+    Shmelkov et al. 2018; AdE paper E.1, table 8. The network is small (four convolutions) to make
+    comparisons of models quick; its accuracy is not comparable with other papers' classifiers,
+    hence the third number.
 
     Args:
-      samples: uint8 [n, H, W, C] in 0..255, sides at least 8; their labels int [n].
+      samples: uint8 [n, H, W, C] in 0..255, sides at least 8; their labels are int [n].
       train_images, test_images: real images of the same shape, with their labels.
       num_classes: labels lie in 0..num_classes − 1.
       num_steps: updates of Adam with a cosine schedule, the same for both classifiers.
       batch_size: images drawn (with replacement) for each update.
-      seed: of initialisation and drawing.
+      seed: seeds initialisation and drawing.
 
     Returns:
       TrainTestAccuracies.
@@ -82,7 +82,7 @@ def gan_train_test(
 
 
 class TrainTestClassifier(nn.Module):
-    """Four 3 x 3 convolutions with group norm, the second and fourth halving the side."""
+    """Four 3 x 3 convolutions with group norm; the second and fourth halve the side."""
 
     num_classes: int
 
@@ -109,7 +109,7 @@ def _train(
     on_device = jnp.asarray(images), jnp.asarray(labels)  # once
     params = jax.jit(TrainTestClassifier(num_classes).init)(init_key, on_device[0][:1])
     carry = params, _optimizer(num_steps).init(params)
-    # A Python loop: XLA runs convolutions inside a compiled loop many times slower on CPU.
+    # This is a Python loop because on CPU, convolutions are many times slower in a compiled one.
     for step in range(num_steps):
         carry = _update(
             num_classes, num_steps, batch_size, carry, draw_key, jnp.int32(step), *on_device
@@ -155,7 +155,7 @@ def _accuracy(num_classes: int, params: Tree, images: np.ndarray, labels: np.nda
     right = 0
     for start in range(0, len(images), _EVALUATION_BATCH):
         batch = images[start : start + _EVALUATION_BATCH]
-        # Padded, so that one compiled shape serves the last batch too.
+        # Padding makes the last batch fit the compiled shape.
         padding = [(0, _EVALUATION_BATCH - len(batch))] + [(0, 0)] * 3
         predictions = np.asarray(_predict(num_classes, params, np.pad(batch, padding)))
         right += int((predictions[: len(batch)] == labels[start : start + len(batch)]).sum())

@@ -1,4 +1,4 @@
-"""Independent Wasserstein critic: one fixed critic, trained after the fact, judges any model."""
+"""Independent Wasserstein critic: a fixed critic, trained afterwards, judges any model."""
 
 import functools
 from typing import Any, NamedTuple, cast
@@ -18,13 +18,13 @@ _EVALUATION_BATCH = 256
 
 
 class CriticResult(NamedTuple):
-    """What `independent_wasserstein_critic` finds.
+    """The result of `independent_wasserstein_critic`.
 
-    negative_distance: the result, −(E critic(test) − E critic(samples)) after the last step;
-      higher is better, 0 is the best.
-    steps: int [points]; validation_curve, test_curve: float64 [points], the same quantity along
-      training. A validation curve that keeps falling under a test curve that does not is a
-      critic that overfits the validation images.
+    negative_distance: the result, −(E critic(test) − E critic(samples)) after the last step; higher
+      is better, 0 is best.
+    steps: int [points]; validation_curve, test_curve: float64 [points], the same quantity during
+      training. If the validation curve keeps falling and the test curve does not, the critic
+      overfits the validation images.
     """
 
     negative_distance: float
@@ -45,18 +45,18 @@ def independent_wasserstein_critic(
 ) -> CriticResult:
     """Negative Wasserstein distance between samples and test images.
 
-    Danihelka et al. 2017; α-GAN section 5, appendix E. The critic maximises E f(validation) −
-    E f(samples) − λ E (|∇f| − 1)² (WGAN-GP) for a fixed number of steps and is reported on images
-    it has not seen: test images against the half of the samples that was held out. The penalty
-    lets |∇f| exceed 1: a pure shift by c is reported as c + c²/(2λ). Distances of one size of
-    image, number of steps and λ compare with each other only.
+    Danihelka et al. 2017; α-GAN section 5, appendix E. The critic maximises E f(validation) − E
+    f(samples) − λ E (|∇f| − 1)² (WGAN-GP) for a fixed number of steps. The result is for images
+    that it has not seen: test images against a held-out half of the samples. The penalty lets |∇f|
+    exceed 1: a pure shift by c gives c + c²/(2λ). Compare only distances with the same image size,
+    number of steps and λ.
 
     Args:
       samples: uint8 [n >= 2, H, W, C] in 0..255, sides at least 8.
       validation_images, test_images: real images of the same shape, held out from the model.
-      num_steps, batch_size, penalty (λ): the fixed training of the critic.
-      num_points: points of the learning curves.
-      seed: of initialisation, drawing and the halves of the samples.
+      num_steps, batch_size, penalty (λ): the critic's fixed training settings.
+      num_points: number of points of the learning curves.
+      seed: seeds initialisation, drawing and the split of the samples.
 
     Returns:
       CriticResult, in Euclidean units of images scaled to −1..1.
@@ -77,7 +77,7 @@ def independent_wasserstein_critic(
             f"{num_points}, {num_steps}, {batch_size}, {penalty}"
         )
     samples, validation_images, test_images = sets.values()
-    # Shuffled first: samples are often sorted by class.
+    # Shuffled first, because samples are often sorted by class.
     samples = samples[np.random.default_rng(seed).permutation(len(samples))]
     shown, held_out = samples[: len(samples) // 2], samples[len(samples) // 2 :]
     init_key, draw_key = jax.random.split(jax.random.key(seed))
@@ -86,7 +86,7 @@ def independent_wasserstein_critic(
     on_device = jnp.asarray(validation_images), jnp.asarray(shown)
     points = np.linspace(0, num_steps, num_points + 1).round().astype(int)[1:]
     curves = []
-    # A Python loop: XLA runs convolutions inside a compiled loop many times slower on CPU.
+    # This is a Python loop because on CPU, convolutions are many times slower in a compiled one.
     for step in range(num_steps):
         carry = _update(carry, draw_key, jnp.int32(step), *on_device, batch_size, penalty)
         if step + 1 in points:
@@ -104,7 +104,7 @@ def independent_wasserstein_critic(
 class Critic(nn.Module):
     """DCGAN's discriminator (64, 128, 256 filters of 4 x 4, stride 2, leaky ReLU 0.2, linear end).
 
-    No batch norm: the gradient penalty is about one image at a time.
+    It has no batch norm, because the gradient penalty applies to one image at a time.
     """
 
     @nn.compact
@@ -130,7 +130,7 @@ def _loss(
     """Negative critic objective; the gradient is per unit of images scaled to −1..1."""
     between = fake + mixing[:, None, None, None] * (real - fake)
     slopes = jax.grad(lambda images: _scored(params, images).sum())(between) * 127.5
-    norms = jnp.sqrt((slopes**2).sum(axis=(1, 2, 3)) + 1e-12)  # the root has no slope at 0
+    norms = jnp.sqrt((slopes**2).sum(axis=(1, 2, 3)) + 1e-12)  # the root has no derivative at 0
     gap = _scored(params, real).mean() - _scored(params, fake).mean()
     return penalty * ((norms - 1.0) ** 2).mean() - gap
 
@@ -165,7 +165,7 @@ def _mean_score(params: Tree, images: np.ndarray) -> float:
     total = 0.0
     for start in range(0, len(images), _EVALUATION_BATCH):
         batch = images[start : start + _EVALUATION_BATCH]
-        # Padded, so that one compiled shape serves the last batch too.
+        # Padding makes the last batch fit the compiled shape.
         padding = [(0, _EVALUATION_BATCH - len(batch))] + [(0, 0)] * 3
         scores = np.asarray(_scores(params, np.pad(batch, padding)), np.float64)
         total += scores[: len(batch)].sum()
@@ -175,7 +175,7 @@ def _mean_score(params: Tree, images: np.ndarray) -> float:
 def _check_sets(sets: dict[str, np.ndarray]) -> None:
     shape = sets["samples"].shape[1:]
     for name, images in sets.items():
-        smallest = 2 if name == "samples" else 1  # one half of the samples is held out
+        smallest = 2 if name == "samples" else 1  # half of the samples are held out
         if images.ndim != 4 or images.dtype != np.uint8 or len(images) < smallest:
             raise ValueError(
                 f"{name} are uint8 [n >= {smallest}, H, W, C], got {images.dtype} of shape "

@@ -1,5 +1,5 @@
-"""Invertible layers, from data to features, and the density that they make of a standard normal.
+"""Invertible layers from data to features, and the density that they define with a normal prior.
 
 A transform (`transform.Transform`) has `forward_and_log_det(x, context)` and
-`inverse_and_log_det(y, context)`. A flow is a value: `Chain([...])` of transforms, itself one.
+`inverse_and_log_det(y, context)`. A flow is a `Chain([...])` of transforms, itself a transform.
 """

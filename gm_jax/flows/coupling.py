@@ -1,7 +1,7 @@
 """Couplings: some dimensions change the others (Dinh et al., 2017, Eqs. 7–9).
 
-A coupling is made of three values: the split into kept and changed dimensions, the network from the
-first to the parameters of the change, and the kind of the change.
+A coupling has three parts: the split into kept and changed dimensions, the network that maps the
+kept ones to the parameters of the change, and the kind of change.
 """
 
 import dataclasses
@@ -22,21 +22,21 @@ class Split(Protocol):
     """Which dimensions are changed, and which are kept."""
 
     def mask(self, shape: Sequence[int]) -> np.ndarray:
-        """1 at what is changed of x of a shape, 0 at what is kept; broadcasts to x."""
+        """1 at changed dimensions and 0 at kept ones; broadcasts to x of this shape."""
 
     def halves(self, x: Array) -> tuple[Array, Array]:
-        """What is kept and what is changed: arrays of the same shape."""
+        """The kept half and the changed half, arrays of the same shape."""
 
     def join(self, kept: Array, changed: Array) -> Array:
-        """Puts the halves back to their places; what is no dimension of `changed` is ignored."""
+        """Puts the halves back in place; positions of `changed` that are kept are ignored."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkerboard:
-    """Every other pixel of [B, H, W, C]; the halves keep this shape and are 0 at the others.
+    """Every other pixel of [B, H, W, C]; each half has this shape and is 0 at the other pixels.
 
     Attributes:
-      parity: 0 changes the pixels whose row and column sum to an even number, 1 the others.
+      parity: 0 changes the pixels whose row plus column is even, 1 the others.
     """
 
     parity: int
@@ -88,30 +88,30 @@ class ChannelHalf:
 
 
 class Kind(Protocol):
-    """A change of each dimension on its own, by parameters that are given for it."""
+    """An elementwise change, with parameters for each dimension."""
 
     @property
     def num_parameters(self) -> int:
-        """How many there are for a dimension."""
+        """The number of parameters per dimension."""
 
     def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
-        """Maps x [..., C] by parameters [..., num_parameters·C] to y and ln|∂y/∂x|, [..., C]."""
+        """Maps x [..., C], with parameters [..., num_parameters·C], to y and ln|∂y/∂x|."""
 
     def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
-        """Maps y [..., C] by the same parameters to x and ln|∂x/∂y|, [..., C]."""
+        """Maps y [..., C], with the same parameters, to x and ln|∂x/∂y|."""
 
 
 class Affine(nn.Module):
-    """y = (x + t)·e^s with s = scale·tanh(·); all dimensions share the one learned scale.
+    """y = (x + t)·e^s with s = scale·tanh(·); all dimensions share one learned scale.
 
     The shift comes before the scale, as in the authors' code (Eqs. 7 and 8 scale first).
 
     Attributes:
-      init_scale: the scale at first.
+      init_scale: initial scale.
     """
 
     init_scale: float
-    num_parameters: ClassVar[int] = 2  # t, and what the tanh is of
+    num_parameters: ClassVar[int] = 2  # t, and the argument of tanh
 
     def setup(self) -> None:
         self.scale = self.param("scale", nn.initializers.constant(self.init_scale), ())
@@ -132,12 +132,12 @@ class Affine(nn.Module):
 
 
 class Coupling(Transform):
-    """Keeps some dimensions and changes each of the others by parameters made of the kept ones.
+    """Keeps some dimensions and changes the others, with parameters computed from the kept ones.
 
     Attributes:
-      split: which are kept.
+      split: which dimensions are kept and which are changed.
       network: maps (kept half, number of parameters, context) to [..., number of parameters].
-      kind: what the parameters do to a changed dimension.
+      kind: how the parameters change a dimension.
     """
 
     split: Split
@@ -160,6 +160,6 @@ class Coupling(Transform):
         return self.network(kept, self.kind.num_parameters * kept.shape[-1], context)
 
     def _joined(self, kept: Array, changed: Array, slopes: Array) -> tuple[Array, Array]:
-        of_kept = jnp.zeros_like(kept)  # the logarithms of their slopes
+        of_kept = jnp.zeros_like(kept)  # the log slope of a kept dimension
         log_det = sum_of_example(self.split.join(of_kept, slopes))
         return self.split.join(kept, changed), log_det

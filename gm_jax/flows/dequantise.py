@@ -13,10 +13,10 @@ Array = jax.Array
 
 
 class Dequantise(Transform):
-    """x = low + (high − low)·(v + u)/levels of the levels v, with uniform noise u (thesis, 2.12.1).
+    """x = low + (high − low)·(v + u)/levels for levels v and uniform noise u (thesis, 2.12.1).
 
-    P(v) = E_u[p(x)·((high − low)/levels)^D], where p is the density of what follows. One draw of
-    the noise gives ln p(x) + D·ln((high − low)/levels), which is in the mean a lower bound on
+    P(v) = E_u[p(x)·((high − low)/levels)^D], where p is the density of the layers that follow. One
+    draw of the noise gives ln p(x) + D·ln((high − low)/levels), whose mean is a lower bound on
     ln P(v), by Jensen's inequality.
 
     Attributes:
@@ -43,10 +43,10 @@ class Dequantise(Transform):
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
         """Maps y [B, ...] to the levels in whose intervals it lies, uint8, and −log-det [B].
 
-        Rounding has no Jacobian. What it gives back is the correction of its forward direction,
-        which is the same for every image and noise; so the two sum to 0, as for any other layer.
-        What lies outside of the interval goes to the end levels, although the forward direction
-        never gets there: P(v) sums to the mass within the interval.
+        Rounding has no Jacobian. The returned value is minus that of the forward direction, which
+        is the same for every image and noise; so the two sum to 0, as for any other layer. Values
+        outside the interval go to the end levels, although the forward direction never reaches
+        them: P(v) sums to the mass within the interval.
         """
         del context
         low, high = self.interval
@@ -58,12 +58,12 @@ class Dequantise(Transform):
 
 
 class Logit(Transform):
-    """y = ln p − ln(1 − p) of p = margin + (1 − 2·margin)·x (Dinh et al., 2017, §4.1).
+    """y = ln p − ln(1 − p) with p = margin + (1 − 2·margin)·x (Dinh et al., 2017, §4.1).
 
-    So p stays away from 0 and 1.
+    The margin keeps p away from 0 and 1.
 
     Attributes:
-      margin: in (0, ½); the authors' .05 and .9.
+      margin: in (0, ½); .05 gives the authors' .05 and .9.
     """
 
     margin: float
@@ -76,7 +76,7 @@ class Logit(Transform):
         return y, self._log_det(y)
 
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
-        """Maps y to x, outside of [0, 1] where no image is, and ln|det ∂x/∂y| in nats [B]."""
+        """Maps y to x, outside [0, 1] if y is from no image, and ln|det ∂x/∂y| in nats [B]."""
         del context
         x = (nn.sigmoid(y) - self.margin) / (1 - 2 * self.margin)
         return x, -self._log_det(y)

@@ -11,14 +11,14 @@ Array = jax.Array
 
 
 class FlowBatchNorm(Transform):
-    """y = (x − µ)/√(σ² + ε) on the changed dimensions of a split, by channel; nothing is learned.
+    """y = (x − µ)/√(σ² + ε) on the changed dimensions of a split, per channel; nothing is learned.
 
-    As in the authors' code µ and σ² are moments of x·mask, the positions that the mask zeroes
-    included: on a checkerboard half of them are zeros, which halves a centred channel's variance.
+    As in the authors' code, µ and σ² are moments of x·mask, including the positions that the mask
+    zeroes: on a checkerboard these are half of all, which halves a centred channel's variance.
 
     Attributes:
-      split: what it changes is normalised.
-      decay: of `BatchStatistics`.
+      split: the dimensions that it changes are normalised.
+      decay: as for `BatchStatistics`.
       epsilon: ε.
     """
 
@@ -32,7 +32,7 @@ class FlowBatchNorm(Transform):
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x [B, ..., C] to y and ln|det ∂y/∂x| = −½ Σ ln(σ² + ε) in nats [B].
 
-        The determinant takes the moments of a training batch for constants, as does the paper.
+        The determinant treats the moments of a training batch as constants, as the paper does.
         """
         mask = self.split.mask(x.shape)
         mean, variance = self.statistics(x * mask, context.train)
@@ -40,7 +40,7 @@ class FlowBatchNorm(Transform):
         return (x - mean * mask) * jnp.exp(log_scale), _sum(log_scale, x)
 
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
-        """Maps y [B, ..., C] to x and ln|det ∂x/∂y| in nats [B], by the running moments."""
+        """Maps y [B, ..., C] to x and ln|det ∂x/∂y| in nats [B], with the running moments."""
         if context.train:
             raise ValueError(
                 "train=True: a batch norm cannot be inverted by the moments of a batch that is not "
@@ -53,5 +53,5 @@ class FlowBatchNorm(Transform):
 
 
 def _sum(log_scale: Array, x: Array) -> Array:
-    """Sums what broadcasts to an example over the example, once for every example: [B]."""
+    """Sums a value that broadcasts to an example over the example, for every example: [B]."""
     return jnp.full(x.shape[0], jnp.sum(jnp.broadcast_to(log_scale, x.shape[1:])))

@@ -1,4 +1,4 @@
-"""Space to depth, and the dimensions that are done at a coarse scale (Dinh et al., 2017, §3.6)."""
+"""Space to depth, and factoring out dimensions between scales (Dinh et al., 2017, §3.6)."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ DIAGONALS = ((0, 0), (1, 1), (0, 1), (1, 0))  # the pixels of a square
 class Squeeze(Transform):
     """[B, H, W, C] to [B, H/2, W/2, 4C]; channel c of the pixel at (i, j) of its square is 4c+2i+j.
 
-    The first half of the channels is that of the image's channels (of a grey image, the rows).
+    The first half of the channels holds the first half of the image's channels (for a grey image,
+    the first row of each square).
     """
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
@@ -35,10 +36,10 @@ class Squeeze(Transform):
 
 
 class OrderedSqueeze(Transform):
-    """[B, H, W, C] to [B, H/2, W/2, 4C]: the pixels of each 2×2 square one after the other.
+    """[B, H, W, C] to [B, H/2, W/2, 4C]: the pixels of each 2×2 square, one after the other.
 
     All channels of the first pixel come first. The first half is thus one diagonal of each square,
-    (0, 0) and (1, 1): every part of the image, in all its channels, at half its density.
+    (0, 0) and (1, 1): the whole image, in all its channels, at half the density.
     """
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
@@ -58,11 +59,11 @@ class OrderedSqueeze(Transform):
 
 
 class FactorOut(Transform):
-    """Half of the channels is done; the other half goes on (Eqs. 13–16), and returns to its place.
+    """Half of the channels goes on to `rest`, the other half is finished (Eqs. 13–16).
 
     Attributes:
-      split: what it keeps goes on; what it changes is done.
-      rest: the transform of what goes on, [B, ..., C/2], whose shape it keeps.
+      split: the dimensions that it keeps go on; those that it changes are finished.
+      rest: transforms the half that goes on, [B, ..., C/2], and keeps its shape.
     """
 
     split: ChannelHalf
@@ -70,7 +71,7 @@ class FactorOut(Transform):
 
     @property
     def likelihood(self) -> Likelihood:
-        """That of the rest."""
+        """The kind of `rest`."""
         return self.rest.likelihood
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
@@ -87,7 +88,7 @@ class FactorOut(Transform):
 
 
 def _check_even(height: int, width: int) -> None:
-    """Refuses an image that squares of 2×2 pixels do not tile."""
+    """Refuses an image that 2×2 squares do not tile."""
     if height % 2 or width % 2:
         raise ValueError(
             f"an image of {height}×{width} pixels cannot be squeezed: squares of 2×2 must tile it; "

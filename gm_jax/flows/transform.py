@@ -1,4 +1,4 @@
-"""What every layer of a flow offers, and how layers compose."""
+"""The interface of a flow's layers, and how layers compose."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -18,13 +18,13 @@ ORDER: tuple[Likelihood, ...] = ("exact", "bound", "estimate")
 
 @flax.struct.dataclass
 class Context:
-    """What a layer may need beside its input; `Chain` passes it on unchanged.
+    """What a layer may need besides its input; `Chain` passes it on unchanged.
 
     Attributes:
-      train: normalise by the statistics of the global batch, and update the running ones
-        (`batch_stats` must be mutable), instead of using these. It is static under `jit`.
-      noise: of the examples. `Dequantise` draws from it; any other layer that draws takes
-        `noise.layer(n)`, with a number n of its own.
+      train: whether to normalise with the statistics of the global batch and update the running
+        ones (`batch_stats` must be mutable), instead of using these. It is static under `jit`.
+      noise: the examples' noise. `Dequantise` draws from it; any other layer that draws takes
+        `noise.layer(n)`, with its own number n.
       condition: [B, ...], what the density is conditioned on.
     """
 
@@ -38,7 +38,7 @@ class Transform(nn.Module):
 
     @property
     def likelihood(self) -> Likelihood:
-        """What `log_prob` is of the data: exact, a lower bound in the mean, or an estimate."""
+        """The kind of `log_prob`: exact, a lower bound in the mean, or an estimate."""
         return "exact"
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
@@ -48,16 +48,16 @@ class Transform(nn.Module):
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
         """Maps y to x and ln|det ∂x/∂y| in nats [B].
 
-        It undoes the forward direction with `train=False`. With `train=True` a layer of batch
-        statistics refuses: the batch that it should give back, and so its moments, are not known.
+        It undoes the forward direction with `train=False`. With `train=True` a layer with batch
+        statistics refuses: the batch that it should recover, and so its moments, are unknown.
         """
         raise NotImplementedError
 
     def log_prob(self, x: Array, context: Context) -> tuple[Array, dict[str, Array]]:
         """ln p(x) = ln N(f(x); 0, I) + ln|det ∂f/∂x| in nats [B], and its parts by name.
 
-        Every prior is N(0, I). A learned one, N(µ, σ²) of some dimensions given the others, is a
-        `Coupling` at the end, (y − µ)/σ, whose log-determinant −Σ ln σ is the rest of its density.
+        Every prior is N(0, I). A learned prior, N(µ, σ²) on some dimensions given the others, is a
+        final `Coupling`, (y − µ)/σ, whose log-determinant −Σ ln σ is the rest of its density.
 
         Returns:
           ln p(x), and {"prior", "log_det"}, which sum to it.
@@ -68,17 +68,17 @@ class Transform(nn.Module):
 
 
 class Chain(Transform):
-    """One transform after the other, from data to features; log-determinants add up.
+    """Transforms applied one after the other, from data to features; log-determinants add up.
 
     Attributes:
-      transforms: in the order of the forward direction.
+      transforms: the transforms, in forward order.
     """
 
     transforms: Sequence[Transform]
 
     @property
     def likelihood(self) -> Likelihood:
-        """The loosest of the transforms'."""
+        """The loosest kind among the transforms."""
         return max((part.likelihood for part in self.transforms), key=ORDER.index, default="exact")
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
@@ -99,17 +99,17 @@ class Chain(Transform):
 
 
 class Inverse(Transform):
-    """Exchanges forward and inverse of a transform.
+    """Exchanges the forward and inverse directions of a transform.
 
     Attributes:
-      transform: the other way; without batch statistics, if it is to be trained.
+      transform: the transform to invert; to be trained, it must have no batch statistics.
     """
 
     transform: Transform
 
     @property
     def likelihood(self) -> Likelihood:
-        """The transform's."""
+        """The transform's kind."""
         return self.transform.likelihood
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:

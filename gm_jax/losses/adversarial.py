@@ -1,6 +1,6 @@
-"""What discriminator and generator want, as functions of the discriminator's logits.
+"""The losses of discriminator and generator, as functions of the discriminator's logits.
 
-A logit is ln D − ln(1 − D) under cross-entropy; under the other losses it is the output as it is.
+With cross-entropy a logit is ln D − ln(1 − D); with the other losses it is the raw output.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ Tree = Any
 
 
 class AdversarialLoss(NamedTuple):
-    """The losses of two players.
+    """The losses of the two players.
 
     Attributes:
-      term: the name of the discriminator's loss in curves.
+      term: name of the discriminator's loss in the curves.
       discriminator: (logits of data, logits of samples), float [B] each -> float32 [B].
-      generator: logits of samples, float [B] -> float32 [B].
+      generator: (logits of samples), float [B] -> float32 [B].
     """
 
     term: str
@@ -51,14 +51,14 @@ def non_saturating(fake: Array) -> Array:
 def log_ratio(fake: Array) -> Array:
     """−[ln D(x̃) − ln(1 − D(x̃))] = −logit, in nats (Lucas et al., 2019, Eq. 5).
 
-    With the optimal discriminator its mean is KL(model ‖ data). It is the generator's loss of
-    Wasserstein and hinge, too.
+    With the optimal discriminator its mean is KL(model ‖ data). It is also the generator's loss
+    with `wasserstein` and `hinge`.
     """
     return -fake
 
 
 def wasserstein(real: Array, fake: Array) -> Array:
-    """D(x̃) − D(x), minus what a 1-Lipschitz D makes of W₁ (Arjovsky et al., 2017, Eq. 2)."""
+    """D(x̃) − D(x), minus the estimate of W₁ by a 1-Lipschitz D (Arjovsky et al., 2017, Eq. 2)."""
     return fake - real
 
 
@@ -88,7 +88,7 @@ LOSSES = {
 
 
 def create(name: str) -> AdversarialLoss:
-    """The pair of losses of a name; ValueError where there is none."""
+    """Returns the pair of losses called `name`; ValueError if there is none."""
     if name not in LOSSES:
         raise ValueError(f"unknown adversarial loss '{name}'; choose among {', '.join(LOSSES)}")
     return LOSSES[name]
@@ -102,16 +102,16 @@ def discriminator_terms(
     fraction: Array,
     weight: float,
 ) -> dict[str, Array]:
-    """The discriminator's loss and its gradient penalty, as terms.
+    """The discriminator's loss and gradient penalty, as terms.
 
-    The penalty is on the logit: the papers leave open whether it is on the logit or on D.
+    The penalty applies to the logit: the papers do not say whether they mean the logit or D.
 
     Args:
-      loss: of `create`.
+      loss: from `create`.
       critic: examples -> logits [B].
-      real, fake: arrays, or trees of arrays, float [B, ...].
-      fraction: where between them the penalty is taken, in [0, 1], float [B].
-      weight: of the penalty; 0 leaves it out.
+      real, fake: arrays or trees of arrays, float [B, ...].
+      fraction: position between them where the penalty is taken, float [B] in [0, 1].
+      weight: weight of the penalty; 0 omits it.
 
     Returns:
       `loss.term` and `gradient_penalty` (weighted), float32 [B].

@@ -1,4 +1,4 @@
-"""The auxiliary image y of AGAVE: the image, or less of it (thesis 3.4.5)."""
+"""The auxiliary image y of AGAVE: the image, or a reduced version of it (thesis 3.4.5)."""
 
 import dataclasses
 import math
@@ -16,16 +16,17 @@ DOWNSAMPLING = (1, 2, 4)
 
 @dataclasses.dataclass(frozen=True)
 class AuxiliaryImage:
-    """How y is made of x, and scored under the logistics around f(z).
+    """Makes y from x, and scores it under the logistics around f(z).
 
-    A level v of x owns [v, v + 1) of [0, L). Grey, then averaged over squares, the middle of that
-    interval lies in one of b equal steps of [0, L): y = ⌊(mean + ½)·b/L⌋. This is Eq. 3.17's ⌊y/c⌋,
-    c = L/b, where b divides L, and rounding to the nearest level where b = L.
+    A level v of x stands for the interval [v, v + 1) of [0, L). The middle of that interval, turned
+    grey and then averaged over squares, falls into one of b equal steps of [0, L): y = ⌊(mean +
+    ½)·b/L⌋. This is Eq. 3.17's ⌊y/c⌋ with c = L/b if b divides L, and rounding to the nearest level
+    if b = L.
 
     Attributes:
-      image_shape, image_levels: (H, W, C) and L, of x.
+      image_shape, image_levels: (H, W, C) and L of x.
       downsampling: side of the squares, in pixels.
-      grayscale: one channel of luma instead of three.
+      grayscale: whether y is one channel of luma instead of three colours.
       levels: b.
     """
 
@@ -37,7 +38,7 @@ class AuxiliaryImage:
 
     @classmethod
     def create(cls, config: Any, image_shape: tuple[int, int, int], image_levels: int) -> Self:
-        """Builds it from the fields `downsampling`, `grayscale` and `levels` (0: those of x)."""
+        """Builds it from `downsampling`, `grayscale` and `levels` (0: the levels of x)."""
         side, (height, width, channels) = config.downsampling, image_shape
         levels = config.levels or image_levels
         if side not in DOWNSAMPLING:
@@ -73,17 +74,17 @@ class AuxiliaryImage:
             count *= sum(LUMA)
         size, height, width, channels = total.shape
         squares = total.reshape(size, height // side, side, width // side, side, channels)
-        # Whole numbers below 2^31: no level depends on how a division was rounded.
+        # Integers below 2^31, so that no level depends on how a division is rounded.
         total = 2 * jnp.sum(squares, axis=(2, 4)) + count
         return (total * self.levels // (2 * count * self.image_levels)).astype(jnp.uint8)
 
     def log_prob(self, y: Array, f_z: Array, log_scale: Array) -> Array:
-        """Σ_j ln p(y_j | z) in nats [B]: Eq. 3.17, the end levels taking the tails.
+        """Σ_j ln p(y_j | z) in nats [B]: Eq. 3.17, where the end levels take the tails.
 
         Args:
           y: uint8 [B, h, w, channels] in 0..b−1.
           f_z: means [B, h, w, channels], in the units of x in [−1, 1].
-          log_scale: [channels] or [1], in these units.
+          log_scale: [channels] or [1], in the same units.
         """
         # From bins centred on ±1 at L levels to b equal steps, and to bins centred on ±1 at b.
         factor = (self.image_levels - 1) * self.levels / (self.image_levels * (self.levels - 1))

@@ -12,11 +12,11 @@ def free_bits(kl: Array, floor: float) -> Array:
     """Σ max(floor, KL averaged over the batch), as per-example terms (Kingma et al., 2016, Eq. 15).
 
     A latent whose batch mean lies below the floor contributes the constant floor and no gradient.
-    The batch is the global one, whose mean takes an all-reduce.
+    The batch is the global one, so the mean needs an all-reduce.
 
     Args:
-      kl: float32 [B, ...] in nats, a divergence for each example and group of latents.
-      floor: in nats a group.
+      kl: float32 [B, ...] in nats, the divergence of each example and group of latents.
+      floor: nats per group.
 
     Returns:
       Nats [B], whose mean over the global batch is the floored sum.

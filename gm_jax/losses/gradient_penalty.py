@@ -13,13 +13,13 @@ Tree = Any
 def gradient_penalty(
     critic: Callable[[Tree], Array], real: Tree, fake: Tree, fraction: Array
 ) -> Array:
-    """(‖∇D(x̂)‖₂ − 1)² at x̂ = ε·x + (1 − ε)·x̃ (Lucas et al., 2019, Eqs. 11–13, without weight).
+    """(‖∇D(x̂)‖₂ − 1)² at x̂ = ε·x + (1 − ε)·x̃ (Lucas et al., 2019, Eqs. 11–13, unweighted).
 
-    The norm is over all that belongs to an example. What a critic judges may be an image, a code,
-    or a tree of both, which then lies between two pairs at the same ε.
+    The norm covers everything that belongs to an example. A critic may judge an image, a code or a
+    tree of both, which is then interpolated between two pairs with the same ε.
 
     Args:
-      critic: examples -> [B]; an example's output may depend on that example alone.
+      critic: examples -> [B]; an example's output may depend on that example only.
       real, fake: x and x̃, arrays or trees of arrays, float [B, ...].
       fraction: ε in [0, 1], float [B].
 

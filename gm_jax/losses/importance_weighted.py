@@ -11,8 +11,8 @@ Array = jax.Array
 def importance_weighted(log_weights: Array) -> Array:
     """ln (1/k) Σ_i w_i with w_i = p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al., 2016, Eq. 8).
 
-    In expectation it does not fall with k, and for k = 1 it is the evidence lower bound. Its
-    gradient weighs that of each ln w_i by w_i / Σ_j w_j (their Eq. 14).
+    In expectation it does not decrease with k, and for k = 1 it is the evidence lower bound. Its
+    gradient weights that of each ln w_i by w_i / Σ_j w_j (their Eq. 14).
 
     Args:
       log_weights: float [k, B, ...] in nats, k ≥ 1.

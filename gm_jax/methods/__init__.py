@@ -1,4 +1,4 @@
-"""Published algorithms, one a file; what each writes and offers is said by `method.Method`."""
+"""Published algorithms, one per file; `method.Method` documents what each defines and offers."""
 
 from typing import Any
 
@@ -32,12 +32,12 @@ METHODS = {
 
 
 def create(config: Any, data: DataSpec, frozen: dict[str, Method] | None = None) -> Method:
-    """Builds the method that a config names for examples of some fields.
+    """Builds the method that a config names, for data with the given fields.
 
     Args:
-      config: a page of `configs/`.
+      config: a config from `configs/`.
       data: the fields of the examples.
-      frozen: {name: method} of the trained models that stand within it (`training.frozen`).
+      frozen: {name: method}, the trained models that it contains (`training.frozen`).
     """
     if config.method not in METHODS:
         raise ValueError(f"unknown method '{config.method}'; choose among {', '.join(METHODS)}")

@@ -1,9 +1,9 @@
 """Adaptive density estimation (Lucas, Shmelkov, Alahari, Schmid & Verbeek, 2019).
 
-A VAE models the features f_ψ(x) of an invertible network, p(x) = p_θ(f_ψ(x)) |det ∂f_ψ/∂x|; so its
+A VAE models the features f_ψ(x) of an invertible network, p(x) = p_θ(f_ψ(x)) |det ∂f_ψ/∂x|, so its
 factored Gaussian decoder N(µ_θ(z), σ² I) is neither factored nor Gaussian over images. It is
-trained by maximum likelihood (L_C, Eq. 4) and, on samples that f_ψ⁻¹ brings back to images, by a
-discriminator (L_Q, Eq. 5). Without f_ψ, or without the discriminator, it is the paper's likelihood
+trained by maximum likelihood (L_C, Eq. 4) and by a discriminator (L_Q, Eq. 5) on samples that f_ψ⁻¹
+maps back to images. Without f_ψ, or without the discriminator, it gives the paper's likelihood
 baselines (Table 1).
 """
 
@@ -36,7 +36,7 @@ CHOICES = {
 class AdaptiveDensity(Method):
     """Algorithm 1: the discriminator moves, then f_ψ, encoder and decoder.
 
-    The bound is on the density of dequantised images, itself a bound on that of discrete ones.
+    It bounds the density of dequantised images, which in turn bounds that of discrete images.
     """
 
     likelihood = "bound"
@@ -52,11 +52,11 @@ class AdaptiveDensity(Method):
         generator = Player("generator", self.vae.networks, optimizer, self.generator_loss)
         self.players, self.adversarial = (generator,), model.adversarial_weight != 0
         if self.adversarial:
-            # Bits/dim alone would choose the end of the warm-up: such a run is judged at its end.
+            # Bits/dim alone would select the end of the warm-up, so the latest checkpoint counts.
             self.validation_score = None
             self.discriminator = discriminators.create(model.discriminator, classes, self.dtype)
             networks = ("discriminator",)
-            # It learns while the generator warms up, too, so as not to meet it untrained.
+            # It also learns while the generator warms up, so that it is trained when they meet.
             critic = Player("discriminator", networks, optimizer, self.discriminator_loss)
             self.players = (critic, generator)
 
@@ -80,7 +80,7 @@ class AdaptiveDensity(Method):
             adversarial.discriminator_terms(
                 LOSS,
                 lambda x: self._judged(variables, x, label),
-                # Dequantised like the samples: else their grid would give real images away.
+                # Samples are continuous, so real images are dequantised: else their grid shows.
                 2 * self._dequantised(batch, pixels) - 1,
                 self._adversarial_sample(variables, sample_noise, label),
                 fraction.uniform(),
@@ -93,7 +93,7 @@ class AdaptiveDensity(Method):
         return cast(Array, self.discriminator.apply(variables["discriminator"], x, label))
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """L_C, after the warm-up + weight · L_Q, in nats an image (or, of L_C, a dimension)."""
+        """L_C, plus weight · L_Q after the warm-up, in nats per image (L_C: or per dimension)."""
         likelihood_noise, sample_noise = noise.split()
         bound, statistics = self._bound(variables, batch, likelihood_noise, train=True)
         dimensions = math.prod(self.image_shape)
@@ -115,15 +115,15 @@ class AdaptiveDensity(Method):
     def _bound(
         self, variables: Variables, batch: Batch, noise: Noise, train: bool
     ) -> tuple[dict[str, Array], Variables]:
-        """One-sample bound (−L_C of Eq. 4) in nats [B], and new statistics of f_ψ."""
+        """One-sample bound (−L_C of Eq. 4) in nats [B], and the new statistics of f_ψ."""
         pixels, latents = noise.split()
-        # Beside f_ψ, not in its chain: the encoder, too, may see x, and what f_ψ⁻¹ brings back for
-        # the discriminator must stay continuous, so that gradients pass; the chain would round it.
+        # Dequantisation is not part of the chain f_ψ: the encoder may see x too, and the chain's
+        # inverse would round the samples, so that no gradient would reach the generator.
         dequantise = Dequantise(self.levels)
         x, of_levels = dequantise.forward_and_log_det(batch["image"], Context(train, pixels))
         features, log_det, statistics = self.vae.to_features(variables, x, train)
         decoding = self.vae.posterior(variables, features, x, latents, self.label(batch))
-        assert decoding.log_std is not None  # the decoder is a VAE's
+        assert decoding.log_std is not None  # a VAE's decoder has it
         log_prob = distributions.gaussian_log_prob(features, decoding.mean, decoding.log_std)
         parts = {
             "reconstruction": jnp.sum(log_prob, (1, 2, 3)),
@@ -147,8 +147,8 @@ class AdaptiveDensity(Method):
         """One-sample bound, with running statistics.
 
         Returns:
-          `log_likelihood` = `reconstruction` − `kl` + `log_det`: ln p(f_ψ(x) | z); ln q(z|x) −
-          ln p(z); and ln|det| of the map from dequantised pixels in [0, levels) to features.
+          `log_likelihood` = `reconstruction` − `kl` + `log_det`: ln p(f_ψ(x) | z); ln q(z|x) − ln
+          p(z); and ln|det| of the map from dequantised pixels in [0, levels) to features.
         """
         return self._bound(variables, batch, noise, train=False)[0]
 
@@ -157,14 +157,15 @@ class AdaptiveDensity(Method):
     ) -> dict[str, Array]:
         """Draws latents, and maps the decoder's mean and a draw around it to images.
 
-        `image` is what `sample.from_mean` says; the other one is `with_noise` or `from_mean`.
+        `sample.from_mean` chooses which of them is `image`; the other is `with_noise` (the draw) or
+        `from_mean` (the mean).
         """
         latents, pixels = noise.split()
         decoding = self.vae.prior(variables, latents, labels, temperature)
         return self._images(variables, decoding, pixels, temperature)
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
-        """Draws latents from the posterior: the top [B, 1, 1, Z], then one [B, h, w, Z] a layer."""
+        """Draws latents from the posterior: the top [B, 1, 1, Z], then a [B, h, w, Z] per layer."""
         pixels, latents = noise.split()
         x = self._dequantised(batch, pixels)
         features, _, _ = self.vae.to_features(variables, x, train=False)
@@ -173,7 +174,7 @@ class AdaptiveDensity(Method):
     def decode(
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """Images given latents, named as those of `draw`."""
+        """Decodes latents to images, named as in `draw`."""
         decoding = self.vae.given(variables, latents, self.check_labels(labels))
         return self._images(variables, decoding, noise, 1.0)
 
@@ -191,7 +192,7 @@ class AdaptiveDensity(Method):
 
     def _deviation(self, decoding: Decoding, noise: Noise) -> Array:
         """σ·ε of the decoder's Gaussian, [B, H, W, C]."""
-        assert decoding.log_std is not None  # the decoder is a VAE's
+        assert decoding.log_std is not None  # a VAE's decoder has it
         return jnp.exp(decoding.log_std) * noise.normal(*self.image_shape)
 
     def _dequantised(self, batch: Batch, noise: Noise) -> Array:
@@ -200,7 +201,7 @@ class AdaptiveDensity(Method):
 
 
 def _check(model: Any) -> None:
-    """Refuses unknown choices, and models without a section that they need."""
+    """Refuses unknown choices, and models that lack a section they need."""
     for field, choices in CHOICES.items():
         if field in model and model[field] not in choices:
             raise ValueError(f"model.{field} is '{model[field]}'; choose among {choices}")

@@ -1,8 +1,8 @@
 """Auxiliary guided autoregressive variational autoencoders (Lucas & Verbeek, 2018; thesis ch. 3).
 
 A hierarchical VAE sketches the image: f(z) holds the means of its factored decoder, which is scored
-on an auxiliary image y, the image x or less of it. A PixelCNN++ conditioned on f(z) draws x. One
-encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
+on an auxiliary image y, either the image x or a reduced version of it. A PixelCNN++ conditioned on
+f(z) draws x. One encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
 """
 
 import math
@@ -65,8 +65,8 @@ class Agave(Method):
     ) -> Variables:
         """Initialises every network on data.
 
-        Networks in `pretrained` ({name: params}; 3.4.1) are taken as they are. What the
-        condition adds to the PixelCNN is zero, so that the joint model begins as its halves.
+        Networks in `pretrained` ({name: params}; 3.4.1) are kept unchanged. The condition initially
+        adds zero to the PixelCNN, so the joint model starts out as its two halves.
         """
         given = {name: {"params": params} for name, params in (pretrained or {}).items()}
         keys, (latent_noise, dropout) = jax.random.split(key, 3), noise.split()
@@ -85,7 +85,7 @@ class Agave(Method):
         return {name: given[name] for name in NETWORKS}
 
     def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """−L(θ, φ; x, y) of Eq. 3.13 in nats an image."""
+        """−L(θ, φ; x, y) of Eq. 3.13, in nats per image."""
         latent_noise, dropout = noise.split()
         x = self.scale(batch["image"])
         sketch = self._encoded(variables, x, latent_noise)
@@ -98,7 +98,7 @@ class Agave(Method):
             "regularization": self.model.kl_weight * floored,
         }
         if self.model.auxiliary_until_step >= 0:
-            # The control of figure 3.7 goes on with Eq. 3.6: weight 1, no floor, no auxiliary term.
+            # The control of figure 3.7 continues with Eq. 3.6: weight 1, no floor, no auxiliary.
             dropped = step >= self.model.auxiliary_until_step
             terms["auxiliary"] = jnp.where(dropped, 0.0, terms["auxiliary"])
             terms["regularization"] = jnp.where(dropped, kl, terms["regularization"])
@@ -107,7 +107,7 @@ class Agave(Method):
     def _autoregressive_log_prob(
         self, variables: Variables, x: Array, f_z: Array, noise: Noise, train: bool
     ) -> Array:
-        """Σ_i ln p(x_i | x_<i, f(z)) in nats [B], with dropout where it trains."""
+        """Σ_i ln p(x_i | x_<i, f(z)) in nats [B], with dropout in training."""
         conditions = self._conditions(variables, f_z)
         rngs = {"dropout": noise.key} if train else None
         parameters = self.pixelcnn.apply(
@@ -119,7 +119,7 @@ class Agave(Method):
         return jnp.sum(log_prob, (1, 2))
 
     def _auxiliary_log_prob(self, batch: Batch, sketch: Reconstruction) -> Array:
-        """Σ_j ln p(y_j | z) in nats [B], a logistic around f(z) (Eq. 3.17 with tails)."""
+        """Σ_j ln p(y_j | z) in nats [B], under logistics around f(z) (Eq. 3.17 with tails)."""
         y = self.auxiliary.of(batch["image"])
         return self.auxiliary.log_prob(y, sketch.mean, sketch.log_scale)
 
@@ -127,7 +127,8 @@ class Agave(Method):
         """One-sample bound on ln p(x) (Eq. 3.6: weight 1, no free bits).
 
         Returns:
-          `log_likelihood` = `autoregressive` − `kl`; and `auxiliary`, ln p(y | z), not part of it.
+          `log_likelihood` = `autoregressive` − `kl`; and `auxiliary`, ln p(y | z), which is not
+          part of the bound.
         """
         x = self.scale(batch["image"])
         sketch = self._encoded(variables, x, noise)
@@ -143,32 +144,32 @@ class Agave(Method):
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws z, sketches `f_z`, and draws `image` given it."""
+        """Draws z, sketches `f_z`, and draws `image` given the sketch."""
         latent_noise, pixel_noise = noise.split()
         f_z = self._sketch(variables, latent_noise, None, temperature).mean
         return self._images(variables, f_z, pixel_noise, temperature)
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
-        """Draws latents from the posterior: one [B, h, w, Z] a block, from the top."""
+        """Draws latents from the posterior: one [B, h, w, Z] per block, from the top."""
         return self._encoded(variables, self.scale(batch["image"]), noise).latents
 
     def decode(
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """Sketches `f_z`, and draws `image` given it."""
+        """Sketches `f_z`, and draws `image` given the sketch."""
         self.check_labels(labels)
         return self._images(variables, self._sketch(variables, noise, latents).mean, noise)
 
     def sample_latents(
         self, variables: Variables, noise: Noise, temperature: float = 1.0
     ) -> list[Array]:
-        """Draws latents from the prior, one [B, h, w, Z] a block from the top."""
+        """Draws latents from the prior: one [B, h, w, Z] per block, from the top."""
         return self._sketch(variables, noise, None, temperature).latents
 
     def conditional_log_prob(
         self, variables: Variables, batch: Batch, latents: Any, noise: Noise
     ) -> Array:
-        """Σ_i ln p(x_i | x_<i, f(z)) of images given latents of any origin, in nats [B]."""
+        """Σ_i ln p(x_i | x_<i, f(z)) of images, in nats [B]."""
         x, f_z = self.scale(batch["image"]), self._sketch(variables, noise, latents).mean
         return self._autoregressive_log_prob(variables, x, f_z, noise, False)
 
@@ -190,7 +191,7 @@ class Agave(Method):
     def _images(
         self, variables: Variables, f_z: Array, noise: Noise, temperature: float = 1.0
     ) -> dict[str, Array]:
-        """f(z) as a picture, and `image` given it."""
+        """Returns f(z) as a picture, and `image` drawn given f(z)."""
         conditions = self._conditions(variables, f_z)
         image = self.sampler(variables["pixelcnn"], conditions, noise, temperature)
         return {"f_z": self.auxiliary.picture(f_z), "image": image}

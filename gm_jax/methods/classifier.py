@@ -1,7 +1,7 @@
 """The in-domain classifier that judges samples (α-GAN, Rosca et al., 2017, appendix H.5).
 
-It generates nothing. It is trained by the ordinary loop so that its features and class
-probabilities can stand where Inception's do not fit: IS-C and FD-C, never IS and FID.
+It generates nothing. The usual training loop trains it so that its features and class probabilities
+can replace Inception's where those do not fit: in IS-C and FD-C, never in IS and FID.
 """
 
 from typing import Any, cast
@@ -20,7 +20,7 @@ NAME = "classifier"
 
 
 class Classifier(Method):
-    """One player, whose loss is the cross-entropy on random crops and an l₂ penalty."""
+    """One player, whose loss is the cross-entropy on random crops plus an l₂ penalty."""
 
     needs = ("image", "label")
     validation_score = "error"
@@ -45,12 +45,12 @@ class Classifier(Method):
         self.players = (Player(NAME, (NAME,), optimizer, self.loss),)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises the network; its running statistics are those of no image yet."""
+        """Initialises the network; its running statistics have seen no image yet."""
         x = _central_crop(self.scale(batch["image"]), self.model.crop_size)
         return {NAME: self.network.init(key, x, train=False)}
 
     def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """Cross-entropy on random crops, and the l₂ penalty, in nats."""
+        """Cross-entropy on random crops plus the l₂ penalty, in nats."""
         x = _random_crop(noise, self.scale(batch["image"]), self.model.crop_size)
         outputs, statistics = self.network.apply(
             variables[NAME], x, train=True, mutable=["batch_stats"]
@@ -61,15 +61,15 @@ class Classifier(Method):
         return Loss(terms, {"error": judged["error"]}, {NAME: statistics})
 
     def score(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """How labelled images are classified: `error` 0 or 1, `cross_entropy` in nats."""
+        """Scores labelled images: `error`, 0 or 1, and `cross_entropy`, in nats."""
         if "label" not in batch:
             raise ValueError("these images have no labels: a classifier cannot be judged on them")
         return _judge(self.features(variables, batch["image"]).logits, batch["label"])
 
     def features(self, variables: Variables, images: Array) -> ClassifierOutputs:
         """Features [B, d] and logits [B, classes] of the central crops of images [B, H, W, C]."""
-        # The paper does not say what is classified at test time; the centre is what its authors'
-        # CIFAR-10 tutorial takes.
+        # The paper does not say what is classified at test time; its authors' CIFAR-10 tutorial
+        # takes the central crop.
         x = _central_crop(self.scale(images), self.model.crop_size)
         return cast(ClassifierOutputs, self.network.apply(variables[NAME], x, train=False))
 
@@ -81,13 +81,13 @@ def _judge(logits: Array, labels: Array) -> dict[str, Array]:
 
 
 def _half_squared_norm(params: Any) -> Array:
-    """½‖W‖² over the kernels; shifts and batch norm's scales are left free (paper: not said)."""
+    """½‖W‖² of the kernels; shifts and batch norm scales are excluded (the paper does not say)."""
     squares = (jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1)
     return 0.5 * cast(Array, sum(squares))  # there are kernels
 
 
 def _random_crop(noise: Noise, x: Array, size: int) -> Array:
-    """Squares [B, size, size, C], each at a random place; size 0 keeps x."""
+    """Crops a random square [B, size, size, C] from each image; size 0 keeps x."""
     if not size:
         return x
     limits = jnp.array([x.shape[1] - size, x.shape[2] - size]) + 1
@@ -100,7 +100,7 @@ def _random_crop(noise: Noise, x: Array, size: int) -> Array:
 
 
 def _central_crop(x: Array, size: int) -> Array:
-    """The middle square of x [B, H, W, C]; size 0 keeps x."""
+    """Crops the central square of x [B, H, W, C]; size 0 keeps x."""
     if not size:
         return x
     top, left = (x.shape[1] - size) // 2, (x.shape[2] - size) // 2

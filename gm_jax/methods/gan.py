@@ -1,9 +1,9 @@
-"""The GAN that adaptive density estimation is compared with (Lucas et al., 2019, 5.1).
+"""The GAN baseline of adaptive density estimation (Lucas et al., 2019, 5.1).
 
-The generator is the VAE's decoder without latents below the top: SNGAN's without residuals, and, as
-the VAE's, with weight normalisation and ELU in place of batch norm and ReLU. It has no likelihood;
-`gan_likelihood` trains one around it. The losses and the control of the discriminator's slope are
-values of the config; the paper's are a log-ratio and a gradient penalty.
+The generator is the VAE's decoder with latents at the top only: SNGAN's generator without
+residuals, with weight normalisation and ELU in place of batch norm and ReLU, as in the VAE. It has
+no likelihood; `gan_likelihood` trains one around it. The config chooses the losses and how the
+discriminator's slope is controlled; the paper uses a log-ratio and a gradient penalty.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ Array = jax.Array
 class Gan(Method):
     """Two players: the discriminator moves, then the generator.
 
-    A GAN with networks of its own writes `create_networks`, `init_networks`, `generate`,
-    `generator_networks` and, where its generator has running statistics, `generate_in_training`.
-    One whose losses have fields of their own writes `create_loss`.
+    A GAN with other networks overrides `create_networks`, `init_networks`, `generate`,
+    `generator_networks` and, if its generator has running statistics, `generate_in_training`. One
+    whose losses have their own fields overrides `create_loss`.
     """
 
     generator_networks: tuple[str, ...] = ("decoder",)
@@ -71,7 +71,7 @@ class Gan(Method):
         )
 
     def alternate(self, critic_steps: int) -> tuple[Player, ...]:
-        """Some updates of the discriminator, each on a fresh batch, then one of the generator."""
+        """`critic_steps` discriminator updates, each on a fresh batch, then a generator update."""
         if critic_steps < 1:
             raise ValueError(f"model.critic_steps is {critic_steps}; give 1 or more (published: 5)")
         optimizer = self.lipschitz.constrain(optimizers.create(self.config.optimizer, critic_steps))
@@ -81,7 +81,7 @@ class Gan(Method):
         return (*(critic.on_batch(number) for number in range(critic_steps)), generator)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises the generator on as many latents as `batch` has images, then its critic."""
+        """Initialises the generator on a latent for each image of `batch`, then its critic."""
         keys, label = jax.random.split(key), self.label(batch)
         latents = [noise.normal(1, 1, self.num_latents)]
         decoding, decoder = data_dependent_init(self.decoder, keys[0], None, noise, label, latents)
@@ -91,7 +91,7 @@ class Gan(Method):
     def discriminator_loss(
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
-        """The adversarial loss and, under this control, the gradient penalty (Eq. 11)."""
+        """The adversarial loss and, if the slope is controlled so, a gradient penalty (Eq. 11)."""
         moved, statistics = spectral_norm.iterate(
             self.discriminator,
             variables["discriminator"],
@@ -107,10 +107,10 @@ class Gan(Method):
     def judged(
         self, variables: Variables, batch: Batch, noise: Noise
     ) -> tuple[Callable[[Array], Array], Array, Array, Array]:
-        """The discriminator, x and G(z) in [−1, 1], and ε, float [B], which lies between them."""
+        """The discriminator, x and G(z) in [−1, 1], and the weight ε, float [B], between them."""
         pixels, latents, fraction = noise.split(3)
         label = self.label(batch)
-        # Dequantised, as samples are continuous: else their grid would give real images away.
+        # Samples are continuous, so real images are dequantised: their grid would give them away.
         real = 2 * dequantize(batch["image"], self.levels, pixels) - 1
         fake, _ = self.generate_in_training(variables, latents.normal(self.num_latents), label)
 
@@ -120,11 +120,11 @@ class Gan(Method):
         return discriminator, real, fake, fraction.uniform()
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """The generator's side of the adversarial loss (the paper's: L_Q, Eq. 5)."""
+        """The generator's adversarial loss (in the paper L_Q, Eq. 5)."""
         return self.loss_of_samples(variables, noise.normal(self.num_latents), self.label(batch))
 
     def loss_of_samples(self, variables: Variables, latents: Array, label: Array | None) -> Loss:
-        """What the generator wants of latents [B, Z], with its new running statistics."""
+        """The generator's loss on samples from latents [B, Z], with its new running statistics."""
         fake, statistics = self.generate_in_training(variables, latents, label)
         logits = self.discriminator.apply(variables["discriminator"], fake, label)
         return Loss(
@@ -135,14 +135,14 @@ class Gan(Method):
     def generate_in_training(
         self, variables: Variables, latents: Array, labels: Array | None
     ) -> tuple[Array, Variables]:
-        """Images as of `generate`, and {network: statistics} that have moved on the way."""
+        """Images as from `generate`, and the updated running statistics, {network: statistics}."""
         return self.generate(variables, latents, labels), {}
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps standard normal latents [B, Z] to images in [−1, 1]."""
         given = [latents[:, None, None]]
         decoding = self.decoder.apply(variables["decoder"], None, None, labels, given)
-        return jnp.tanh(cast(Decoding, decoding).mean)  # as SNGAN's generator ends
+        return jnp.tanh(cast(Decoding, decoding).mean)  # tanh as in SNGAN's generator
 
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float

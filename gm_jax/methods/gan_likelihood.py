@@ -1,7 +1,7 @@
-"""The bits/dim of a GAN (Lucas et al., 2019, section 5, "Evaluation metrics").
+"""Bits/dim of a GAN (Lucas et al., 2019, section 5, "Evaluation metrics").
 
-A generator's images fill no volume, so it has no density. "To endow a GAN with a full support and a
-likelihood, we train an inference network 'around it', while keeping the weights of the GAN
+A generator's images fill no volume, so they have no density. "To endow a GAN with a full support
+and a likelihood, we train an inference network 'around it', while keeping the weights of the GAN
 generator fixed. We also train an isotropic noise parameter σ": p(x|z) = N(x; G(z), σ² I).
 """
 
@@ -21,13 +21,13 @@ from gm_jax.networks import top_down_vae
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
-PREFIX = "generator_"  # of the networks that nobody moves
+PREFIX = "generator_"  # marks the networks that stay fixed
 
 
 class GanLikelihood(Method):
-    """One player: encoder and σ move up a bound on ln p of dequantised images.
+    """One player: encoder and σ maximise a bound on ln p of dequantised images.
 
-    The noise was added to a model that has no density: its number stands in brackets (Table 1).
+    The noise was added to a model without a density, so its bits/dim are bracketed (Table 1).
     """
 
     likelihood = "bracketed"
@@ -64,8 +64,8 @@ class GanLikelihood(Method):
         """Initialises the encoder on data.
 
         Args:
-          pretrained: `generator`, variables {network: {collection: tree}} of the trained run. Where
-            not given, as for the shapes of a checkpoint to restore, the generator is untrained.
+          pretrained: {"generator": variables}, the trained run's {network: {collection: tree}}.
+            Without it the generator is untrained, which suffices for the shapes of a checkpoint.
         """
         encoder_key, generator_key = jax.random.split(key)
         if pretrained is None:
@@ -80,7 +80,7 @@ class GanLikelihood(Method):
         }
 
     def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """Minus the bound in nats an image."""
+        """Minus the bound, in nats per image."""
         bound = self.log_likelihood(variables, batch, noise)
         signs = {"reconstruction": -1, "kl": 1, "log_det": -1}
         terms = {name: sign * bound[name] for name, sign in signs.items()}
@@ -92,7 +92,7 @@ class GanLikelihood(Method):
 
         Returns:
           `log_likelihood` = `reconstruction` − `kl` + `log_det`: ln N(x; G(z), σ² I) of x in
-          [−1, 1]; ln q(z|x) − ln p(z); and the log of the volume of a level, D ln(2/levels).
+          [−1, 1]; ln q(z|x) − ln p(z); and the log volume of a level, D ln(2/levels).
         """
         pixels, latent_noise = noise.split()
         (x, log_volume), label = self._dequantised(batch, pixels), self.label(batch)
@@ -110,7 +110,7 @@ class GanLikelihood(Method):
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws latents; `image` is the generator's own, `with_noise` a draw from the density."""
+        """Draws latents; `image` is the generator's, `with_noise` a draw from the density."""
         latent_noise, pixels = noise.split()
         latents = temperature * latent_noise.normal(self.generator.num_latents)
         return self._images(variables, latents, pixels, labels, temperature)
@@ -124,7 +124,7 @@ class GanLikelihood(Method):
     def decode(
         self, variables: Variables, latents: Array, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """`image` and `with_noise` given latents."""
+        """Decodes latents to `image` and `with_noise`."""
         return self._images(variables, latents, noise, self.check_labels(labels), 1.0)
 
     def _images(
@@ -157,7 +157,7 @@ class GanLikelihood(Method):
         return self.generator.generate(own, latents, label)
 
     def _dequantised(self, batch: Batch, noise: Noise) -> tuple[Array, Array]:
-        """Images in [−1, 1], and the log of the volume of a level, nats [B]."""
+        """Images in [−1, 1], and the log volume of a level, nats [B]."""
         dequantise = Dequantise(self.levels, interval=(-1.0, 1.0))
         return dequantise.forward_and_log_det(batch["image"], Context(False, noise))
 

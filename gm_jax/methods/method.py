@@ -1,9 +1,9 @@
-"""What a method writes, and what is derived of it.
+"""What a method defines, and what follows from it.
 
 A published method is one file beside this one, a line in `methods.METHODS` and a page in
-`configs/`. It says which networks there are, what each player wants, and how to draw; this base
-class makes `init`, `train_step`, `sample` and `reconstruct` of it. All functions are pure: they run
-under `jit`, on one device or on many.
+`configs/`. It defines its networks, the loss of each player and how to draw samples; this base
+class derives `init`, `train_step`, `sample` and `reconstruct`. All functions are pure: they run
+under `jit`, on one device or many.
 """
 
 import functools
@@ -26,19 +26,19 @@ from gm_jax.state import Loss, TrainState
 Array = jax.Array
 Tree = Any
 __all__ = ["Batch", "Loss", "Method", "Noise", "Player", "Variables", "matmul"]
-# {model.matmul_dtype: (inputs of matrix work, precision of its float32 products)}
+# {model.matmul_dtype: (dtype of the inputs of matrix products, precision of float32 products)}
 _MATMULS = {
     "float32": ("float32", "highest"),
     "tf32": ("float32", "tensorfloat32"),  # on GPUs; on TPUs three passes of bfloat16
-    "bfloat16": ("bfloat16", "highest"),  # what stays float32, such as sums, is exact
+    "bfloat16": ("bfloat16", "highest"),  # whatever stays float32, such as sums, is exact
 }
 
 
 def matmul(config: Any) -> tuple[str, str]:
-    """The dtype of what matrix work multiplies, and the precision of its float32 products.
+    """The dtype of the inputs of matrix products, and the precision of float32 products.
 
     Raises:
-      ValueError: `model.matmul_dtype` is none of those that there are.
+      ValueError: `model.matmul_dtype` is unknown.
     """
     name = config.model.matmul_dtype
     if name not in _MATMULS:
@@ -47,35 +47,37 @@ def matmul(config: Any) -> tuple[str, str]:
 
 
 class Method:
-    """A published algorithm: its networks, losses and the order of its updates.
+    """A published algorithm: its networks, its losses and the order of its updates.
 
-    `variables` is {network: {collection: tree}}. `batch` is {field: [B, ...]} of the data's fields,
-    with `index`, int32 [B], each example's global number. `noise` is all that is random.
+    `variables` is {network: {collection: tree}}. `batch` is {field: [B, ...]} with the data's
+    fields and `index`, int32 [B], the global number of each example. `noise` is the only source of
+    randomness.
 
-    A method writes `__init__` and `init_networks`, and of `draw`, `encode`, `decode`,
-    `log_likelihood`, `score`, `generate`, `sample_latents` and `conditional_log_prob` those that it
-    can offer; `capabilities` says which they are.
+    A method defines `__init__`, `init_networks` and those of `draw`, `encode`, `decode`,
+    `log_likelihood`, `score`, `generate`, `sample_latents` and `conditional_log_prob` that it can
+    offer; `capabilities` lists them.
 
     Attributes that a method sets:
-      likelihood: what its `log_likelihood` is: exact; a lower bound; an estimate; or bracketed, a
-        bound on a density that a model was given afterwards. None without one.
+      likelihood: the kind of its `log_likelihood`: exact; a lower bound; an estimate; or bracketed,
+        a bound on a density that was added to a model afterwards. None if it has no likelihood.
       needs: fields that the data must have.
-      channels: numbers of an image's channels that its networks take; () takes any.
-      players: the updates of a step, in order. A player may stand more than once; a tuple of
-        players moves them simultaneously, from the same parameters.
-      ema_decay: of the average of the parameters that is evaluated; 0 keeps none.
-      validation_score: the name (`bits_per_dim`, of points `nats`, or a term of `score`) whose
-        lowest value on validation chooses the best checkpoint; None takes the latest.
-      class_conditional: whether it is given labels (`condition_on_classes`).
-      num_latents, generator_networks: of `generate`, and all that it reads.
+      channels: the numbers of image channels that its networks accept; () accepts any.
+      players: the updates of a step, in order. A player may appear more than once; the players in a
+        tuple move simultaneously, from the same parameters.
+      ema_decay: decay of the parameter average used for evaluation; 0 keeps no average.
+      validation_score: the score (`bits_per_dim`, `nats` for points, or a term of `score`) whose
+        lowest value on validation data selects the best checkpoint; None selects the latest.
+      class_conditional: whether it is conditioned on labels (`condition_on_classes`).
+      num_latents: length of the latent vector that `generate` takes.
+      generator_networks: the networks that `generate` reads.
 
     Args:
-      config: a page of `configs/`.
-      data: the fields of its examples.
-      frozen: {name: method} of the trained models within it (`training.frozen`).
+      config: a config from `configs/`.
+      data: the fields of the examples.
+      frozen: {name: method}, the trained models that it contains (`training.frozen`).
 
     Raises:
-      ValueError: what does not fit together, with the value and the way out.
+      ValueError: config and data do not fit together.
     """
 
     likelihood: Literal["exact", "bound", "estimate", "bracketed"] | None = None
@@ -88,7 +90,7 @@ class Method:
     num_classes: int | None = None
     num_latents: int = 0
     generator_networks: tuple[str, ...] = ()
-    image_shape: tuple[int, int, int]  # of the data's images, where it has any
+    image_shape: tuple[int, int, int]  # set if the data has images, as is `levels`
     levels: int
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, "Method"] | None = None):
@@ -117,7 +119,7 @@ class Method:
             self.validation_score = "bits_per_dim" if "image" in data else "nats"
 
     def condition_on_classes(self, class_conditional: bool) -> int | None:
-        """Makes the method class-conditional, or not; returns the number of its classes, or None.
+        """Sets whether the method is class-conditional; returns the number of classes, or None.
 
         Raises:
           ValueError: the images have no labels to condition on.
@@ -131,26 +133,26 @@ class Method:
         self.num_classes = self.data["label"].num_classes if class_conditional else None
         return self.num_classes
 
-    # What a method writes.
+    # What a method defines.
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises every network on the examples of a batch, alike in every process.
+        """Initialises every network on the examples of a batch, identically in every process.
 
-        A method that can start from other runs also takes `pretrained`, of `Run.pretrained`.
+        A method that can start from other runs also takes `pretrained`, from `Run.pretrained`.
         """
         raise NotImplementedError
 
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws `image`, and images on the way by name, uint8 [B, H, W, C]; or `point` [B, D].
+        """Draws `image` and named intermediate images, uint8 [B, H, W, C]; or `point` [B, D].
 
         Args:
-          variables: of `state.evaluation_variables`.
-          noise: B is the length of its index.
-          labels: int32 [B] where the method is class-conditional, else None.
-          temperature: scales the standard deviations of prior and decoder, divides the logits of
-            mixtures.
+          variables: from `state.evaluation_variables`.
+          noise: the length of its index is B.
+          labels: int32 [B] if the method is class-conditional, else None.
+          temperature: scales the standard deviations of prior and decoder, and divides the logits
+            of mixtures.
         """
         raise NotImplementedError
 
@@ -161,19 +163,19 @@ class Method:
     def decode(
         self, variables: Variables, latents: Tree, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """Images (or points) given latents of `encode`, named as those of `draw`."""
+        """Decodes latents from `encode` to images (or points), named as in `draw`."""
         raise NotImplementedError
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """`log_likelihood` and its parts by name, in nats [B]."""
+        """Returns `log_likelihood` and its parts by name, in nats [B]."""
         raise NotImplementedError
 
     def score(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """What else than a likelihood examples are judged by, by name, [B]."""
+        """Scores examples by measures other than a likelihood: {name: [B]}."""
         raise NotImplementedError
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
-        """Maps latents [B, `num_latents`] to images in [−1, 1], differentiably."""
+        """Maps latents [B, `num_latents`] to images in [−1, 1]; differentiable."""
         raise NotImplementedError
 
     def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Tree:
@@ -183,13 +185,13 @@ class Method:
     def conditional_log_prob(
         self, variables: Variables, batch: Batch, latents: Tree, noise: Noise
     ) -> Array:
-        """ln p(x | z) of images given latents of any origin, in nats [B]."""
+        """ln p(x | z) of images, given latents from any source, in nats [B]."""
         raise NotImplementedError
 
     def interpolate(self, start: Tree, end: Tree, weights: np.ndarray) -> Tree:
-        """Latents [n, ...] on the way between two [1, ...], at weights [n] in [0, 1].
+        """Interpolates between two latents [1, ...] at weights [n] in [0, 1], to [n, ...].
 
-        These are straight lines, as suit Gaussian latents; a method may know better.
+        The path is a straight line, which suits Gaussian latents; a method may override it.
         """
 
         def line(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -198,11 +200,11 @@ class Method:
 
         return jax.tree.map(line, start, end)
 
-    # What is derived.
+    # What follows from it.
 
     @functools.cached_property
     def capabilities(self) -> frozenset[str]:
-        """The names of what the method offers, `sample` and `reconstruct` among them."""
+        """The names of what the method offers, including `sample` and `reconstruct`."""
         own = type(self)
         offered = {
             "sample": own.draw is not Method.draw,
@@ -219,12 +221,12 @@ class Method:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """{name: Flax module} of the networks that the method keeps under their names."""
+        """{name: Flax module}: the networks that the method stores as attributes."""
         return {name: value for name, value in vars(self).items() if isinstance(value, nn.Module)}
 
     @property
     def batches_per_step(self) -> int:
-        """How many fresh batches a step takes."""
+        """The number of fresh batches that a step takes."""
         return 1 + max(player.batch for player in in_order(self.players))
 
     def init(
@@ -233,7 +235,7 @@ class Method:
         """The state at step 0.
 
         Raises:
-          ValueError: a parameter average beside batch statistics, which are those of no average.
+          ValueError: parameters are averaged but batch statistics are not, so they do not match.
         """
         batch = devices.numbered(batch)
         network_key, noise_key = jax.random.split(key)
@@ -262,18 +264,19 @@ class Method:
     def train_step(
         self, state: TrainState, batch: Batch | tuple[Batch, ...], key: Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """Makes the updates of `players`, in order.
+        """Updates the `players` in order.
 
-        A method overrides it only where its paper's order of updates cannot be said by players.
+        A method overrides it only if players cannot express its paper's order of updates.
 
         Args:
-          state: of the step before.
-          batch: a device's share of the global batch, or of each of `batches_per_step`.
-          key: the same in every step; the step is folded in here.
+          state: the state after the previous step.
+          batch: a device's share of the global batch, or of each of `batches_per_step` batches.
+          key: the same at every step; the step is folded in here.
 
         Returns:
           The new state and {name: scalar}: each player's loss, the terms that sum to it and its
-          curves, as means over the global batch; of a player that moves twice those of the last.
+          curves, as means over the global batch. For a player that moves several times they come
+          from its last update.
         """
         batches = batch if isinstance(batch, tuple) else (batch,)
         key = jax.random.fold_in(key, state.step)
@@ -289,9 +292,9 @@ class Method:
         temperature: float = 1.0,
         index: Array | None = None,
     ) -> dict[str, Array]:
-        """Calls `draw` for `num_images`, or for those of an index [B] in a larger set of samples.
+        """Calls `draw` for `num_images` images, or for those at `index` [B] of a larger sample set.
 
-        Image i of the set is the same in any batch.
+        Image i of the set is the same in whichever batch it is drawn.
         """
         self.check_labels(labels)
         index = jnp.arange(num_images, dtype=jnp.int32) if index is None else index
@@ -303,8 +306,8 @@ class Method:
         """Encodes images once and decodes them `num_draws` times.
 
         Returns:
-          What is on the way by name, `image` (or `point`), and further draws `image_2`, …: of
-          `with_noise` where the decoder offers it.
+          The intermediate images by name, `image` (or `point`), and further draws `image_2`, …,
+          which are draws of `with_noise` if the decoder offers it.
         """
         (encoding, decoding), main = noise.split(), main_field(self.data)
         latents = self.encode(variables, batch, encoding)
@@ -320,11 +323,11 @@ class Method:
     # What methods share.
 
     def label(self, batch: Batch) -> Array | None:
-        """The labels of a batch where the method is class-conditional, else None."""
+        """The labels of a batch if the method is class-conditional, else None."""
         return self.check_labels(batch.get("label")) if self.class_conditional else None
 
     def check_labels(self, labels: Array | None) -> Array | None:
-        """The labels; ValueError for a class-conditional method without, any other with them."""
+        """Returns the labels; ValueError if they are missing, or if the method takes none."""
         if self.class_conditional == (labels is None):
             needs = "give labels" if self.class_conditional else "give none (labels=None)"
             raise ValueError(
@@ -333,7 +336,7 @@ class Method:
         return labels
 
     def scale(self, images: Array) -> Array:
-        """Images uint8 in 0..levels−1 as float32 in [−1, 1]."""
+        """Scales images, uint8 in 0..levels−1, to float32 in [−1, 1]."""
         return distributions.scale_to_unit(images, self.levels)
 
     def bits(self, log_likelihood: Array) -> Array:

@@ -1,4 +1,4 @@
-"""PixelCNN++ (Salimans et al., 2017), the half of AGAVE that draws."""
+"""PixelCNN++ (Salimans et al., 2017), the half of AGAVE that draws the image."""
 
 from typing import Any, cast
 
@@ -31,9 +31,9 @@ class PixelCNNPlusPlus(Method):
         self.players = (Player("model", ("pixelcnn",), optimizer, self.loss),)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises the network on data, and the average after it.
+        """Initialises the network on data, and then the parameter average.
 
-        The published average starts before the data-dependent initialisation, and pays for it.
+        The published average starts before the data-dependent initialisation, at a cost.
         """
         x, rngs = self.scale(batch["image"]), {"dropout": noise.key}
         _, variables = data_dependent_init(
@@ -58,7 +58,7 @@ class PixelCNNPlusPlus(Method):
         return jnp.sum(log_prob, (1, 2))
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """ln p(x), without dropout; nothing is random."""
+        """ln p(x) without dropout; deterministic."""
         return {"log_likelihood": self._log_prob(variables, batch, noise, train=False)}
 
     def draw(

@@ -22,11 +22,11 @@ class Player:
     """Networks that one optimizer moves down one loss.
 
     Attributes:
-      name: of its curves, and of its part of the state.
-      networks: whose parameters it moves.
-      optimizer: of `optimizers.create`.
+      name: names its curves and its part of the state.
+      networks: the networks whose parameters it moves.
+      optimizer: from `optimizers.create`.
       loss: (variables, batch, noise, step) -> Loss.
-      batch: which of the step's fresh batches it sees.
+      batch: the number of the fresh batch, among the step's, that it sees.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Player:
         return dataclasses.replace(self, batch=number)
 
 
-# The updates of a step, in order; those of a tuple are made from the same parameters.
+# The updates of a step, in order; those in a tuple start from the same parameters.
 Updates = Sequence[Player | tuple[Player, ...]]
 
 
@@ -48,8 +48,8 @@ def in_order(updates: Updates) -> list[Player]:
     """The players in the order in which they move.
 
     Raises:
-      ValueError: two that move simultaneously move one network, or two of one name differ in more
-        than their loss and batch.
+      ValueError: two simultaneous players move the same network, or two players with the same name
+        differ in more than their loss and batch.
     """
     groups = [update if isinstance(update, tuple) else (update,) for update in updates]
     by_name: dict[str, Player] = {}
@@ -58,14 +58,14 @@ def in_order(updates: Updates) -> list[Player]:
         if (namesake.networks, namesake.optimizer) != (player.networks, player.optimizer):
             raise ValueError(
                 f"two players are called '{player.name}' and have other networks or another "
-                "optimizer; give each a name of its own"
+                "optimizer; give each its own name"
             )
     for group in groups:
         moved = [network for player in group for network in player.networks]
         if len(set(moved)) < len(moved):
             raise ValueError(
                 f"players {', '.join(player.name for player in group)} move simultaneously, and "
-                f"one of the networks {', '.join(moved)} twice"
+                f"one of the networks {', '.join(moved)} appears twice"
             )
     return [player for group in groups for player in group]
 
@@ -73,13 +73,13 @@ def in_order(updates: Updates) -> list[Player]:
 def play(
     updates: Updates, state: TrainState, batches: Sequence[Batch], key: Array
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Makes the updates of a step, each with noise of its own.
+    """Makes the updates of a step, each with its own noise.
 
-    They are unrolled: on CPU the gradient of a convolution inside of a loop is many times slower.
+    They are unrolled: on CPU the gradient of a convolution inside a loop is many times slower.
 
     Returns:
-      The new state (same step) and the terms of `state.update_player`; those of a player that moves
-      several times are of its last update.
+      The new state (same step) and the terms from `state.update_player`; for a player that moves
+      several times they come from its last update.
     """
     terms: dict[str, Array] = {}
     count = len(in_order(updates))
@@ -100,6 +100,6 @@ def play(
 def _loss(
     player: Player, before: TrainState, batch: Batch, noise: Noise, params: dict[str, Any]
 ) -> Loss:
-    """A player's loss as a function of the parameters that it moves; the others rest."""
+    """A player's loss as a function of the parameters that it moves; the others are fixed."""
     variables = train_state.training_variables(before, params)
     return player.loss(variables, batch, noise, before.step)

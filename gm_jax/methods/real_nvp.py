@@ -1,8 +1,8 @@
-"""Real-NVP: exact maximum likelihood of an invertible network (Dinh et al., 2017).
+"""Real-NVP: exact maximum likelihood with an invertible network (Dinh et al., 2017).
 
-An invertible network f maps dequantised images to features under a standard normal prior; the
-density of an image follows by the change of variables, ln p(x) = ln N(f(x); 0, I) + ln|det ∂f/∂x|
-(Eq. 3; thesis 2.6.2).
+An invertible network f maps dequantised images to features with a standard normal prior; a change
+of variables gives the density of an image, ln p(x) = ln N(f(x); 0, I) + ln|det ∂f/∂x| (Eq. 3;
+thesis 2.6.2).
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ NAME = "real_nvp"
 
 
 class RealNvp(Method):
-    """One player, whose loss is −ln p(x) and an l₂ penalty.
+    """One player, whose loss is −ln p(x) plus an l₂ penalty.
 
-    The density of the dequantised images is exact, and it is what the likelihood reports; of the
-    discrete images it is a lower bound, so that is what the report calls it.
+    The density of the dequantised images is exact; it bounds that of the discrete images from
+    below, so the report calls it a bound.
     """
 
     likelihood = "bound"
@@ -43,11 +43,11 @@ class RealNvp(Method):
         self.players = (Player(NAME, (NAME,), optimizers.create(config.optimizer), self.loss),)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises the network; its running statistics are those of the images of `batch`."""
+        """Initialises the network, with the statistics of `batch` as running statistics."""
         return {NAME: initialize(self.flow, key, batch["image"], Context(True, noise))}
 
     def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """−ln p(x) and the l₂ penalty, in nats an image."""
+        """−ln p(x) plus the l₂ penalty, in nats per image."""
         (log_prob, parts), statistics = self._apply(
             "log_prob", variables, batch["image"], Context(True, noise), mutable=["batch_stats"]
         )
@@ -57,11 +57,11 @@ class RealNvp(Method):
         return Loss(terms, {"bits_per_dim": self.bits(log_prob)}, {NAME: statistics})
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """One-sample bound; the sample is the noise of the dequantisation.
+        """One-sample bound; the sample is the dequantisation noise.
 
         Returns:
           `log_likelihood` = `prior`, ln N(f(x); 0, I), + `log_det`, ln|det| of the map from levels
-          to features: of f, and −ln levels a dimension for the scaling to [0, 1].
+          to features: that of f, and −ln levels per dimension for the scaling to [0, 1].
         """
         context = Context(False, noise)
         log_prob, parts = self._apply("log_prob", variables, batch["image"], context)
@@ -70,18 +70,18 @@ class RealNvp(Method):
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws features from the prior, and inverts them to `image`."""
+        """Draws features from the prior and inverts them to `image`."""
         return self.decode(variables, temperature * noise.normal(*self.image_shape), noise)
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:
-        """Features float32 [B, H, W, C] of the dequantised images."""
+        """Maps the dequantised images to features, float32 [B, H, W, C]."""
         context = Context(False, noise)
         return self._apply("forward_and_log_det", variables, batch["image"], context)[0]
 
     def decode(
         self, variables: Variables, latents: Array, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """The images of features [B, H, W, C]; nothing is random."""
+        """Maps features [B, H, W, C] to images; deterministic."""
         self.check_labels(labels)
         context = Context(train=False)
         return {"image": self._apply("inverse_and_log_det", variables, latents, context)[0]}

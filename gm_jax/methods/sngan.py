@@ -1,8 +1,7 @@
 """The GAN with spectral normalisation (Miyato et al., 2018).
 
-Every weight of the discriminator is divided by its largest singular value, so that its slope is
-bounded whatever it learns (Eq. 8); the losses are the hinge's (Eqs. 16 and 17). Both are values of
-the page.
+Every weight of the discriminator is divided by its largest singular value, which bounds the
+discriminator's slope (Eq. 8); the loss is the hinge (Eqs. 16 and 17). The config sets both.
 """
 
 from typing import Any, cast
@@ -21,9 +20,9 @@ Array = jax.Array
 class Sngan(Gan):
     """Several updates of the discriminator, each on a fresh batch, then one of the generator.
 
-    The authors' code begins with the generator, which is the same but for the first step. The power
-    iteration moves once an update of the discriminator; theirs moves once a forward, of real
-    images, of samples and in the generator's update.
+    The authors' code starts with the generator, which differs in the first step only. Here the
+    power iteration moves once per discriminator update; theirs moves at every forward pass: on real
+    images, on samples and in the generator's update.
     """
 
     generator_networks = ("generator",)
@@ -47,7 +46,7 @@ class Sngan(Gan):
         )
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises both; the running statistics are those of as many samples as images."""
+        """Initialises both; the running statistics are those of a sample for each image."""
         keys, label = jax.random.split(key), self.label(batch)
         latents = noise.normal(self.num_latents)
         return {
@@ -56,7 +55,7 @@ class Sngan(Gan):
         }
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """−D(G(z)) (Eq. 17) of more samples than the discriminator has seen in an update."""
+        """−D(G(z)) (Eq. 17), on `samples_per_image` times as many samples as the discriminator."""
         many, label = self.model.samples_per_image, self.label(batch)
         latents = noise.normal(many, self.num_latents).reshape(-1, self.num_latents)
         labels = None if label is None else jnp.repeat(label, many)
@@ -65,12 +64,12 @@ class Sngan(Gan):
     def generate_in_training(
         self, variables: Variables, latents: Array, labels: Array | None
     ) -> tuple[Array, Variables]:
-        """Images by the moments of the global batch, and new running ones."""
+        """Images normalised by the global batch's moments, and the new running moments."""
         images, statistics = self.generator.apply(
             variables["generator"], latents, labels, train=True, mutable=["batch_stats"]
         )
         return images, {"generator": statistics}
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
-        """Maps standard normal latents [B, Z] to images in [−1, 1] by the running statistics."""
+        """Maps standard normal latents [B, Z] to images in [−1, 1], with running statistics."""
         return cast(Array, self.generator.apply(variables["generator"], latents, labels))

@@ -1,7 +1,7 @@
 """VAE with inverse autoregressive flow (Kingma et al., 2016), the half of AGAVE that sketches.
 
-A hierarchical VAE whose decoder is factored: given z, the values of the image are independent
-logistics around its means f(z). It is trained by the evidence lower bound with free bits, or by the
+It is a hierarchical VAE with a factored decoder: given z, the values of the image are independent
+logistics around the means f(z). It maximises the evidence lower bound with free bits, or the
 k-sample bound (Burda et al., 2016).
 """
 
@@ -24,10 +24,10 @@ Array = jax.Array
 class VaeIaf(Method):
     """One player, whose loss is minus a bound on ln p(x).
 
-    The published likelihood, log(σ(a) − σ(b) + 1e-7), gives the tails of a logistic to no level, so
-    that its 256 masses sum to less than one. Here the end levels take them. The means and the one
-    log-scale are those of images in [−1, 1], not [−½, ½ − 1/256]: `init_log_scale` is
-    the published start at 0 there.
+    The published likelihood, log(σ(a) − σ(b) + 1e-7), assigns the tails of a logistic to no level,
+    so its 256 masses sum to less than one. Here the end levels take the tails. The means and the
+    single log-scale refer to images in [−1, 1], not [−½, ½ − 1/256]; `init_log_scale` corresponds
+    to the published initial value of 0 there.
     """
 
     likelihood = "bound"
@@ -62,7 +62,7 @@ class VaeIaf(Method):
         return {"vae": data_dependent_init(self.vae, key, self.scale(batch["image"]), noise)[1]}
 
     def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
-        """Minus the bound in nats an image; free bits floor the divergence of k = 1."""
+        """Minus the bound, in nats per image; with k = 1, free bits floor the divergence."""
         x = self.scale(batch["image"])
         evidences = self.vae.apply(variables["vae"], x, method="encode")
 
@@ -101,13 +101,13 @@ class VaeIaf(Method):
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws z, and `image` given z, around the means `f_z`."""
+        """Draws z, then `image` given z, around the means `f_z`."""
         latent_noise, pixel_noise = noise.split()
         decoded = self._decoded(variables, latent_noise, None, temperature)
         return self._images(decoded, pixel_noise, temperature)
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
-        """Draws latents from the posterior: one [B, h, w, Z] a block, from the top."""
+        """Draws latents from the posterior: one [B, h, w, Z] per block, from the top."""
         return self._encoded(variables, self.scale(batch["image"]), noise).latents
 
     def decode(

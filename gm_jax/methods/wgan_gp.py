@@ -1,9 +1,9 @@
 """The Wasserstein GAN with gradient penalty (Gulrajani et al., 2017).
 
-The critic is the discriminator without a sigmoid. It goes down E[D(G(z))] − E[D(x)] +
-λ·E[(‖∇D(x̂)‖₂ − 1)²] (Eq. 3), the generator down −E[D(G(z))]: the loss `wasserstein` under the
-control `penalty`, as the page says. Under `clipping` it is the Wasserstein GAN of Arjovsky et al.
-(2017).
+The critic is the discriminator without a sigmoid. It minimises E[D(G(z))] − E[D(x)] +
+λ·E[(‖∇D(x̂)‖₂ − 1)²] (Eq. 3), and the generator minimises −E[D(G(z))]: the config sets the loss
+`wasserstein` and the control `penalty`. With `clipping` it is the Wasserstein GAN of Arjovsky et
+al. (2017).
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from gm_jax.methods.method import Method
 
 
 class WganGp(Gan):
-    """Algorithm 1: updates of the critic, each on a fresh batch, then one of the generator."""
+    """Algorithm 1: several critic updates, each on a fresh batch, then a generator update."""
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)

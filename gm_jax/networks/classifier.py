@@ -13,7 +13,7 @@ Array = jax.Array
 
 
 class ClassifierOutputs(NamedTuple):
-    """features: float32 [B, last layer's], pooled over space; logits: float32 [B, classes]."""
+    """features: float32 [B, channels], pooled over space; logits: float32 [B, classes]."""
 
     features: Array
     logits: Array
@@ -23,10 +23,10 @@ class ConvolutionalClassifier(nn.Module):
     """3×3 convolutions, each with batch norm and ReLU; average pooling; a linear layer.
 
     Attributes:
-      num_classes: logits.
+      num_classes: number of logits.
       layers: (feature maps, stride) of each convolution.
-      batch_norm_decay: of the running averages that evaluation uses.
-      dtype: of the convolutions; statistics and the linear layer are float32.
+      batch_norm_decay: decay of the running averages that evaluation uses.
+      dtype: dtype of the convolutions; statistics and the linear layer are float32.
     """
 
     num_classes: int
@@ -38,7 +38,7 @@ class ConvolutionalClassifier(nn.Module):
     def __call__(self, x: Array, train: bool) -> ClassifierOutputs:
         """Maps x float [B, H, W, C] in [−1, 1] to features and logits.
 
-        While training the global batch normalises, and `batch_stats` must be mutable.
+        In training it normalises with the global batch, and `batch_stats` must be mutable.
         """
         for features, stride in self.layers:
             x = nn.Conv(

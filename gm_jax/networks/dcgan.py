@@ -1,8 +1,8 @@
-"""Generator and discriminator of the DCGAN (Radford et al., 2016), as the Wasserstein GAN's code
-and α-GAN (Rosca et al., 2017) have them.
+"""Generator and discriminator of the DCGAN (Radford et al., 2016), in the form that the Wasserstein
+GAN's code and α-GAN (Rosca et al., 2017) use.
 
-All convolutions are 4×4 without bias; published are 100 latents. The discriminator gives a logit an
-image: the Wasserstein GAN's code takes the mean of its outputs over the batch.
+All convolutions are 4×4 without bias; the published number of latents is 100. The discriminator
+returns a logit per image, whereas the Wasserstein GAN's code averages its outputs over the batch.
 """
 
 from functools import partial
@@ -17,21 +17,21 @@ from gm_jax.nn.batch_norm import BatchNorm
 from gm_jax.nn.layers import PLAIN, Layers
 
 Array = jax.Array
-DECAY, EPSILON = 0.9, 1e-5  # of batch norm: those of torch, in which the code is written
+DECAY, EPSILON = 0.9, 1e-5  # batch norm's defaults in torch, in which the code is written
 TOP = 4  # side of the smallest feature maps
 KERNEL = nn.initializers.normal(0.02)
 
 
 def scale(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Draws the scales of batch norms from N(1, .02²)."""
+    """Draws batch norm scales from N(1, .02²)."""
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
 def widths(image_shape: tuple[int, int, int], features: int = 64) -> tuple[int, ...]:
-    """Channels of the strided layers, doubled until 4×4 remain: (64, 128, 256) for 32×32 images.
+    """Channels of the strided layers, doubled down to 4×4: (64, 128, 256) for 32×32 images.
 
     Raises:
-      ValueError: the images are not square, of 8, 16, 32, … pixels a side.
+      ValueError: the images are not square with a side of 8, 16, 32, … pixels.
     """
     height, width, _ = image_shape
     halvings = (height // TOP).bit_length() - 1
@@ -47,10 +47,10 @@ class Generator(nn.Module):
     """Transposed convolutions, each but the last followed by batch norm and ReLU.
 
     Attributes:
-      image_shape: (H, W, C), of `widths`.
-      features: channels of the feature maps before the image; they double with each halving.
-      layers: of which it is built.
-      dtype: of the convolutions.
+      image_shape: (H, W, C), as `widths` accepts.
+      features: channels of the last feature maps; they double with each halving of the resolution.
+      layers: the kind of layers that it uses.
+      dtype: dtype of the convolutions.
     """
 
     image_shape: tuple[int, int, int]
@@ -62,11 +62,11 @@ class Generator(nn.Module):
     def __call__(self, z: Array, train: bool = False) -> Array:
         """Maps latents [B, Z] to images float32 [B, H, W, C] in [−1, 1].
 
-        While training the global batch normalises, and `batch_stats` must be mutable.
+        In training it normalises with the global batch, and `batch_stats` must be mutable.
         """
         options = {"use_bias": False, "kernel_init": KERNEL, "dtype": self.dtype}
         *below, top = widths(self.image_shape, self.features)
-        # A transposed convolution of a single pixel.
+        # This is a transposed convolution of a single pixel.
         h = self.layers.dense(TOP * TOP * top, **options)(z).reshape(-1, TOP, TOP, top)
         for width in (*reversed(below), self.image_shape[-1]):
             h = nn.relu(BatchNorm(DECAY, EPSILON, scale)(h, train))
@@ -79,9 +79,9 @@ class Discriminator(nn.Module):
 
     Attributes:
       features: channels after the first convolution; they double with each halving.
-      batch_norm: False leaves it out, as a penalty on the gradient of each example asks.
-      layers: of which it is built.
-      dtype: of the convolutions.
+      batch_norm: False omits it, which a penalty on each example's gradient requires.
+      layers: the kind of layers that it uses.
+      dtype: dtype of the convolutions.
     """
 
     features: int = 64
@@ -93,7 +93,7 @@ class Discriminator(nn.Module):
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Maps images [B, H, W, C] in [−1, 1] to the logits of "real", float32 [B].
 
-        While training the global batch normalises, and `batch_stats` must be mutable.
+        In training it normalises with the global batch, and `batch_stats` must be mutable.
         """
         options = {"use_bias": False, "kernel_init": KERNEL, "dtype": self.dtype}
         active = partial(nn.leaky_relu, negative_slope=0.2)
@@ -103,6 +103,6 @@ class Discriminator(nn.Module):
             if self.batch_norm and layer:
                 x = BatchNorm(DECAY, EPSILON, scale)(x, train)
             x = active(x)
-        # A convolution to a single pixel.
+        # This is a convolution to a single pixel.
         logits = self.layers.dense(1, **options)(x.reshape(x.shape[0], -1))
         return logits[:, 0].astype(jnp.float32)

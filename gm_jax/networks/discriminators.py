@@ -1,7 +1,7 @@
 """Discriminators of adaptive density estimation (Lucas et al., 2019, 5.1 and Table 6a).
 
-The convolutional one is SNGAN's, with plain layers where the config does not ask for others. Both
-may be conditioned by projection.
+The convolutional one is SNGAN's, with plain layers unless the config asks for others. Both can be
+conditioned by projection.
 """
 
 from functools import partial
@@ -18,16 +18,17 @@ Array = jax.Array
 
 
 class ResidualDiscriminator(nn.Module):
-    """Table 6a's discriminator: a convolution, residual blocks, average pool, a dense unit.
+    """Table 6a's discriminator: a convolution, residual blocks, average pooling, a dense unit.
 
-    It is no setting of SNGAN's, which begins with a block, halves from there on, and sums.
+    SNGAN's discriminator cannot be configured to this: it starts with a block, halves from there
+    on, and pools by the sum.
 
     Attributes:
-      widths: of the first convolution, of a block at the image's resolution, and of blocks that
-        halve it (16, 32, 64, 128, 256).
-      num_classes: of the projection, or None.
-      layers: of which it is built.
-      dtype: of the convolutions.
+      widths: widths of the first convolution, of a block at the image's resolution, and of the
+        blocks that halve it (16, 32, 64, 128, 256).
+      num_classes: number of classes of the projection, or None.
+      layers: the kind of layers that it uses.
+      dtype: dtype of the convolutions.
     """
 
     widths: tuple[int, ...]
@@ -50,7 +51,7 @@ class ResidualDiscriminator(nn.Module):
 
 
 def create(config: Any, num_classes: int | None, dtype: Any, layers: Layers = PLAIN) -> nn.Module:
-    """Builds the discriminator of a config: `kind`, `widths` and, if convolutional, `slope`."""
+    """Builds a discriminator from a config's `kind`, `widths` and, if convolutional, `slope`."""
     shared = {
         "widths": tuple(config.widths),
         "num_classes": num_classes,

@@ -17,16 +17,16 @@ Tree = Any
 
 
 class FeatureSpaceVAE:
-    """Real-NVP, encoder and decoder, side by side; without the first, features are pixels.
+    """Real-NVP, encoder and decoder; without Real-NVP the features are the pixels.
 
-    Every function takes `variables`, {network: {collection: tree}} for `networks`; images x are
+    Every method takes `variables`, {network: {collection: tree}} for `networks`; images x are
     dequantised, float32 [B, H, W, C] in [0, 1].
 
     Args:
-      model: `model` of `configs/adaptive_density.py`.
+      model: the section `model` of `configs/adaptive_density.py`.
       image_shape: (H, W, C).
-      num_classes: of conditional weight normalisation, or None.
-      dtype: of the convolutions.
+      num_classes: number of classes of conditional weight normalisation, or None.
+      dtype: dtype of the convolutions.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FeatureSpaceVAE:
         self.decoder = Decoder(image_shape=self.image_shape, **shared, **model.decoder)
 
     def init(self, key: Array, x: Array, noise: Noise, label: Array | None) -> dict[str, Tree]:
-        """Variables of every network, from images."""
+        """Initialises the variables of every network on images."""
         keys = jax.random.split(key, 3)
         variables = {}
         if self.model.invertible:
@@ -55,9 +55,9 @@ class FeatureSpaceVAE:
         return variables
 
     def to_features(self, variables: Tree, x: Array, train: bool) -> tuple[Array, Array, Tree]:
-        """f_ψ(x), log|det ∂f_ψ/∂x| [B] and, where it trains, the new statistics of f_ψ.
+        """f_ψ(x), log|det ∂f_ψ/∂x| [B] and, in training, the new statistics of f_ψ.
 
-        Without f_ψ, x is placed in [−1, 1].
+        Without f_ψ, x is scaled to [−1, 1].
         """
         if not self.model.invertible:
             return 2 * x - 1, jnp.full(x.shape[0], x[0].size * math.log(2.0)), {}
@@ -71,9 +71,9 @@ class FeatureSpaceVAE:
         return features, log_det, {"real_nvp": dict(statistics)} if train else {}
 
     def to_image(self, variables: Tree, features: Array) -> Array:
-        """f_ψ⁻¹ with running statistics: [B, H, W, C], values in [0, 1]; without f_ψ, the way back.
+        """f_ψ⁻¹ with running statistics, to [B, H, W, C] in [0, 1]; without f_ψ, scales back.
 
-        A batch's own statistics are known to the forward pass alone.
+        Only the forward pass knows a batch's own statistics.
         """
         if not self.model.invertible:
             return (features + 1) / 2
@@ -91,18 +91,18 @@ class FeatureSpaceVAE:
     def posterior(
         self, variables: Tree, features: Array, x: Array, noise: Noise, label: Array | None
     ) -> Decoding:
-        """Latents from q_φ(z | f_ψ(x)) (Algorithm 1) or q_φ(z | x) (Eq. 3), decoded."""
+        """Draws latents from q_φ(z | f_ψ(x)) (Algorithm 1) or q_φ(z | x) (Eq. 3); decodes them."""
         evidences = self.encoder.apply(variables["encoder"], self._seen(features, x), label)
         return self._decoded(variables, evidences, noise, label)
 
     def prior(
         self, variables: Tree, noise: Noise, label: Array | None, temperature: float = 1.0
     ) -> Decoding:
-        """Latents from p_θ(z), decoded."""
+        """Draws latents from p_θ(z) and decodes them."""
         return self._decoded(variables, None, noise, label, None, temperature)
 
     def given(self, variables: Tree, latents: list[Array], label: Array | None) -> Decoding:
-        """Given latents, decoded."""
+        """Decodes the given latents."""
         return self._decoded(variables, None, None, label, latents)
 
     def _decoded(self, variables: Tree, *arguments: Any) -> Decoding:

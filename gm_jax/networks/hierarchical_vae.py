@@ -1,7 +1,7 @@
 """Top-down hierarchical VAE with inverse autoregressive flow posteriors (Kingma et al., 2016).
 
-A bottom-up pass turns the image into evidence, one statistic a block; a top-down pass draws the
-blocks' latents z_1, z_2, … , each from a prior and a posterior that have seen those before it.
+A bottom-up pass turns the image into evidence for each block; a top-down pass draws the blocks'
+latents z_1, z_2, …, where each prior and posterior depends on the latents before it.
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ Array = jax.Array
 
 
 class Evidence(NamedTuple):
-    """What the bottom-up pass tells one block, each [B, h, w, ·]."""
+    """What the bottom-up pass gives to a block, each [B, h, w, ·]."""
 
     mean: Array
     log_std: Array
@@ -28,12 +28,12 @@ class Evidence(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """Output of the network on a batch."""
+    """The network's output on a batch."""
 
-    mean: Array  # [B, H, W, C] (or smaller, see `downsampling`), the image in [−1, 1]
-    log_scale: Array  # [C] or [1], of the logistics around the means, shared over pixels
+    mean: Array  # [B, H, W, C] (smaller with `downsampling`), the image in [−1, 1]
+    log_scale: Array  # [C] or [1], of the logistics around the means, the same for all pixels
     kl: Array  # [B, blocks, latents], nats summed over space
-    latents: list[Array]  # one [B, h, w, latents] a block
+    latents: list[Array]  # one [B, h, w, latents] per block
 
 
 def draw_posterior(
@@ -43,7 +43,7 @@ def draw_posterior(
 
     Args:
       noise: standard normal [B, h, w, Z].
-      prior, posterior: (mean, log_std), broadcastable to it.
+      prior, posterior: (mean, log_std), which broadcast to `noise`.
       flow: maps z to (z', log|dz/dz'|), or None.
     """
     mean, log_std = posterior
@@ -59,8 +59,9 @@ class Block(nn.Module):
     """One layer of latents: `up` gathers evidence, `down` draws the latents and uses them.
 
     Attributes:
-      flow: makes the posterior's flow; None where it has none.
-      conv: makes a convolution; the others are those of `HierarchicalVAE`.
+      flow: makes the posterior's flow, or None.
+      conv: makes a convolution.
+      The others are as for `HierarchicalVAE`.
     """
 
     features: int
@@ -95,12 +96,12 @@ class Block(nn.Module):
     def down(
         self, h: Array, noise: Array | None, evidence: Evidence | None, latents: Array | None
     ) -> tuple[Array, Array, Array]:
-        """Draws z from the posterior (given evidence) or the prior, or takes the given latents.
+        """Draws z from the posterior (given evidence) or the prior, or uses the given latents.
 
         Args:
           h: [B, h, w, F].
           noise: standard normal [B, h, w, Z], scaled by the temperature; unused with `latents`.
-          evidence: of `up`; None draws from the prior.
+          evidence: from `up`; None draws from the prior.
           latents: [B, h, w, Z] to decode; None draws them.
 
         Returns:
@@ -111,10 +112,10 @@ class Block(nn.Module):
         parts = jnp.split(statistics, [z, 2 * z, 3 * z, 4 * z, 4 * z + f], -1)
         prior_mean, prior_log_std, mean, log_std, context, hidden = parts
         kl = jnp.zeros((h.shape[0], z))
-        # The published initialisation draws from the prior, while the flow still sees its input.
+        # The published initialisation draws from the prior, but the flow still sees its input.
         from_prior = evidence is None or is_data_dependent_init(self)
         if latents is None and from_prior:
-            assert noise is not None  # it draws what is not given
+            assert noise is not None  # needed because no latents are given
             latents = prior_mean + jnp.exp(prior_log_std) * noise
         if evidence is not None:
             if is_data_dependent_init(self) and self.flow:
@@ -128,30 +129,32 @@ class Block(nn.Module):
                 assert noise is not None
                 latents, log_ratio = draw_posterior(noise, prior, posterior, flow)
                 kl = jnp.sum(log_ratio, (1, 2))
-        assert latents is not None  # given, of the prior or of the posterior
+        assert latents is not None  # given, or drawn from prior or posterior
         update = self.down_out(nn.elu(jnp.concatenate([latents, hidden], -1)))
         skip = jnp.repeat(jnp.repeat(h, 2, 1), 2, 2) if self.downsample else h
         return skip + self.residual_scale * update, latents, kl
 
 
 class HierarchicalVAE(nn.Module):
-    """The IAF-VAE: an image to the means of its pixels, through a hierarchy of latents.
+    """The IAF-VAE: maps an image to the means of its pixels, through a hierarchy of latents.
 
     Attributes:
-      channels: of the decoded image.
-      downsampling: how many times smaller than the encoded image the decoded one is.
-      num_scales: resolutions of the latents; each halves the one before.
-      num_blocks: at each resolution.
-      features, num_latents: channels of every hidden layer, of a block's latents.
-      kernel_size: of the blocks' convolutions.
-      stem_kernel_size: of the first and the last convolution, whose stride is `stem_stride`.
+      channels: number of channels of the decoded image.
+      downsampling: factor by which the decoded image is smaller than the encoded one.
+      num_scales: number of resolutions of the latents; each is half the previous one.
+      num_blocks: number of blocks at each resolution.
+      features, num_latents: channels of every hidden layer and of a block's latents.
+      kernel_size: kernel size of the blocks' convolutions.
+      stem_kernel_size: kernel size of the first and last convolutions, whose stride is
+        `stem_stride`.
       flow: whether posteriors have an inverse autoregressive flow.
-      flow_layers, flow_scale, flow_init_scale: of `InverseAutoregressiveFlow`.
-      residual_scale: of what a block adds to its input.
-      init_scale, init_exponent, kernel_std: of `WeightNormConv`.
-      levels: of a pixel; the network works on (v + ½)/levels − ½.
-      num_log_scales, init_log_scale: 1 or one a channel; their start, for images in [−1, 1].
-      dtype: of the convolutions.
+      flow_layers, flow_scale, flow_init_scale: settings of `InverseAutoregressiveFlow`.
+      residual_scale: scale of a block's residual update.
+      init_scale, init_exponent, kernel_std: settings of `WeightNormConv`.
+      levels: number of levels of a pixel; the network works on (v + ½)/levels − ½.
+      num_log_scales: 1, or one per channel.
+      init_log_scale: their initial value, for images in [−1, 1].
+      dtype: dtype of the convolutions.
     """
 
     channels: int
@@ -176,7 +179,7 @@ class HierarchicalVAE(nn.Module):
     init_log_scale: float
     dtype: Any = jnp.float32
 
-    # What a trained network's weights do not depend on.
+    # Fields on which a trained network's weights do not depend.
     free_fields = (
         "init_scale",
         "init_exponent",
@@ -223,8 +226,8 @@ class HierarchicalVAE(nn.Module):
         self.top = self.param("top", nn.initializers.zeros, (self.features,))
         init_log_scale = nn.initializers.constant(self.init_log_scale)
         self.log_scale = self.param("log_scale", init_log_scale, (self.num_log_scales,))
-        # The published deconvolution normalises its kernel over outputs instead of inputs, which
-        # weight normalisation does not mean; the data-dependent scale makes both start alike.
+        # The published deconvolution normalises its kernel over outputs instead of inputs, unlike
+        # weight normalisation; with the data-dependent scale both start out the same.
         if self.downsampling <= self.stem_stride:
             strides = (self.stem_stride // self.downsampling,) * 2
             self.head = conv(self.channels, size, strides, transpose=True)
@@ -236,7 +239,7 @@ class HierarchicalVAE(nn.Module):
         return self.decode(self.encode(x), (x.shape[1], x.shape[2]), noise)
 
     def encode(self, x: Array) -> list[Evidence]:
-        """Bottom-up pass: images [B, H, W, C] in [−1, 1] to one evidence a block."""
+        """Bottom-up pass: images [B, H, W, C] in [−1, 1] to the evidence of each block."""
         self._check(x.shape)
         h = self.stem(x * ((self.levels - 1) / (2 * self.levels)))
         evidences = []
@@ -253,13 +256,13 @@ class HierarchicalVAE(nn.Module):
         latents: list[Array] | None = None,
         temperature: float = 1.0,
     ) -> Reconstruction:
-        """Top-down pass over posteriors, priors (no evidences) or given latents.
+        """Top-down pass with posteriors, priors (without evidence) or given latents.
 
         Args:
-          evidences: of `encode`, or None.
+          evidences: from `encode`, or None.
           size: height and width of the encoded image.
-          noise: of the latents; None with `latents`.
-          latents: one [B, h, w, Z] a block, from the top, or None.
+          noise: draws the latents; None with `latents`.
+          latents: one [B, h, w, Z] per block, from the top, or None.
           temperature: scales the standard deviation of the noise.
         """
         top = self.stem_stride * 2 ** (self.num_scales - 1)
@@ -267,7 +270,7 @@ class HierarchicalVAE(nn.Module):
         if latents is not None:
             batch = len(latents[0])
         else:
-            assert noise is not None  # it draws what is not given
+            assert noise is not None  # needed because no latents are given
             batch = len(noise.index)
         h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
         drawn, kls = [], []

@@ -1,4 +1,4 @@
-"""Inverse autoregressive flow of an image of latents (Kingma et al., 2016)."""
+"""Inverse autoregressive flow on an image of latents (Kingma et al., 2016)."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ Array = jax.Array
 
 
 def raster_mask(kernel_size: int, inputs: int, outputs: int, zero_diagonal: bool) -> np.ndarray:
-    """Mask [k, k, inputs, outputs] of a convolution autoregressive in reverse raster order.
+    """Mask [k, k, inputs, outputs] of a convolution, autoregressive in reverse raster order.
 
     A latent sees those to its right and below. Within a position the channels are ordered: output
-    group j sees input groups 0..j, without its own where `zero_diagonal` (App. of IAF's code).
+    group j sees input groups 0..j, or 0..j−1 if `zero_diagonal` (as in IAF's code).
     """
     centre = kernel_size // 2
     mask = np.zeros((kernel_size, kernel_size, inputs, outputs), np.float32)
@@ -36,15 +36,15 @@ def raster_mask(kernel_size: int, inputs: int, outputs: int, zero_diagonal: bool
 
 
 class InverseAutoregressiveFlow(nn.Module):
-    """One step z' = (z − m)/e^s with (m, s) an autoregressive function of z (Eq. 10 of IAF).
+    """One step z' = (z − m)/e^s, where (m, s) is an autoregressive function of z (Eq. 10 of IAF).
 
     ∂z'/∂z is triangular, so log|det| = −Σ s.
 
     Attributes:
-      features, kernel_size: of the masked convolutions.
-      num_layers: how many there are before those to m and s; the first one sees the context.
-      scale: what m and s are multiplied by, so that the flow starts near the identity.
-      init_scale: of the masked convolutions.
+      features, kernel_size: channels and kernel size of the masked convolutions.
+      num_layers: number of them before those to m and s; the first one sees the context.
+      scale: multiplies m and s, so that the flow starts near the identity.
+      init_scale: `init_scale` of the masked convolutions.
       conv: makes a convolution.
     """
 

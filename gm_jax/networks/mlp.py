@@ -16,11 +16,11 @@ class Mlp(nn.Module):
     """Dense layers, each but the last followed by a nonlinearity.
 
     Attributes:
-      widths: of the hidden layers; () leaves one linear map.
-      outputs: of the last layer.
+      widths: widths of the hidden layers; () gives a linear map.
+      outputs: width of the last layer.
       activation: the nonlinearity.
-      layers: of which it is built.
-      dtype: of the products; the outputs are float32.
+      layers: the kind of layers that it uses.
+      dtype: dtype of the products; the outputs are float32.
     """
 
     widths: tuple[int, ...]
@@ -31,7 +31,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Maps [B, ...], flattened to [B, D], to float32 [B, outputs]."""
+        """Flattens [B, ...] to [B, D], and maps it to float32 [B, outputs]."""
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
             x = self.activation(self.layers.dense(width, dtype=self.dtype)(x))

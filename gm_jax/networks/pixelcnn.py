@@ -1,7 +1,7 @@
 """PixelCNN++ (Salimans et al., 2017), optionally conditioned on an image (thesis 3.4.1).
 
-p(x) = Π_i p(x_i | x_<i) in raster order. Two streams carry the context of a pixel: u, the rows
-above it; ul, its own row to the left (and, through u, the rows above).
+p(x) = Π_i p(x_i | x_<i) in raster order. Two streams carry the context of a pixel: u sees the rows
+above it; ul sees the pixels to its left (and, through u, the rows above).
 """
 
 from collections.abc import Callable, Sequence
@@ -53,9 +53,9 @@ class GatedResnet(nn.Module):
 
     Attributes:
       conv: makes the stream's convolution from a number of features.
-      dropout_rate: of the units between the two convolutions.
+      dropout_rate: dropout rate between the two convolutions.
       gate_init_scale: `init_scale` of the second convolution.
-      kernel_std: of `WeightNormConv`.
+      kernel_std: as for `WeightNormConv`.
     """
 
     conv: Any
@@ -87,18 +87,19 @@ class GatedResnet(nn.Module):
 
 
 class ConditionStream(nn.Module):
-    """Non-masked convolutions of an image, one for each layer of the PixelCNN (thesis 3.4.1).
+    """Unmasked convolutions of an image, one for each layer of the PixelCNN (thesis 3.4.1).
 
-    The thesis gives neither width nor form. Ours: a residual stream of convolutions that follows
-    the PixelCNN through its scales; what it adds to a layer starts at zero, so that training begins
-    at the unconditional model.
+    The thesis gives neither their width nor their form. Ours is a residual stream of convolutions
+    that follows the PixelCNN through its scales; its contribution to each layer starts at zero, so
+    that training starts from the unconditional model.
 
     Attributes:
-      features, kernel_size: of its convolutions.
-      residual_init_scale: `init_scale` of what a layer adds to the stream.
-      kernel_std: of `WeightNormConv`.
-      layer_features, num_scales, num_blocks: of the PixelCNN.
-      dtype: of the convolutions.
+      features, kernel_size: channels and kernel size of its convolutions.
+      residual_init_scale: `init_scale` of a layer's contribution to the stream.
+      kernel_std: as for `WeightNormConv`.
+      layer_features, num_scales, num_blocks: `features`, `num_scales` and `num_blocks` of the
+        PixelCNN.
+      dtype: dtype of the convolutions.
     """
 
     features: int
@@ -112,7 +113,7 @@ class ConditionStream(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> list[tuple[Array, Array]]:
-        """Maps [B, H, W, C] to one (u, ul) pair of [B, h, w, 2·layer_features] a layer."""
+        """Maps [B, H, W, C] to a (u, ul) pair of [B, h, w, 2·layer_features] per layer."""
         conv = partial(
             WeightNormConv,
             self.features,
@@ -149,18 +150,19 @@ class ConditionStream(nn.Module):
 
 
 class PixelCNN(nn.Module):
-    """The network of PixelCNN++: an image to the parameters of every pixel's mixture.
+    """The network of PixelCNN++: maps an image to the parameters of each pixel's mixture.
 
     Attributes:
-      num_scales: resolutions; each halves the one before.
-      num_blocks: gated resnets a stream at each scale (one more on the way down after the first).
-      features: of every hidden layer.
-      num_mixtures: logistics in the mixture of a pixel.
-      dropout_rate: inside the gated resnets.
+      num_scales: number of resolutions; each is half the previous one.
+      num_blocks: gated resnets per stream and scale (one more on the way down, after the first).
+      features: channels of every hidden layer.
+      num_mixtures: number of logistics in a pixel's mixture.
+      dropout_rate: dropout rate inside the gated resnets.
       gate_init_scale: `init_scale` of the convolution that ends a gated resnet; 1 elsewhere.
-      kernel_std: of `WeightNormConv`.
-      min_log_scale: below which the density and the samplers see no log-scale of a logistic.
-      dtype: of the convolutions.
+      kernel_std: as for `WeightNormConv`.
+      min_log_scale: the density and the samplers clip the log-scales of the logistics to at least
+        this.
+      dtype: dtype of the convolutions.
     """
 
     num_scales: int
@@ -173,7 +175,7 @@ class PixelCNN(nn.Module):
     min_log_scale: float
     dtype: Any = jnp.float32
 
-    # What a trained network's weights do not depend on.
+    # Fields on which a trained network's weights do not depend.
     free_fields = ("dropout_rate", "gate_init_scale", "kernel_std", "dtype")
 
     @nn.compact
@@ -188,12 +190,12 @@ class PixelCNN(nn.Module):
 
         Args:
           x: images [B, H, W, C] in [−1, 1]; H and W divisible by 2^(num_scales − 1).
-          index: int32 [B], keys the dropout.
-          conditions: what a `ConditionStream` gives to the layers, in their order.
+          index: int32 [B], the examples' numbers, which key the dropout.
+          conditions: output of a `ConditionStream`: a pair per layer, in order.
           train: whether to drop units.
 
         Raises:
-          ValueError: where the scales do not divide the image.
+          ValueError: the scales do not divide the image.
         """
         self._check(x)
         options: dict[str, Any] = {"kernel_std": self.kernel_std, "dtype": self.dtype}
@@ -220,7 +222,7 @@ class PixelCNN(nn.Module):
             ul = resnet(down_right_shifted_conv)(ul, context, condition[1], index, train)
             return u, ul
 
-        # The channel of ones tells the network where the image ends.
+        # A channel of ones tells the network where the image ends.
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
         u = down_shift(conv_down()(x))
         ul = down_shift(conv_down((1, 3))(x)) + right_shift(conv_right((2, 1))(x))

@@ -1,10 +1,10 @@
-"""Ancestral sampling of a PixelCNN in the arithmetic of one pass (Ramachandran et al., 2017).
+"""Ancestral sampling of a PixelCNN with the operations of one pass (Ramachandran et al., 2017).
 
-Pixels are drawn in raster order, and every layer runs once at every place: u a row at a time, ul a
-pixel at a time, a coarser scale where one of its rows or pixels begins. A convolution looks one row
-up, so its cache is the last row of its inputs. Rows and columns are unrolled over the period of the
-coarsest scale: which scales run is known when the loops are compiled, and no cache passes through a
-condition, which would copy it.
+Pixels are drawn in raster order, and every layer runs once at every position: u a row at a time, ul
+a pixel at a time, and a coarser scale whenever one of its rows or pixels begins. A convolution sees
+one row up, so its cache is the last row of its inputs. Rows and columns are unrolled over the
+period of the coarsest scale: the scales to run are known at compile time, and no cache passes
+through a conditional, which would copy it.
 """
 
 import dataclasses
@@ -40,18 +40,18 @@ def sample_with_cache(
     """Returns the ancestral sample that the noise determines, as `sample_by_fixed_point` does.
 
     Args:
-      network, variables: whose samples they are; the variables are {"params": tree}.
-      conditions: what the network was given, one pair of [B, h, w, 2F] a layer; or None.
-      noise: of `pixel_noise`, Gumbel [B, H, W, K] and logistic [B, H, W, C].
+      network, variables: the network to sample from, and its {"params": tree}.
+      conditions: the network's conditions, a pair of [B, h, w, 2F] per layer; or None.
+      noise: from `pixel_noise`, Gumbel [B, H, W, K] and logistic [B, H, W, C].
       image_shape: (H, W, C).
-      levels: of a pixel; each is rounded to its level before it conditions another.
+      levels: number of levels of a pixel; a pixel is rounded to one before it conditions others.
       temperature: scales the logistics and divides the mixture logits.
 
     Returns:
       Images float32 [B, H, W, C] on the grid of levels in [−1, 1].
 
     Raises:
-      ValueError: where the scales do not divide the image, or the noise is not of its shape.
+      ValueError: the scales do not divide the image, or the noise has another shape.
     """
     shape = (len(noise[1]), *image_shape)
     if any(part.shape[:3] != shape[:3] for part in noise):
@@ -70,7 +70,7 @@ def sample_with_cache(
             carry = _draw_row(model, draw, noise, block * period + phase, phase, carry)
         return carry
 
-    # Above and to the left of the image there is nothing, not even its channel of ones.
+    # Above and to the left of the image all is zero, even the channel of ones.
     canvas = jnp.pad(jnp.zeros(shape), ((0, 0), (1, 0), (1, 0), (0, 1)))
     canvas = jax.lax.fori_loop(0, shape[1] // period, draw_rows, (canvas, *caches))[0]
     return canvas[:, 1:, 1:, :-1]
@@ -79,14 +79,14 @@ def sample_with_cache(
 def _draw_row(
     model: "_Model", draw: Any, noise: Any, row: Array, phase: int, carry: Carry
 ) -> Carry:
-    """Draws a row onto the canvas [B, 1 + H, 1 + W, C + 1], and moves the caches on by a row."""
+    """Draws a row onto the canvas [B, 1 + H, 1 + W, C + 1], and advances the caches by a row."""
     canvas, u_cache, ul_cache = carry
     above = jax.lax.dynamic_slice_in_dim(canvas, row, 1, 1)[:, :, 1:]
     u = _Row(model, u_cache, (phase,), row, 0)
-    # What the shifts bring in is zero, not the bias that a convolution makes of zeros.
+    # The shifts bring in zeros, not the bias that a convolution of zeros would give.
     from_above = jnp.where(row > 0, model.convolve("WeightNormConv_1", above), 0.0)
     u.run(0, jnp.where(row > 0, u.convolve("WeightNormConv_0", 0, above), 0.0))
-    # The columns after which the scales that run in this row start anew.
+    # The number of columns after which the scales that run in this row repeat.
     period = phase & -phase or 2 ** len(model.strided)
 
     def draw_pixels(block: Array, carry: tuple[Array, Cache]) -> tuple[Array, Cache]:
@@ -114,16 +114,16 @@ class _Model:
 
     weights: dict[str, tuple[Array, Array]]  # normalised kernel [h, w, in, out] and bias [out]
     conditions: Conditions
-    up: dict[int, list[int]]  # numbers of a scale's layers on the way to coarser scales,
+    up: dict[int, list[int]]  # a scale's layer numbers on the way to coarser scales,
     down: dict[int, list[int]]  # and on the way back
     strided: dict[int, tuple[str, str]]  # convolutions of u and ul from a scale to the next,
     upsampling: dict[int, tuple[str, str]]  # and from the next to this
     head: str  # the convolution to mixture parameters
-    resnet: GatedResnet  # the form of every layer
+    resnet: GatedResnet  # the module of every layer
 
     @classmethod
     def create(cls, network: PixelCNN, variables: dict, conditions: Conditions) -> "_Model":
-        """Normalises the kernels, and numbers the layers in the order in which they are made."""
+        """Normalises the kernels, and numbers the layers in the order of their creation."""
         flat = traverse_util.flatten_dict(variables["params"], sep="/")
         weights = {}
         for name in (path[:-2] for path in flat if path.endswith("/v")):
@@ -131,7 +131,7 @@ class _Model:
             kernel = kernel * jax.lax.rsqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-12) * gain
             weights[name] = kernel.astype(network.dtype), bias
         layers = itertools.count()
-        # The first three convolutions are those of the image.
+        # The first three convolutions apply to the image.
         names = (f"WeightNormConv_{number}" for number in itertools.count(3))
         up, down, strided, upsampling = {}, {}, {}, {}
         last = network.num_scales - 1
@@ -149,49 +149,49 @@ class _Model:
         return cls(weights, conditions, up, down, strided, upsampling, next(names), resnet)
 
     def convolve(self, name: str, x: Array, stride: int = 1) -> Array:
-        """Maps rows [B, h, W, in], as many as the kernel has, to float32 [B, 1, W', out]."""
+        """Maps rows [B, h, W, in], with h the kernel's height, to float32 [B, 1, W', out]."""
         kernel, bias = self.weights[name]
         x, strides, sides = x.astype(kernel.dtype), (stride, stride), kernel.shape[1] // 3
         if x.shape[1:3] == kernel.shape[:2] and not sides:  # a product is faster
             y = jnp.tensordot(x, kernel, 3)[:, None, None]
         else:
-            padding = ((0, 0), (sides, sides))  # u's kernels see a column to either side
+            padding = ((0, 0), (sides, sides))  # u's kernels see a column on either side
             y = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
         return y.astype(jnp.float32) + bias
 
     def upsample(self, name: str, x: Array) -> Array:
-        """Maps [B, 1, W, F] to the two rows below it [B, 2, 2W, F], twice as fine."""
+        """Upsamples a row [B, 1, W, F] to two rows of the finer scale, [B, 2, 2W, F]."""
         kernel, bias = self.weights[name]
         y = jax.lax.conv_transpose(x.astype(kernel.dtype), kernel, (2, 2), "VALID", None, LAYOUT)
-        # u's kernel is a column wider, and the network drops the first.
+        # u's kernel is one column wider, and the network drops the first column.
         return y.astype(jnp.float32)[:, :, y.shape[2] % 2 :] + bias
 
 
 @dataclasses.dataclass
 class _Stream:
-    """One stream of the network at one place."""
+    """One stream of the network at one position."""
 
     model: _Model
-    cache: Cache  # brought up to date in place
-    phases: tuple[int, ...]  # of the row, and of a pixel's column, in the coarsest scale's period
+    cache: Cache  # updated in place
+    phases: tuple[int, ...]  # of the row and a pixel's column, in the coarsest scale's period
     row: Array  # at the finest scale
     column: Any
     number: ClassVar[int]  # of the stream: 0 is u, 1 is ul
 
     def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
-        """The gated resnet, with the skip of its scale on the way back."""
+        """Applies the gated resnet, with its scale's skip on the way back."""
         raise NotImplementedError
 
     def cut(self, x: Array, row: Any, scale: int) -> Array:
-        """This place [B, 1, w, F] of an image of the scale."""
+        """Cuts this position, [B, 1, w, F], out of an image of the scale."""
         raise NotImplementedError
 
     def window(self, name: str, scale: int, x: Array) -> Array:
-        """What a convolution sees here, [B, 2, w, in]."""
+        """The inputs of a convolution here, [B, 2, w, in]."""
         raise NotImplementedError
 
     def run(self, scale: int, x: Array) -> Array:
-        """The layers of a scale with the coarser scales between, [B, 1, w, F] in and out."""
+        """Runs a scale's layers, with the coarser scales in between; [B, 1, w, F] in and out."""
         skips = [x]
         for layer in self.model.up[scale]:
             x = self.layer(layer, scale, x, None)
@@ -202,7 +202,7 @@ class _Stream:
         return x
 
     def _visit_coarser(self, scale: int, x: Array) -> Array:
-        """What the next scale says of this place; it runs where one of its places begins."""
+        """The next scale's output here; that scale runs when one of its positions begins."""
         strided = self.model.strided[scale][self.number]
         upsampling = self.model.upsampling[scale][self.number]
         window = self.window(strided, scale, x)
@@ -215,7 +215,7 @@ class _Stream:
         return self.cut(self.cache[upsampling], (self.phases[0] >> scale) % 2, scale)
 
     def resnet(self, layer: int, scale: int, x: Array, auxiliary: Array | None) -> Array:
-        """The network's own gated resnet, each of its convolutions replaced by the cached one."""
+        """The network's own gated resnet, with each convolution replaced by the cached one."""
         name = f"GatedResnet_{2 * layer + self.number}"
 
         def convolve(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -230,7 +230,7 @@ class _Stream:
             return cast(Array, h)
 
     def convolve(self, name: str, scale: int, x: Array) -> Array:
-        """A convolution at this place, [B, 1, w, in] to [B, 1, w, out]."""
+        """Convolves at this position, [B, 1, w, in] to [B, 1, w, out]."""
         if self.model.weights[name][0].shape[0] == 2:
             x = self.window(name, scale, x)
         return self.model.convolve(name, x)
@@ -238,18 +238,18 @@ class _Stream:
 
 @dataclasses.dataclass
 class _Row(_Stream):
-    """u on a row; `outputs` are the rows [B, 1, w, F] of its layers, which ul sees."""
+    """u on a row; `outputs` holds its layers' rows [B, 1, w, F], which ul sees."""
 
     number = 0
     outputs: dict[int, Array] = dataclasses.field(default_factory=dict)
 
     def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
-        """The gated resnet, with the skip of its scale on the way back."""
+        """Applies the gated resnet, with its scale's skip on the way back."""
         self.outputs[layer] = self.resnet(layer, scale, x, skip)
         return self.outputs[layer]
 
     def cut(self, x: Array, row: Any, scale: int) -> Array:
-        """A row [B, 1, w, F] of an image of the scale."""
+        """Cuts a row, [B, 1, w, F], out of an image of the scale."""
         return jax.lax.dynamic_slice_in_dim(x, row, 1, axis=1)
 
     def window(self, name: str, scale: int, x: Array) -> Array:
@@ -260,25 +260,25 @@ class _Row(_Stream):
 
 @dataclasses.dataclass
 class _Pixel(_Stream):
-    """ul on a pixel; `above` is the cache as the row above left it, `u` the outputs of u."""
+    """ul on a pixel; `above` is the cache after the row above, `u` the outputs of u."""
 
     number = 1
     above: Cache
     u: dict[int, Array]
 
     def layer(self, layer: int, scale: int, x: Array, skip: Array | None) -> Array:
-        """The gated resnet, which sees u, and on the way back the skip of its scale."""
+        """Applies the gated resnet, which sees u and, on the way back, its scale's skip."""
         u = self.cut(self.u[layer], 0, scale)
         return self.resnet(layer, scale, x, u if skip is None else jnp.concatenate([u, skip], -1))
 
     def cut(self, x: Array, row: Any, scale: int) -> Array:
-        """A pixel [B, 1, 1, F] of an image of the scale."""
+        """Cuts a pixel, [B, 1, 1, F], out of an image of the scale."""
         return _at(x, row, self.column >> scale)
 
     def window(self, name: str, scale: int, x: Array) -> Array:
-        """The pixel, and those to its left and above them [B, 2, 2, in]."""
+        """The pixel with its neighbours to the left and above, [B, 2, 2, in]."""
         column = self.column >> scale
-        # Left of the first column is one of zeros.
+        # A column of zeros lies to the left of the first one.
         self.cache[name] = jax.lax.dynamic_update_slice_in_dim(self.cache[name], x, column + 1, 2)
         rows = self.above[name], self.cache[name]
         return jnp.concatenate([_at(row, 0, column, width=2) for row in rows], axis=1)
@@ -287,10 +287,10 @@ class _Pixel(_Stream):
 def _empty_caches(
     network: PixelCNN, variables: dict, conditions: Conditions, shape: tuple[int, ...]
 ) -> tuple[Cache, Cache]:
-    """The caches of u and ul before the first row, as wide as the network's own pass asks for.
+    """The caches of u and ul before the first row, with the widths of the network's own pass.
 
-    Of a convolution: its last row of inputs [B, 1, w, in] (ul: [B, 1, 1 + w, in]). Of one that
-    upsamples: the last two rows that it gave, [B, 2, w, F].
+    A convolution caches its last row of inputs, [B, 1, w, in] (ul: [B, 1, 1 + w, in]). An
+    upsampling one caches its last two rows of outputs, [B, 2, w, F].
     """
     shapes: tuple[dict[str, tuple[int, ...]], ...] = {}, {}
 

@@ -1,4 +1,4 @@
-"""Ancestral sampling of an autoregressive image network: its noise, and all pixels at a time."""
+"""Ancestral sampling of an autoregressive image network: the noise and the fixed-point sampler."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.nn.noise import Noise, standard_logistic
 
 Array = jax.Array
-SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample of their noise
+SAMPLERS = ("cached", "fixed_point")  # both give the ancestral sample that the noise determines
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """Draws the images of a PixelCNN.
+    """Draws images from a PixelCNN.
 
     Attributes:
       name: one of SAMPLERS; `fixed_point` compiles faster, `cached` samples faster.
-      network: whose samples they are.
+      network: the network to sample from.
       image_shape: (H, W, C).
-      levels: of a pixel.
+      levels: number of levels of a pixel.
     """
 
     name: str
@@ -47,9 +47,9 @@ class Sampler:
         """Returns images uint8 [B, H, W, C].
 
         Args:
-          variables: of the network.
-          conditions: what the network is given, or None.
-          noise: of the pixels.
+          variables: the network's variables.
+          conditions: the network's conditions, or None.
+          noise: draws the pixels.
           temperature: scales the logistics and divides the mixture logits.
         """
         drawn = pixel_noise(noise, self.image_shape, self.network.num_mixtures)
@@ -77,7 +77,7 @@ class Sampler:
 def pixel_noise(
     noise: Noise, image_shape: tuple[int, int, int], num_mixtures: int
 ) -> tuple[Array, Array]:
-    """Draws all the noise of a sample: Gumbel [B, H, W, K] and standard logistic [B, H, W, C]."""
+    """Draws the noise for sampling: Gumbel [B, H, W, K] and standard logistic [B, H, W, C]."""
     height, width, channels = image_shape
 
     def draw(example_key: Array) -> tuple[Array, Array]:
@@ -99,17 +99,17 @@ def sample_by_fixed_point(
 ) -> Array:
     """Returns the ancestral sample that the noise determines (Jacobi iteration; Song et al., 2021).
 
-    With the noise fixed, every pixel is a function of those before it, and the image is the one
-    fixed point of drawing all pixels at once. After n rounds the first n pixels are final, so it is
-    reached in at most H·W rounds, and mostly in far fewer. The rounds are counted all the same:
-    where later pixels change an earlier one's sum in its last bit, rounding could go on for ever.
+    With the noise fixed, every pixel is a function of those before it, and the image is the only
+    fixed point of drawing all pixels at once. After n rounds the first n pixels are final, so at
+    most H·W rounds reach it, and usually far fewer. The number of rounds is still limited: if later
+    pixels change the last bit of an earlier pixel's sum, rounding could go on forever.
 
     Args:
-      parameters_of: images [B, H, W, C] in [−1, 1] to mixture parameters, autoregressively.
-      noise: of `pixel_noise`.
-      levels: of a pixel; each is rounded to its level before it conditions another.
+      parameters_of: maps images [B, H, W, C] in [−1, 1] to mixture parameters, autoregressively.
+      noise: from `pixel_noise`.
+      levels: number of levels of a pixel; a pixel is rounded to one before it conditions others.
       temperature: scales the logistics and divides the mixture logits.
-      min_log_scale: of the network; by default as published.
+      min_log_scale: the network's; the published value by default.
 
     Returns:
       Images float32 [B, H, W, C] on the grid of levels in [−1, 1].

@@ -1,4 +1,4 @@
-"""Real-NVP: images to features of the same shape, and back (Dinh et al., 2017, and their code)."""
+"""Real-NVP: maps images to features of the same shape, and back (Dinh et al., 2017; their code)."""
 
 import math
 from typing import Any
@@ -22,19 +22,20 @@ Array = jax.Array
 class CouplingNetwork(nn.Module):
     """Maps the kept half to the parameters of a coupling: [B, H, W, C] to [B, H, W, outputs].
 
-    relu[x, −x, mask] of the normalised input, a 3×3 convolution, residual blocks of two; a 1×1 skip
-    from the stem and from every block, whose sum goes to the outputs. All is weight-normalised,
-    with a learned gain only where no batch norm follows that would undo it. The outputs alone have
-    biases: the authors' code has them on all these layers but one, where the batch norms behind
-    undo them; their gradient is rounding noise, which Adam would turn into full steps. As in that
-    code the layers are not initialised on data: batch norm already standardises what they see.
+    It applies relu[x, −x, mask] to the normalised input, a 3×3 convolution, and residual blocks of
+    two; the stem and every block have a 1×1 skip, and the sum of these goes to the outputs. Every
+    layer is weight-normalised, with a learned gain only if no batch norm follows to undo it. Only
+    the outputs have biases. The authors' code has them on all these layers but one, where the batch
+    norms that follow undo them; their gradient is rounding noise, which Adam would turn into full
+    steps. As in that code, the layers are not initialised on data: batch norm already standardises
+    their inputs.
 
     Attributes:
-      hidden: the split whose changed pixels are 0 in the input; None where all pixels are kept.
-      features: of every hidden layer.
-      num_blocks: residual blocks.
-      decay, epsilon: of `BatchNorm`.
-      dtype: of the convolutions.
+      hidden: the split whose changed pixels are 0 in the input; None if all pixels are kept.
+      features: channels of every hidden layer.
+      num_blocks: number of residual blocks.
+      decay, epsilon: as for `BatchNorm`.
+      dtype: dtype of the convolutions.
     """
 
     hidden: Checkerboard | None
@@ -75,10 +76,10 @@ class CouplingNetwork(nn.Module):
         return WeightNormConv(
             features or self.features,
             (size, size),
-            # Published: V ~ U(±√(2/channels in)), here of the same variance. Its length, normalised
-            # away, sets the rate of learning.
+            # The published V ~ U(±√(2/input channels)) has this variance. The length of V is
+            # normalised away, but it sets the effective learning rate.
             kernel_std=math.sqrt(2 / (3 * x.shape[-1])),
-            # Published: the standard deviation of the kernel before it is normalised, by fan-in.
+            # As published: the kernel's standard deviation before normalisation, by fan-in.
             init_gain=size / math.sqrt(6),
             dtype=self.dtype,
             use_gain=use_gain,
@@ -101,21 +102,25 @@ def real_nvp(
 ) -> Chain:
     """The flow from dequantised images in [0, 1] to features, both float32 [B, H, W, C].
 
-    After the logit, every scale but the last has couplings by checkerboard, then by channel on the
-    squeezed image, and factors one diagonal of every 2×2 square out; the last has couplings by
-    checkerboard alone. A flow batch norm follows each coupling. The features are image-shaped at
-    any number of scales. The inverse gives images in [0, 1] but of features that no image has.
+    After the logit, every scale but the last has checkerboard couplings, then channel couplings on
+    the squeezed image, and factors out one diagonal of every 2×2 square; the last scale has only
+    checkerboard couplings. A flow batch norm follows each coupling. The features are image-shaped
+    with any number of scales. The inverse gives images in [0, 1], except for features that no image
+    has.
 
     Args:
       image_shape: (H, W, C).
       num_scales: 1 or more; height and width must be multiples of 2^(num_scales − 1).
-      num_blocks: residual blocks of a coupling's network.
-      features: its width at the first scale; it doubles at each next scale, and for channels.
-      num_checkerboard, num_channel: couplings of a scale before the last (published: 3 and 3).
-      num_last: couplings of the last scale (published: 4); adaptive density has this scale alone.
-      batch_norm_decay, batch_norm_epsilon: of every batch norm.
-      logit_margin: of `Logit`.
-      dtype: of the convolutions; all else is float32.
+      num_blocks: number of residual blocks of a coupling's network.
+      features: its width at the first scale; it doubles at each next scale and for channel
+        couplings.
+      num_checkerboard, num_channel: number of couplings of a scale before the last (published: 3
+        and 3).
+      num_last: number of couplings of the last scale (published: 4); adaptive density has only this
+        scale.
+      batch_norm_decay, batch_norm_epsilon: settings of every batch norm.
+      logit_margin: `margin` of `Logit`.
+      dtype: dtype of the convolutions; everything else is float32.
     """
     (height, width, _), multiple = image_shape, 2 ** (num_scales - 1)
     if height % multiple or width % multiple:
@@ -133,13 +138,13 @@ def real_nvp(
             split = split_of(changed)
             hidden = split if isinstance(split, Checkerboard) else None
             network = CouplingNetwork(hidden, width, num_blocks, dtype=dtype, **norm)
-            # As in the authors' code couplings start as shifts by pixel, as scales by channel.
+            # As in the authors' code, the scale starts at 0 by pixel and at 1 by channel.
             kind = Affine(init_scale=0.0 if hidden else 1.0)
             layers += [Coupling(split, network, kind), FlowBatchNorm(split, **norm)]
         return layers
 
     def of_scale(scale: int) -> list[Transform]:
-        """The transforms of a scale and, within the last of them, of the scales below."""
+        """The transforms of a scale; the last of them contains the coarser scales."""
         width = features * 2**scale
         if scale == num_scales - 1:
             return couplings(Checkerboard, num_last, width)
@@ -156,13 +161,13 @@ def real_nvp(
 
 
 def initialize(flow: Transform, key: Array, x: Array, context: Context) -> dict[str, Any]:
-    """Initialises a flow; its running statistics are those of the batch.
+    """Initialises a flow, with the batch's statistics as running statistics.
 
     Args:
-      flow: `real_nvp`, alone or with layers around it.
-      key: of the parameters.
-      x: [B, H, W, C], what it is a flow of.
-      context: with `train`.
+      flow: a `real_nvp`, alone or with other layers around it.
+      key: draws the parameters.
+      x: [B, H, W, C], a batch of the flow's inputs.
+      context: must have `train=True`.
 
     Returns:
       The variables {"params": tree, "batch_stats": tree}.
@@ -175,11 +180,11 @@ def initialize(flow: Transform, key: Array, x: Array, context: Context) -> dict[
 
 
 def magnitudes(params: Any) -> list[Array]:
-    """The gains of the weight-normalised layers and the couplings' scales, which published code
-    keeps small by an l₂ penalty.
+    """The gains of the weight-normalised layers and the couplings' scales, to which the published
+    code applies an l₂ penalty.
 
     Args:
-      params: of a `real_nvp`.
+      params: the parameters of a `real_nvp`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return [leaf for path, leaf in leaves if path[-1].key in ("g", "scale")]

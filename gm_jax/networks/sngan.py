@@ -1,9 +1,9 @@
 """Generators and discriminators of SNGAN (Miyato et al., 2018, Tables 3, 4 and 5).
 
-What they are built of is a value: spectral normalisation is `layers` of a discriminator. Their
-depth follows from their widths, their size from the images: 32×32 with the published widths. With
-classes, a label chooses the generator's batch norm, and the discriminator's logit gains ⟨V_y, φ(x)⟩
-(Miyato & Koyama, 2018).
+The kind of layers is an argument: spectral normalisation comes from a discriminator's `layers`. The
+number of widths determines the depth and the image shape the size; the published widths are for
+32×32. With classes, the label selects the generator's batch norm, and ⟨V_y, φ(x)⟩ is added to the
+discriminator's logit (Miyato & Koyama, 2018).
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ def project(
     layers: Layers = PLAIN,
     use_bias: bool = True,
 ) -> Array:
-    """Logits [B] of features [B, F]: a dense unit, and the row of the label where there is one."""
+    """Maps features [B, F] to logits [B]: a dense unit, plus the label's row if there is one."""
     logits = layers.dense(1, use_bias=use_bias)(features)[:, 0]
     if num_classes is None:
         return logits
@@ -38,17 +38,18 @@ def project(
 
 
 class Generator(nn.Module):
-    """What both generators have: latents to the first feature maps, and these to an image.
+    """The shared part of both generators: latents to feature maps, and feature maps to an image.
 
-    Before a batch norm, which would undo it, no layer has a bias (the authors' code has).
+    Layers before a batch norm have no bias, since it would be undone (the authors' code has them).
 
     Attributes:
       image_shape: (H, W, C); H and W are multiples of 2^(len(widths) − 1).
-      widths: channels from the image's resolution to the top; each next halves the resolution.
-      batch_norm_decay, batch_norm_epsilon: of every batch norm.
-      num_classes: of conditional batch norm (the authors' last one is not conditional), or None.
-      layers: of which it is built.
-      dtype: of the convolutions.
+      widths: channels from the image's resolution to the top; each one halves the resolution.
+      batch_norm_decay, batch_norm_epsilon: settings of every batch norm.
+      num_classes: number of classes of conditional batch norm, or None (the authors' last batch
+        norm is not conditional).
+      layers: the kind of layers that it uses.
+      dtype: dtype of the convolutions.
     """
 
     image_shape: tuple[int, int, int]
@@ -63,7 +64,7 @@ class Generator(nn.Module):
     def __call__(self, z: Array, label: Array | None = None, train: bool = False) -> Array:
         """Maps latents [B, Z] to images float32 [B, H, W, C] in [−1, 1].
 
-        While training the global batch normalises, and `batch_stats` must be mutable.
+        In training it normalises with the global batch, and `batch_stats` must be mutable.
         """
 
         def active(h: Array) -> Array:
@@ -76,7 +77,7 @@ class Generator(nn.Module):
             return nn.relu(norm(h, train, label))
 
         height, width = top_size(self.image_shape, self.widths)
-        # What is the same everywhere is undone by the batch norm; a single place has nothing else.
+        # Batch norm undoes what all positions share: the whole bias if there is only one position.
         dense = partial(self.layers.dense, use_bias=height * width > 1, dtype=self.dtype)
         h = dense(height * width * self.widths[-1], kernel_init=GLOROT)(z)
         h = self.upsample(h.reshape(-1, height, width, self.widths[-1]), active)
@@ -84,7 +85,7 @@ class Generator(nn.Module):
         return jnp.tanh(conv(active(h)).astype(jnp.float32))
 
     def upsample(self, h: Array, active: Any) -> Array:
-        """Maps [B, h, w, top width] to [B, H, W, first width], by layers after `active`."""
+        """Maps [B, h, w, top width] to [B, H, W, first width], with layers after `active`."""
         raise NotImplementedError
 
 
@@ -92,7 +93,7 @@ class ConvolutionalGenerator(Generator):
     """Table 3: transposed convolutions."""
 
     def upsample(self, h: Array, active: Any) -> Array:
-        """A layer doubles the resolution."""
+        """Each layer doubles the resolution."""
         for width in reversed(self.widths[:-1]):
             deconv = self.layers.deconv(width, **STRIDED, use_bias=False, dtype=self.dtype)
             h = deconv(active(h))
@@ -103,7 +104,7 @@ class ResidualGenerator(Generator):
     """Tables 4 and 5: residual blocks, each of which doubles the resolution."""
 
     def upsample(self, h: Array, active: Any) -> Array:
-        """A block doubles the resolution."""
+        """Each block doubles the resolution."""
         conv = partial(self.layers.conv, use_bias=False, dtype=self.dtype)
         for width in reversed(self.widths[:-1]):
             hidden = conv(width, (3, 3), kernel_init=RESIDUAL)(_double(active(h)))
@@ -115,16 +116,16 @@ class ResidualGenerator(Generator):
 class ConvolutionalDiscriminator(nn.Module):
     """Table 3: at every resolution a 3×3 convolution, then a strided one.
 
-    The paper's table and its authors' other descriptions differ in where the channels double:
-    in the 3×3 convolution (2.94 million parameters for 32×32 images) or in the strided one (5.86).
+    The paper's table and its authors' other descriptions disagree about which convolution doubles
+    the channels: the 3×3 one (2.94 million parameters for 32×32 images) or the strided one (5.86).
 
     Attributes:
-      widths: channels from the image's resolution on, each halves the resolution (64 … 512).
-      slope: of the leaky ReLU (published: .1).
-      num_classes: of the projection, or None.
-      double_when_strided: where the channels double.
-      layers: of which it is built.
-      dtype: of the convolutions.
+      widths: channels from the image's resolution down; each one halves the resolution (64 … 512).
+      slope: slope of the leaky ReLU (published: .1).
+      num_classes: number of classes of the projection, or None.
+      double_when_strided: whether the strided convolution doubles the channels.
+      layers: the kind of layers that it uses.
+      dtype: dtype of the convolutions.
     """
 
     widths: tuple[int, ...]
@@ -149,14 +150,14 @@ class ConvolutionalDiscriminator(nn.Module):
 
 
 class ResidualDiscriminator(nn.Module):
-    """Tables 4 and 5: residual blocks, the sum over all places, a dense unit.
+    """Tables 4 and 5: residual blocks, the sum over all positions, a dense unit.
 
-    The unit has no bias, as in the authors' code for CIFAR-10; for STL-10 it is not known.
+    The unit has no bias, as in the authors' code for CIFAR-10; for STL-10 this is unknown.
 
     Attributes:
-      widths: of the blocks (CIFAR-10: 128 four times; STL-10: 64, 128, 256, 512, 1024).
-      num_down: how many of them, from the first on, halve the resolution (2; 4).
-      The others as of `ConvolutionalDiscriminator`.
+      widths: widths of the blocks (CIFAR-10: 128 four times; STL-10: 64, 128, 256, 512, 1024).
+      num_down: number of blocks, from the first, that halve the resolution (2; 4).
+      The others are as for `ConvolutionalDiscriminator`.
     """
 
     widths: tuple[int, ...]
@@ -173,8 +174,8 @@ class ResidualDiscriminator(nn.Module):
         shortcut = partial(conv, kernel_size=(1, 1), kernel_init=GLOROT)
         for block, width in enumerate(self.widths):
             down = block < self.num_down
-            # The first block sees pixels: no ReLU before it, and its hidden layer is as wide as
-            # its last. A shortcut averages before its convolution: the same, and cheaper.
+            # The first block sees pixels: it has no ReLU before it, and its hidden layer is as wide
+            # as its output. A shortcut averages before its convolution: equivalent but cheaper.
             hidden_width = x.shape[-1] if block else width
             hidden = residual(hidden_width)(nn.relu(x) if block else x)
             hidden = residual(width)(nn.relu(hidden))
@@ -202,13 +203,13 @@ DISCRIMINATORS = {"convolutional": ConvolutionalDiscriminator, "residual": Resid
 
 
 def create_generator(config: Any, image_shape: tuple[int, int, int], **shared: Any) -> Generator:
-    """Builds the generator of a config: `kind`, and the attributes that are not `shared`."""
+    """Builds a generator from a config's `kind` and the attributes that are not `shared`."""
     network = GENERATORS[_kind("generator", config, GENERATORS)]
     return network(image_shape=image_shape, **_options(config), **shared)
 
 
 def create_discriminator(config: Any, **shared: Any) -> nn.Module:
-    """Builds the discriminator of a config: `kind`, and the attributes that are not `shared`."""
+    """Builds a discriminator from a config's `kind` and the attributes that are not `shared`."""
     network = DISCRIMINATORS[_kind("discriminator", config, DISCRIMINATORS)]
     return network(**_options(config), **shared)
 

@@ -1,9 +1,9 @@
 """Convolutional VAE with top-down hierarchical latents (Lucas et al., 2019, appendix B; Table 6a).
 
-The generator of SNGAN, from a vector of latents to an image, in which feature maps on the way are
-latent variables too; the encoder mirrors it. Without them the decoder is the generator of a GAN.
-Where SNGAN has batch norm and ReLU, here are weight normalisation, initialised on data, which the
-class-conditional models need (Eq. 16), and ELU (appendix C).
+The decoder is SNGAN's generator, from a latent vector to an image, with latent variables among its
+feature maps too; the encoder mirrors it. Without those latents the decoder is a GAN's generator. In
+place of SNGAN's batch norm and ReLU it has ELU (appendix C) and weight normalisation, initialised
+on data, which the class-conditional models need (Eq. 16).
 """
 
 from collections.abc import Sequence
@@ -24,31 +24,32 @@ STRIDED: dict[str, Any] = {"kernel_size": (4, 4), "strides": (2, 2)}
 
 
 class Decoding(NamedTuple):
-    """Output of the decoder on a batch."""
+    """The decoder's output on a batch."""
 
     mean: Array  # [B, H, W, C], of the decoder's Gaussian
-    log_std: Array | None  # [], isotropic; None for the generator of a GAN
-    kl: Array  # [B, layers of latents], nats, 0 without evidence
-    latents: list[Array]  # the top [B, 1, 1, Z], then one [B, h, w, Z] a layer
+    log_std: Array | None  # [], isotropic; None for a GAN's generator
+    kl: Array  # [B, layers of latents], nats; 0 without evidence
+    latents: list[Array]  # the top [B, 1, 1, Z], then one [B, h, w, Z] per layer
 
 
 def residual(h: Array, width: int, scale: float, conv: Any, label: Array | None) -> Array:
-    """h plus two convolutions of it."""
+    """Adds two convolutions of h to h."""
     hidden = conv(width, (3, 3))(nn.elu(h), label)
     return h + scale * conv(width, (3, 3))(nn.elu(hidden), label)
 
 
 class Encoder(nn.Module):
-    """Bottom-up pass: an image (or its features) to evidence on every layer of latents.
+    """Bottom-up pass: maps an image (or its features) to evidence for every layer of latents.
 
     Attributes:
-      widths: channels from the image's resolution to the top; each halves the resolution.
-      top_latents, num_latents: of the vector at the top, of every layer below (0: none there).
-      residual_scale: of the two convolutions added at every resolution; 0: none are.
+      widths: channels from the image's resolution to the top; each one halves the resolution.
+      top_latents: length of the vector at the top.
+      num_latents: latent channels of every layer below; 0 has latents at the top only.
+      residual_scale: scale of the two convolutions added at every resolution; 0 adds none.
       flow: whether the posteriors below the top have an inverse autoregressive flow.
       head_init_scale: initial standard deviation of the posterior's statistics.
-      num_classes: of conditional weight normalisation, or None.
-      dtype: of the convolutions.
+      num_classes: number of classes of conditional weight normalisation, or None.
+      dtype: dtype of the convolutions.
     """
 
     widths: tuple[int, ...]
@@ -84,10 +85,10 @@ class Encoder(nn.Module):
 def draw(
     noise: Array, prior: tuple[Array, Array], posterior: tuple[Array, Array] | None, flow: Any
 ) -> tuple[Array, Array]:
-    """z and its one-sample divergence log q(z) − log p(z), nats [B]; from the prior: 0.
+    """z and its one-sample divergence log q(z) − log p(z), nats [B]; 0 if drawn from the prior.
 
     Args:
-      noise, prior, posterior, flow: as of `draw_posterior`; posterior None draws from the prior.
+      noise, prior, posterior, flow: as for `draw_posterior`; posterior None draws from the prior.
     """
     if posterior is None:
         mean, log_std = prior
@@ -97,9 +98,9 @@ def draw(
 
 
 class LatentLayer(nn.Module):
-    """Feature maps that are latents: a prior given those above, a posterior given evidence too.
+    """Latent feature maps: the prior depends on those above, the posterior also on evidence.
 
-    Attributes: as the decoder's.
+    The attributes are as for `Decoder`.
     """
 
     num_latents: int
@@ -110,7 +111,7 @@ class LatentLayer(nn.Module):
     num_classes: int | None
     dtype: Any
 
-    @nn.compact  # what is missing where there is no evidence has a name, lest it shift the others'
+    @nn.compact  # modules that need evidence are named, so that the others' names never shift
     def __call__(
         self,
         h: Array,
@@ -119,7 +120,7 @@ class LatentLayer(nn.Module):
         latents: Array | None,
         label: Array | None,
     ) -> tuple[Array, Array, Array]:
-        """Maps h [B, h, w, F] to h with its latents added, z [B, h, w, Z], and nats [B]."""
+        """Maps h [B, h, w, F] to h plus its latents, z [B, h, w, Z], and the KL, nats [B]."""
         z, features, active = self.num_latents, h.shape[-1], nn.elu(h)
         plain = partial(WeightNormConv, dtype=self.dtype)
         conv = partial(plain, num_classes=self.num_classes)
@@ -136,7 +137,7 @@ class LatentLayer(nn.Module):
                 )
                 flow = partial(step, context=context + evidence.context)
         if latents is None:
-            assert noise is not None  # it draws what is not given
+            assert noise is not None  # needed because no latents are given
             latents, kl = draw(noise, (prior_mean, prior_log_std), posterior, flow)
         else:
             kl = jnp.zeros(h.shape[0])
@@ -144,13 +145,14 @@ class LatentLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Top-down pass: latents to the mean of a Gaussian over the image (or its features).
+    """Top-down pass: maps latents to the mean of a Gaussian over the image (or its features).
 
     Attributes:
       image_shape: (H, W, C); H and W divisible by 2^(len(widths) − 1).
-      flow_layers, flow_scale: of `InverseAutoregressiveFlow`.
-      init_log_std: of the isotropic Gaussian; None for the generator of a GAN, which has none.
-      The others as the encoder's.
+      flow_layers, flow_scale: settings of `InverseAutoregressiveFlow`.
+      init_log_std: initial log standard deviation of the isotropic Gaussian; None for a GAN's
+        generator, which has none.
+      The others are as for `Encoder`.
     """
 
     image_shape: tuple[int, int, int]
@@ -175,13 +177,13 @@ class Decoder(nn.Module):
         latents: list[Array] | None = None,
         temperature: float = 1.0,
     ) -> Decoding:
-        """Draws latents from posteriors (given evidence) or priors, or takes given ones.
+        """Draws latents from posteriors (given evidence) or priors, or uses the given latents.
 
         Args:
-          evidences: of the encoder, or None.
-          noise: of the latents; None with `latents`.
+          evidences: from the encoder, or None.
+          noise: draws the latents; None with `latents`.
           label: int32 [B], or None without classes.
-          latents: as a `Decoding` holds them, or None.
+          latents: latents as in a `Decoding`, or None.
           temperature: scales the standard deviation of the noise.
         """
         conv = partial(WeightNormConv, num_classes=self.num_classes, dtype=self.dtype)
@@ -192,7 +194,7 @@ class Decoder(nn.Module):
         given: Sequence[Array | None] = [None] * depth if latents is None else latents
 
         def layer_noise(layer: int, *shape: int) -> Array:
-            assert noise is not None  # it draws what is not given
+            assert noise is not None  # needed because no latents are given
             return temperature * noise.layer(layer).normal(*shape)
 
         if latents is None:
@@ -232,7 +234,7 @@ class Decoder(nn.Module):
 
 
 def top_size(image_shape: tuple[int, int, int], widths: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width where the latent vector enters; ValueError where they do not halve."""
+    """Height and width where the latent vector enters; ValueError if they do not halve evenly."""
     height, width, _ = image_shape
     multiple = 2 ** (len(widths) - 1)
     if height % multiple or width % multiple:

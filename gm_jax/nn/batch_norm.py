@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the global batch (Ioffe & Szegedy, 2015)."""
+"""Batch normalisation with the statistics of the global batch (Ioffe & Szegedy, 2015)."""
 
 from typing import Any
 
@@ -12,35 +12,35 @@ Array = jax.Array
 
 
 def global_moments(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of every channel of x [..., C] over the global batch, float32 [C].
+    """Mean and variance of each channel of x [..., C] over the global batch, float32 [C].
 
-    Both come of one all-reduce, of the mean and the mean of squares.
+    Both take a single all-reduce, of the mean and the mean of squares.
 
     Args:
-      x: float, the device's share of the batch.
+      x: the device's share of the batch, float.
     """
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     moments = jnp.stack([jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)])
     mean, mean_of_squares = devices.mean(moments)
-    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can pass below 0
+    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can give less than 0
 
 
 class BatchStatistics(nn.Module):
-    """The moments that normalise: the batch's while training, running averages of them otherwise.
+    """The moments used to normalise: the batch's in training, their running averages otherwise.
 
-    The running averages start at the moments of the first batch seen, that on which the network is
-    initialised, so that evaluation and inversion make sense from the first step.
+    The running averages start at the moments of the batch on which the network is initialised, so
+    that evaluation and inversion make sense from the first step.
 
     Attributes:
-      decay: of the running averages, the share of the old value in a step.
+      decay: share of the old value in an update of the running averages.
     """
 
     decay: float
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> tuple[Array, Array]:
-        """Returns mean and variance, float32 [C]; while training `batch_stats` is mutable."""
+        """Returns mean and variance, float32 [C]; in training `batch_stats` must be mutable."""
         first = not self.has_variable("batch_stats", "mean")
         if not (train or first):
             mean: Array = self.get_variable("batch_stats", "mean")
@@ -59,10 +59,11 @@ class BatchNorm(nn.Module):
     """Standardises each channel of [..., C] and adds a learned shift.
 
     Attributes:
-      decay: of `BatchStatistics`.
+      decay: as for `BatchStatistics`.
       epsilon: added to the variance.
-      scale_init: initialises a learned scale, which follows the standardisation; None learns none.
-      num_classes: of shifts and scales that a label chooses (Dumoulin et al., 2017), or None.
+      scale_init: initialises a learned scale, applied after standardisation; None learns none.
+      num_classes: number of classes if the label selects shift and scale (Dumoulin et al., 2017),
+        else None.
     """
 
     decay: float
@@ -72,9 +73,9 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool, label: Array | None = None) -> Array:
-        """Maps x [..., C] to float32 [..., C], by the global batch's moments while training.
+        """Maps x [..., C] to float32 [..., C], with the global batch's moments in training.
 
-        With classes x is [B, ..., C] and the label int32 [B].
+        With classes, x is [B, ..., C] and the label int32 [B].
         """
         mean, variance = BatchStatistics(self.decay)(x, train)
         scale = jax.lax.rsqrt(variance + self.epsilon)
@@ -84,7 +85,7 @@ class BatchNorm(nn.Module):
         return (x.astype(jnp.float32) - mean) * scale + shift
 
     def _each(self, name: str, initializer: Any, x: Array, label: Array | None) -> Array:
-        """A number a channel, or a label and channel, that broadcasts to x."""
+        """A parameter per channel, or per label and channel, that broadcasts to x."""
         if self.num_classes is None:
             return self.param(name, initializer, (x.shape[-1],))
         rows = self.param(name, initializer, (self.num_classes, x.shape[-1]))[label]

@@ -1,4 +1,4 @@
-"""How a network's weights are parameterised, as a value: the layers that it is built of."""
+"""The layers that a network is built from, which determine how its weights are parameterised."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,12 +17,12 @@ Array = jax.Array
 class Layers(NamedTuple):
     """Functions that make layers in a network's `__call__`.
 
-    All but `embed` take the keywords `use_bias`, `kernel_init` and `dtype` too, as of `nn.Conv`.
+    All but `embed` also take the keywords `use_bias`, `kernel_init` and `dtype` of `nn.Conv`.
 
     Attributes:
       conv, deconv: (features, kernel_size, strides) -> a (transposed) convolution.
       dense: (features) -> a dense layer, [B, in] to [B, features].
-      embed: (number of classes, features) -> a vector a class, int32 [B] to [B, features].
+      embed: (number of classes, features) -> a vector per class, int32 [B] to [B, features].
     """
 
     conv: Callable[..., Callable[[Array], Array]]
@@ -35,11 +35,11 @@ PLAIN = Layers(nn.Conv, nn.ConvTranspose, nn.Dense, nn.Embed)
 
 
 def spectral_norm(kind: str, iterations: int = 1) -> Layers:
-    """The layers whose weights are divided by their largest singular value.
+    """Returns layers whose weights are divided by their largest singular value.
 
     Args:
       kind: one of `nn.spectral_norm.KINDS`.
-      iterations: of `SpectralNorm`.
+      iterations: as for `SpectralNorm`.
     """
     conv = partial(SpectralNormConv, kind=kind, iterations=iterations)
     return Layers(
@@ -61,7 +61,7 @@ def _weight_norm_conv(
     kernel_init: Any = None,
     dtype: Any = jnp.float32,
 ) -> Callable[[Array], Array]:
-    del kernel_init  # only the direction of its draw would count
+    del kernel_init  # only the direction of the drawn kernel would matter
     return WeightNormConv(
         features,
         kernel_size,

@@ -1,7 +1,7 @@
-"""Noise that belongs to an example, not to its place in a batch or on a device.
+"""Noise that belongs to an example, not to its position in a batch or on a device.
 
-A draw is keyed by the example's global index, so that the same global batch sees the same noise
-however it is split over devices, processes and evaluation batches.
+The example's global index keys its draws, so the same global batch sees the same noise however it
+is split over devices, processes and evaluation batches.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ _SHARED = 2**32 - 1  # no example's index
 
 @flax.struct.dataclass
 class Noise:
-    """All that is random for a batch.
+    """The source of all randomness for a batch.
 
-    Draw from a noise once, or split it, or take its layers: the draws of one noise are made of the
-    same bits, so that a second one would not be independent of the first.
+    Draw from a noise once, or split it, or take its layers: all draws from one noise use the same
+    bits, so a second draw would not be independent of the first.
 
     Attributes:
-      key: one key; the examples' own keys are made of it and of their index.
-      index: int32 [B], the global number of every example.
+      key: a single key; each example's key is derived from it and the example's index.
+      index: int32 [B], the global number of each example.
     """
 
     key: Array
@@ -43,15 +43,15 @@ class Noise:
         )
 
     def layer(self, number: int) -> "Noise":
-        """Returns the noise of one of several layers: as many as are asked for."""
+        """Returns the noise of a numbered layer; there are as many layers as are asked for."""
         return dataclasses.replace(self, key=jax.random.fold_in(self.key, number))
 
     def keys(self) -> Array:
-        """Returns one key an example [B]: `fold_in(key, index[b])`."""
+        """Returns one key per example, [B]: `fold_in(key, index[b])`."""
         return jax.vmap(jax.random.fold_in, (None, 0))(self.key, self.index)
 
     def shared(self) -> Array:
-        """Returns a key that is equal on all devices, for what a batch has in common."""
+        """Returns a key that is equal on all devices, for draws that a batch shares."""
         return jax.random.fold_in(self.key, _SHARED)
 
     def normal(self, *shape: int) -> Array:
@@ -67,7 +67,7 @@ class Noise:
         return self._draw(functools.partial(standard_logistic, shape=shape))
 
     def bits(self, *shape: int) -> Array:
-        """Draws uint16 [B, *shape], all values alike probable."""
+        """Draws uint16 [B, *shape], all values equally likely."""
         draw = functools.partial(draw_flat, jax.random.bits, shape=shape, dtype=jnp.uint16)
         return self._draw(draw)
 
@@ -76,9 +76,9 @@ class Noise:
 
 
 def keyed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function of (variables, batch, noise) one of (variables, batch, key).
+    """Turns a function of (variables, batch, noise) into one of (variables, batch, key).
 
-    The noise has the `index` of the batch.
+    The noise takes its index from the batch.
     """
 
     def call(variables: Any, batch: dict[str, Array], key: Array) -> Any:
@@ -90,16 +90,17 @@ def keyed(function: Callable[..., Any]) -> Callable[..., Any]:
 class Dropout(nn.Module):
     """Elementwise dropout whose mask is keyed by the example (Srivastava et al., 2014).
 
-    `rate` is rounded to a 256th: a byte a unit decides, which draws a quarter of the random bits.
+    `rate` is rounded to a multiple of 1/256: one byte decides a unit, which takes a quarter of the
+    random bits.
     """
 
     rate: float
 
     @nn.compact
     def __call__(self, x: Array, index: Array, train: bool) -> Array:
-        """Drops units of x [B, ...] by the masks of the examples `index` [B] while training.
+        """In training, drops units of x [B, ...] by the masks of the examples `index` [B].
 
-        The key comes by `rngs={"dropout": noise.key}`; linen makes one of it for every layer.
+        Pass the key as `rngs={"dropout": noise.key}`; linen derives a key for each layer from it.
         """
         threshold = round(self.rate * 256)
         if not train or threshold == 0:
@@ -113,6 +114,6 @@ class Dropout(nn.Module):
 
 
 def standard_logistic(key: Array, shape: tuple[int, ...]) -> Array:
-    """Draws ln u − ln(1 − u), float32 of a shape, with u in [1e-5, 1 − 1e-5] as published."""
+    """Draws ln u − ln(1 − u), float32 `shape`, with u in [1e-5, 1 − 1e-5] as published."""
     uniform = draw_flat(jax.random.uniform, key, shape, minval=1e-5, maxval=1.0 - 1e-5)
     return jnp.log(uniform) - jnp.log1p(-uniform)

@@ -1,9 +1,9 @@
 """Spectral normalisation: layers whose weight is divided by its largest singular value σ.
 
-Two values of a convolution are called σ. `reshaped` is that of the kernel as a matrix [in·k², out]
-(Miyato et al., 2018), which bounds the convolution's own from below: by up to the number of times
-that a pixel is read, 3 for 3×3. `operator` is the convolution's own, at the stride and the size of
-the images that it sees (Gouk et al., 2018; Behrmann et al., 2019).
+There are two definitions of σ for a convolution. `operator` is the singular value of the
+convolution itself, at the stride and the size of the images that it sees (Gouk et al., 2018;
+Behrmann et al., 2019). `reshaped` is that of the kernel as a matrix [in·k², out] (Miyato et
+al., 2018), which bounds the former from below; for 3×3 kernels it can be up to 3 times too small.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,12 +25,13 @@ KINDS = ("reshaped", "operator")
 class SpectralNorm(nn.Module):
     """σ = uᵀAv of a linear map A by power iteration: v ← Aᵀu/‖Aᵀu‖, u ← Av/‖Av‖.
 
-    u and v are statistics. They move in a forward in which COLLECTION is mutable, and rest in any
-    other. They are constants of the gradient, which flows through A alone (Miyato et al., Eq. 10).
-    The iteration is unrolled: on CPU a convolution inside of a loop is many times slower.
+    u and v are statistics. They move in a forward pass in which COLLECTION is mutable, and stay
+    fixed in any other. The gradient treats them as constants and flows through A only (Miyato et
+    al., Eq. 10). The iteration is unrolled: on CPU a convolution inside a loop is many times
+    slower.
 
     Attributes:
-      iterations: in a forward in which u and v move, the initialising one included.
+      iterations: number per forward pass that moves u and v, including the initialising one.
     """
 
     iterations: int
@@ -39,7 +40,7 @@ class SpectralNorm(nn.Module):
     def __call__(
         self, linear: Callable[[Array, Array], Array], kernel: Array, shape: tuple[int, ...]
     ) -> Array:
-        """Returns σ, float32 [], of v ↦ linear(kernel, v), for v float32 of a shape."""
+        """Returns σ, float32 [], of v ↦ linear(kernel, v), for v float32 `shape`."""
         apply = partial(linear, jax.lax.stop_gradient(kernel))
         start = jax.ShapeDtypeStruct(shape, jnp.float32)
 
@@ -63,18 +64,18 @@ def _unit(x: Array) -> Array:
 
 
 def _product(kernel: Array, v: Array) -> Array:
-    """A weight as a matrix, whatever its layer makes of it: [..., in, out] and [... · in]."""
+    """Multiplies a weight [..., in, out], as a matrix, by a vector [... · in]."""
     return jnp.matmul(v, kernel.reshape(-1, kernel.shape[-1]), precision="highest")
 
 
 class SpectralNormConv(nn.Module):
-    """Convolution by W/σ, with a bias.
+    """Convolution with W/σ, plus a bias.
 
     Attributes:
-      features, kernel_size, strides, padding, transpose, dtype: as of `WeightNormConv`.
-      use_bias, kernel_init: as of `nn.Conv`.
-      kind: of σ, one of KINDS.
-      iterations: of `SpectralNorm`.
+      features, kernel_size, strides, padding, transpose, dtype: as for `WeightNormConv`.
+      use_bias, kernel_init: as for `nn.Conv`.
+      kind: definition of σ, one of KINDS.
+      iterations: as for `SpectralNorm`.
     """
 
     features: int
@@ -114,7 +115,7 @@ class SpectralNormConv(nn.Module):
 
 
 class SpectralNormDense(nn.Module):
-    """Dense layer by W/σ, with a bias. The attributes are those of `SpectralNormConv`."""
+    """Dense layer with W/σ, plus a bias. The attributes are those of `SpectralNormConv`."""
 
     features: int
     use_bias: bool = True
@@ -134,7 +135,7 @@ class SpectralNormDense(nn.Module):
 
 
 class SpectralNormEmbed(nn.Module):
-    """Rows of W/σ by number."""
+    """Looks up rows of W/σ."""
 
     num_embeddings: int
     features: int
@@ -150,13 +151,13 @@ class SpectralNormEmbed(nn.Module):
 
 
 def iterate(network: nn.Module, variables: Variables, *args: Any) -> tuple[Variables, Variables]:
-    """Moves the vectors of a network's layers, before an update of its parameters.
+    """Iterates the singular vectors of a network's layers, before an update of its parameters.
 
-    The forward on `*args` tells the layers the shapes that they see; the compiler drops all of it
-    but the iterations, as the vectors depend on the parameters alone.
+    The forward pass on `*args` gives the layers their input shapes; the compiler drops all of it
+    except the iterations, because the vectors depend on the parameters only.
 
     Returns:
-      The variables for the update, and of them the collections that have moved: {} for a network
+      The variables for the update, and those of their collections that changed: {} for a network
       without spectral normalisation.
     """
     if COLLECTION not in variables:

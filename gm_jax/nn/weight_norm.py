@@ -14,30 +14,30 @@ Array = jax.Array
 
 
 class WeightNormConv(nn.Module):
-    """Convolution with kernel g·V/‖V‖, the norm taken over each output channel.
+    """Convolution with kernel g·V/‖V‖, where the norm is taken per output channel.
 
-    In the pass of `data_dependent_init`, g and b are set from the batch so that the outputs have
-    mean 0 and standard deviation `init_scale`, and those outputs are what the next layer sees.
+    `data_dependent_init` sets g and b from the batch so that the outputs have mean 0 and standard
+    deviation `init_scale`; the next layer sees these outputs.
 
     Attributes:
       features: output channels.
       kernel_size: height and width of the kernel.
-      strides: of the output, or for a transposed convolution of the input.
+      strides: strides of the output or, if transposed, of the input.
       padding: as `jax.lax.conv_general_dilated` takes it.
-      transpose: a transposed ("deconvolution") layer.
+      transpose: whether the convolution is transposed ("deconvolution").
       init_scale: standard deviation of the outputs on the initialising batch.
-      kernel_std: of the directions V when they are drawn, .05 in the codes of PixelCNN++ and of the
-        IAF-VAE: the longer they are, the less a gradient step turns them.
+      kernel_std: initial standard deviation of the directions V, .05 in the code of PixelCNN++ and
+        of the IAF-VAE: the longer they are, the less a gradient step turns them.
       init_exponent: training starts from the gain (init_scale/std)^init_exponent. 1 is the exact
         initialisation; openai/iaf starts from 1/3 while passing on the exact outputs.
-      exponential_gain: the gain is exp(g), not g.
-      mask: 0/1 array that broadcasts to the kernel [h, w, in, out]; masked before the norm.
-      num_classes: of conditional weight normalisation, w = g(y)·V/‖V‖ with a bias b(y) (Lucas et
-        al., 2019, Eq. 16); None conditions on nothing.
-      use_gain, use_bias: whether g (else 1) and b (else 0) are learned; where a batch norm follows,
-        they would be undone.
-      init_gain: g where the network is not initialised on data.
-      dtype: of the convolution; parameters and the norm are float32.
+      exponential_gain: whether the gain is exp(g) instead of g.
+      mask: 0/1 array that broadcasts to the kernel [h, w, in, out]; applied before the norm.
+      num_classes: number of classes in conditional weight normalisation, w = g(y)·V/‖V‖ with a bias
+        b(y) (Lucas et al., 2019, Eq. 16); None conditions on nothing.
+      use_gain, use_bias: whether g (else 1) and b (else 0) are learned; a following batch norm
+        would undo them.
+      init_gain: initial g if the network is not initialised on data.
+      dtype: dtype of the convolution; the parameters and the norm are float32.
     """
 
     features: int
@@ -58,7 +58,7 @@ class WeightNormConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, label: Array | None = None) -> Array:
-        """Maps [B, H, W, in], and with classes the label int32 [B], to [B, H', W', features]."""
+        """Maps [B, H, W, in] (with classes, and label int32 [B]) to [B, H', W', features]."""
         if (label is None) != (self.num_classes is None):
             given = "no label" if label is None else "a label"
             raise TypeError(f"{given}, with num_classes {self.num_classes}: give both or neither")
@@ -105,9 +105,9 @@ def convolve(
     dtype: Any,
     precision: Any = None,
 ) -> Array:
-    """Convolves [B, H, W, in] with [h, w, in, out] in a dtype, to float32 [B, H', W', out].
+    """Convolves [B, H, W, in] with [h, w, in, out] in `dtype`, to float32 [B, H', W', out].
 
-    Args: as the attributes of `WeightNormConv`; `precision` as of `jax.lax`.
+    The arguments are as for `WeightNormConv`, and `precision` as for `jax.lax`.
     """
     x, kernel, names = x.astype(dtype), kernel.astype(dtype), ("NHWC", "HWIO", "NHWC")
     if transpose:
@@ -122,20 +122,20 @@ def convolve(
 
 
 def is_data_dependent_init(module: nn.Module) -> bool:
-    """Whether a module runs in the pass of `data_dependent_init`."""
+    """Whether a module is running inside `data_dependent_init`."""
     return module.is_mutable_collection("params") and not module.is_initializing()
 
 
 def data_dependent_init(
     module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """Initialises a network of weight-normalised layers on the batch it is called with.
+    """Initialises a network of weight-normalised layers on the batch that it is called with.
 
     Args:
       module: the network.
-      key: of the parameters.
-      *args: of `module.__call__`, as are `**kwargs`.
-      rngs: keys of other noise, such as dropout, which is on as in training.
+      key: draws the parameters.
+      *args: arguments of `module.__call__`, as are `**kwargs`.
+      rngs: keys for other noise, such as dropout, which is active as in training.
 
     Returns:
       The outputs, and the variables {"params": tree}.
@@ -148,12 +148,12 @@ def data_dependent_init(
 def init(
     module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
 ) -> Any:
-    """The parameters of `module.init`, with all kernels V drawn at once.
+    """The parameters from `module.init`, with all kernels V drawn at once.
 
-    Drawn one by one, to compile a generator a layer would take longer than to compile the network.
-    Here the compiler drops those draws, if nothing else that depends on them is used.
+    With one draw per layer, the random generators would take longer to compile than the network.
+    The compiler drops those draws here, unless something else that depends on them is used.
 
-    Args: as of `data_dependent_init`; `method` may be among `**kwargs`.
+    The arguments are as for `data_dependent_init`; `**kwargs` may include `method`.
     """
     init_key, kernel_key = jax.random.split(key)
     stds = {}
@@ -175,5 +175,5 @@ def init(
 
 
 def num_parameters(tree: Any) -> int:
-    """Returns how many numbers a tree of arrays (or of their shapes) holds."""
+    """Returns the number of elements in a tree of arrays (or of their shapes)."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

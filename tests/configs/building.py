@@ -1,4 +1,4 @@
-"""Methods built from pages, and the shapes of what they compute; nothing is compiled."""
+"""Builds methods from pages and traces the shapes of what they compute; nothing is compiled."""
 
 import chex
 import jax

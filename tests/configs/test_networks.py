@@ -1,7 +1,7 @@
-"""The variants of the pages build their networks on the images that they are for.
+"""The pages' variants build their networks on the images that they are meant for.
 
-Shapes alone are traced; the steps of the smoke variants are made in `tests/methods`, and the
-published networks counted in `test_sizes.py`.
+Only shapes are traced; `tests/methods` runs steps of the smoke variants, and `test_sizes.py` counts
+the parameters of the published networks.
 """
 
 import importlib

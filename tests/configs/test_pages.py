@@ -1,4 +1,4 @@
-"""Every variant of the first pages is the config that it was before `page` made it."""
+"""Every variant of the first pages is the same config as before `page` was introduced."""
 
 import importlib
 import json
@@ -15,11 +15,11 @@ PAGES = sorted(
     for path in Path(common.__file__).parent.glob("*.py")
     if path.stem not in ("__init__", "common")
 )
-# {page: {variant: {field: value}}}. The first variant of a page is whole; another gives what
-# differs from the variant "=", and under "-" the fields of that one which it lacks.
+# {page: {variant: {field: value}}}. The first variant of a page is complete; the others list what
+# differs from the variant "=", and under "-" the fields of that variant that they lack.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
 OWN_SPLITS = ("digits", "photos", "cifar10", "cifar10_small", "cifar10_printed", "gan", "av_ade+rd")
-# What was changed on purpose since: the field, its value (None: it is gone), and where.
+# Deliberate changes since then: the field, its value (None if it was removed), and where.
 CHANGES = [
     ("optimizer.clip_norm", 0.0, lambda page, variant: page != "real_nvp"),
     ("optimizer.decay_steps", [], lambda page, variant: page != "classifier"),
@@ -27,7 +27,7 @@ CHANGES = [
     ("optimizer.name", "momentum", lambda page, variant: page == "classifier"),
     ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
     ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
-    # The GAN's losses and the control of its critic's slope became values of the page.
+    # The GAN's losses and the control of its critic's slope became fields of the page.
     *(
         (field, value, lambda page, variant: variant.startswith("gan"))
         for field, value in (
@@ -136,7 +136,7 @@ def test_an_unknown_variant_is_refused_with_the_known_ones(page):
         ("vae+s2", r"refinement 's2': the model 'vae' has no f_ψ"),
         ("av_gde+s2", r"refinement 's2': the model 'av_gde' has no f_ψ"),
         ("v_ade+rd", r"refinement 'rd': the model 'v_ade' has no discriminator"),
-        ("av_ade+wg+wg", r"a refinement stands twice in variant 'av_ade\+wg\+wg'"),
+        ("av_ade+wg+wg", r"a refinement appears twice in variant 'av_ade\+wg\+wg'"),
         ("gan+iaf", r"refinement 'iaf': the model 'gan' has no posterior"),
     ],
 )

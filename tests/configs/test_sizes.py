@@ -1,4 +1,4 @@
-"""The published networks have their number of parameters, and AGAVE's halves fit into it."""
+"""The published networks have their number of parameters, and AGAVE's halves fit into AGAVE."""
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,7 @@ def test_the_papers_halves_are_whole_in_the_papers_variant():
     config = agave.get_config("cifar10")
     params = initial(create(config)).params
     assert num_parameters(params["pixelcnn"]) == SIZES["pixelcnn"]
-    assert num_parameters(params["vae"]) == SIZES["vae"] + 2  # a log-scale a channel, not one
+    assert num_parameters(params["vae"]) == SIZES["vae"] + 2  # a log-scale per channel, not one
     assert config.model.kl_weight == 12.0
 
 
@@ -95,13 +95,13 @@ def test_the_discriminators_of_sngan_are_as_large_as_published(
 
 
 def parameters(variant):
-    """How many f_ψ, encoder and decoder have; the discriminator is no part of the model."""
+    """Parameters of f_ψ, encoder and decoder; the discriminator is not part of the model."""
     params = initial(create(adaptive_density.get_config(variant))).params
     return sum(num_parameters(tree) for name, tree in params.items() if name != "discriminator")
 
 
 def test_models_with_and_without_the_invertible_network_are_of_one_size():
-    """The paper pays for f_ψ in the generator's width; the docstring says with what result."""
+    """A narrower generator makes up for f_ψ in the paper; the page gives the numbers."""
     without, invertible = parameters("vae,cifar10"), parameters("v_ade,cifar10")
     assert abs(invertible / without - 1) < 0.005
     for count in (without, invertible):

@@ -1,4 +1,4 @@
-"""What is written to disk: under which name, in which files, in which order."""
+"""What the cache writes to disk: names, files and their order."""
 
 import json
 import os

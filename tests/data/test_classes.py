@@ -1,4 +1,4 @@
-"""Who is who: classes are known by their names, whatever their numbers in a set of images."""
+"""Classes are identified by their names, whatever their numbers in a set of images."""
 
 import tracemalloc
 
@@ -18,7 +18,7 @@ def archive(folder, labels):
 
 
 def folder(root, *classes):
-    """A picture of every class, of the brightness that its name ends in."""
+    """A picture of every class, with the brightness at the end of its name."""
     for name in classes:
         (root / "train" / name).mkdir(parents=True)
         Image.fromarray(np.full((4, 4), int(name[-1]), np.uint8)).save(

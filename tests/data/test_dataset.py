@@ -1,4 +1,4 @@
-"""A data set knows its fields; what its fields do not say is refused."""
+"""A data set knows its fields; arrays that do not match them are refused."""
 
 import numpy as np
 import pytest

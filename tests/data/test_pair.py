@@ -1,4 +1,4 @@
-"""Two domains: unpaired, each complete once an epoch of its own, on any number of processes."""
+"""Two unpaired domains, each seen once per epoch of its own, on any number of processes."""
 
 import itertools
 

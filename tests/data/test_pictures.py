@@ -1,4 +1,4 @@
-"""Pixels are what the file says; what cannot be read is refused by its name."""
+"""Pixels are those of the file; unreadable files are refused by name."""
 
 import logging
 import os
@@ -39,7 +39,7 @@ def load(folder):
 
 
 def png16(path, pixels):
-    """A PNG of 16 bits a channel: Pillow writes none in colour."""
+    """A PNG with 16 bits per channel, which Pillow cannot write in colour."""
     height, width, channels = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
@@ -56,7 +56,7 @@ def png16(path, pixels):
 
 
 def tiff16(path, channels):
-    """A little-endian TIFF of 16 bits a channel, one strip."""
+    """A little-endian TIFF with 16 bits per channel and one strip."""
     pixels = RNG.integers(0, 65536, (4, 4, channels)).astype("<u2").tobytes()
     entries = {256: 4, 257: 4, 259: 1, 262: 2, 277: channels, 278: 4, 279: len(pixels)}
     places = {258: 8, 273: 8 + 2 * channels}

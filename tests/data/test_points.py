@@ -1,4 +1,4 @@
-"""Toy densities: what is drawn is what the density says; the density integrates to one."""
+"""Toy densities: samples follow the density, which integrates to one."""
 
 import numpy as np
 import pytest

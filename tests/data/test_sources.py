@@ -1,4 +1,4 @@
-"""Images by name: what each source gives, what is cached, what is refused."""
+"""Images by source: what each source gives, what is cached and what is refused."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""TFDS without TensorFlow: a prepared data set is read, what cannot be had is refused clearly."""
+"""TFDS without TensorFlow: prepared data sets are read, all others are refused clearly."""
 
 import importlib.util
 import time

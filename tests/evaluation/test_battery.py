@@ -1,4 +1,4 @@
-"""The battery on runs, on a method whose numbers are known: its weights are log-normal."""
+"""The battery on runs of a method with known numbers: its weights are log-normal."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Batches of features: every row once, whatever holds them; refusals."""
+"""Batches of features: every row once, however they are stored; refusals."""
 
 import numpy as np
 import pytest

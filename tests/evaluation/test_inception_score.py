@@ -1,4 +1,4 @@
-"""Inception score against cases whose value is known."""
+"""Inception score on cases with a known value."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Bounds on mutual information, against cases whose information is known."""
+"""Bounds on mutual information, on cases with known information."""
 
 import math
 

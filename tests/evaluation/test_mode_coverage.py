@@ -1,4 +1,4 @@
-"""Mode coverage on mixtures whose answer is known."""
+"""Mode coverage on mixtures with a known answer."""
 
 import numpy as np
 import pytest

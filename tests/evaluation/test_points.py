@@ -55,7 +55,7 @@ class DiagonalGaussian(Method):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The work directory of two steps on the ring, by the ordinary session."""
+    """The work directory of two steps on the ring, from the ordinary session."""
     config = real_nvp.get_config("smoke").unlock()
     config.method, config.optimizer.learning_rate = "diagonal_gaussian", 1e-6
     config.data.update(common.images("points:ring", "train[:64]", "validation[:24]", "test[:24]"))
@@ -85,11 +85,11 @@ def test_points_are_drawn_and_pictured(folder):
         assert arrays["point"].shape == (8, 2) and arrays["point"].dtype == np.float32
         np.testing.assert_array_equal(gm_jax.load(folder).sample(8)["point"], arrays["point"])
     pictures = [*folder.glob("samples/*.png"), *folder.glob("reconstructions/*.png")]
-    assert len(pictures) == 4  # of step 2 and of the best checkpoint
+    assert len(pictures) == 4  # one of step 2, one of the best checkpoint
     for picture in pictures:
         with Image.open(picture) as opened:
             assert opened.size[1] >= 512
-    assert not [*folder.glob("samples/*/*.png")]  # a picture a point says nothing
+    assert not [*folder.glob("samples/*/*.png")]  # a picture per point would say nothing
 
 
 def test_points_are_encoded_and_decoded(folder):

@@ -1,4 +1,4 @@
-"""GAN-train and GAN-test on four kinds of image that any classifier tells apart."""
+"""GAN-train and GAN-test on four kinds of images that any classifier can tell apart."""
 
 import numpy as np
 import pytest

@@ -113,7 +113,7 @@ def test_a_loaded_model_encodes_decodes_and_interpolates(model):
 
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
-    """A run by class, whose gains have moved far enough to be seen."""
+    """A class-conditional run, whose gains have moved far enough to matter."""
     folder = tmp_path_factory.mktemp("conditional")
     config = adaptive_density.get_config("av_ade,smoke").unlock()
     config.model.class_conditional = True

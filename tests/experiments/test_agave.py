@@ -1,4 +1,4 @@
-"""The experiments of AGAVE's chapter: their tables hold what they say. One tiny run serves most."""
+"""The experiments of AGAVE's chapter write the right tables. One tiny run serves most of them."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""What the programs of the papers share, and where they can be started."""
+"""The shared code of the papers' programs, and the folders from which they can be started."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_a_training_that_is_refused_ends_the_program(tmp_path, capsys):
     assert end.value.code == 2 and "is held by a live run" in capsys.readouterr().err
 
 
-def test_a_model_is_not_told_of_fields_that_it_has_not(capsys):
+def test_a_model_ignores_overrides_of_fields_that_it_lacks(capsys):
     overrides = ["--config.train.steps=7", "--config.model.warmup_steps=3"]
     known = {
         model: program.known_overrides(f"adaptive_density.py:{model},smoke", overrides)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """(process, folder) of a sweep of two runs, one of which its config lets no one train."""
+    """(process, folder) of a sweep of two runs, one of which has an untrainable config."""
     folder = tmp_path_factory.mktemp("sweep")
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",

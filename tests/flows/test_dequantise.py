@@ -1,4 +1,4 @@
-"""Dequantisation: a bound on the probability of levels, which is that of their intervals."""
+"""Dequantisation bounds the probability of levels, which is that of their intervals."""
 
 import functools
 

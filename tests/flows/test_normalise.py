@@ -1,4 +1,4 @@
-"""Flow batch norm: the moments of masked images, zeros included; running ones for the inverse."""
+"""Flow batch norm: moments of masked images, including zeros; running moments for the inverse."""
 
 import jax
 import numpy as np

@@ -22,7 +22,7 @@ NORM = {"decay": 0.9, "epsilon": 1e-4}
 
 
 class Network(nn.Module):
-    """The least that a coupling may have; also of vectors."""
+    """The simplest network for a coupling; it also works on vectors."""
 
     @nn.compact
     def __call__(self, kept, outputs, context):
@@ -31,7 +31,7 @@ class Network(nn.Module):
 
 
 class Additive(nn.Module):
-    """Another kind, as NICE's."""
+    """Another kind of change, as in NICE."""
 
     num_parameters = 1
 
@@ -68,7 +68,7 @@ every_mode = pytest.mark.parametrize(("name", "train"), MODES)
 
 
 def made(module, x=X):
-    """Variables away from their start; nothing is compiled."""
+    """Variables away from their initial values; nothing is compiled."""
     init = functools.partial(module.init, method="forward_and_log_det")
     return randomized(zeros_like(jax.eval_shape(init, jax.random.key(1), x, TRAIN)))
 
@@ -108,7 +108,7 @@ def test_the_log_determinant_is_that_of_the_jacobian(name, train):
     ("name", "split"), [("even", Checkerboard(0)), ("second half", ChannelHalf(1))]
 )
 def test_a_coupling_keeps_what_it_is_a_function_of(name, split):
-    """Changed dimensions depend on themselves by one factor each, and on some of the kept."""
+    """Changed dimensions depend on themselves by one factor each, and on some kept dimensions."""
     _, forward, _ = built(name)
     changed = np.broadcast_to(split.mask(X.shape), X.shape[1:]).astype(bool).ravel()
     jacobian = jax.jit(jax.jacfwd(lambda x: forward(x.reshape(1, *X.shape[1:]))[0].ravel()))
@@ -173,7 +173,7 @@ def test_vectors_flow_too_and_the_density_integrates_to_one():
 
 
 def test_a_chain_passes_the_context_on():
-    """A condition reaches the coupling within; so does the noise the layer that draws it."""
+    """A condition reaches the inner coupling, and the noise reaches the layer that draws it."""
     flow = FactorOut(ChannelHalf(1), Chain((Chain((Dequantise(17), coupling(ChannelHalf(0)))),)))
     x, condition = jnp.ones((3, 4, 4), jnp.uint8), jnp.ones((3, 4, 1))
 
@@ -188,7 +188,7 @@ def test_a_chain_passes_the_context_on():
 
 
 class Estimate(Transform):
-    """A transform whose determinant is estimated."""
+    """A transform with an estimated determinant."""
 
     likelihood = "estimate"
 

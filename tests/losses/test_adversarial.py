@@ -1,4 +1,4 @@
-"""What the adversarial losses estimate, where the optimal discriminator is known."""
+"""What the adversarial losses estimate when the optimal discriminator is known."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def kl(p, q):
 
 
 def of_discriminator(name, logits):
-    """The mean over a discrete space, a logit a point: x of the data and x̃ of the model."""
+    """The mean over a discrete space with a logit per point: x from the data, x̃ from the model."""
     real, fake = jnp.meshgrid(logits, logits, indexing="ij")
     return jnp.sum(DATA[:, None] * MODEL * LOSSES[name].discriminator(real, fake))
 

@@ -1,4 +1,4 @@
-"""The auxiliary image of AGAVE, and that its levels have a probability of one together."""
+"""AGAVE's auxiliary image: its values, and that its levels' probabilities sum to one."""
 
 import jax.numpy as jnp
 import numpy as np

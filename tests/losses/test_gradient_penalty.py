@@ -13,7 +13,7 @@ FRACTION = jnp.linspace(0, 1, 5)
 
 
 @pytest.mark.parametrize("length", [0.1, 1.0, 7.0])
-def test_of_a_linear_critic_it_is_known_for_any_images(length):
+def test_the_penalty_of_a_linear_critic_is_the_same_for_any_images(length):
     """The norm is over all pixels and channels, whatever each axis holds."""
     weight = length * WEIGHT[0] / jnp.linalg.norm(WEIGHT[0])
     penalty = gradient_penalty(lambda x: jnp.sum(weight * x, (1, 2, 3)), REAL, FAKE, FRACTION)
@@ -40,7 +40,7 @@ def test_a_gradient_of_zero_has_a_finite_derivative():
     np.testing.assert_allclose(mean_penalty(1 / np.sqrt(72)), 0, atol=1e-10)
 
 
-def test_of_a_tree_it_is_that_of_the_concatenated_vector():
+def test_the_penalty_of_a_tree_is_that_of_the_concatenated_vector():
     """Images and codes that a critic judges together lie between pairs at one fraction."""
     real, fake = (
         {"image": x, "code": y}

@@ -1,4 +1,4 @@
-"""Adaptive density estimation: who learns from which term, and a bound by hand."""
+"""Adaptive density estimation: which networks learn from which term, and a bound by hand."""
 
 import functools
 
@@ -70,7 +70,7 @@ def latents():
 
 
 def test_the_adversarial_term_does_not_move_the_invertible_network():
-    """5.1: f_ψ learns from the likelihood alone; of the encoder the samples know nothing."""
+    """5.1: f_ψ learns from the likelihood only; the samples do not depend on the encoder."""
     gradient, terms = adversarial_gradient()(1)
     decoder = gradient["decoder"]["params"]
     assert terms["adversarial"] != 0 and largest(decoder) > 0.01

@@ -1,4 +1,4 @@
-"""Adaptive density estimation by class: every network is given the label, and refuses to guess."""
+"""Class-conditional adaptive density estimation: every network gets the label, or refuses."""
 
 import functools
 

@@ -28,7 +28,7 @@ TERMS = ("autoregressive", "auxiliary", "regularization")
 
 @functools.cache
 def variables():
-    """Random ones, so that the condition is awake and f(z) is seen."""
+    """Random variables, so that the condition is active and f(z) matters."""
     return random_variables(smoke_method(), BATCH)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every method, over the smoke variant of every page.
+"""Tests that hold for every method, on the smoke variant of every page.
 
 A new method adds a line to PAGES, and has its mathematics alone in a file of its own. Further
 models of a page (MORE) run only devices and resuming. What these tests cost is compilation: the
@@ -68,7 +68,7 @@ every_model = pytest.mark.parametrize("name", [*PAGES, *MORE])
 
 
 class Recorder(ConfigDict):
-    """A config that notes which of its fields are read, each as `section.field`."""
+    """A config that records which of its fields are read, each as `section.field`."""
 
     def __init__(self, config, read, prefix=""):
         super().__init__()
@@ -83,7 +83,7 @@ class Recorder(ConfigDict):
         return super().__getitem__(name)
 
     def to_dict(self, *args, **kwargs):
-        """To write a config down is not to read it."""
+        """Writing a config to a file does not count as reading it."""
         before = set(self._read)
         written = super().to_dict(*args, **kwargs)
         self._read.intersection_update(before)
@@ -109,7 +109,7 @@ def config_of(name):
 
 @functools.cache
 def trained_by_session(name):
-    """The work directory of a page's two steps, and what the command writes at their end."""
+    """The work directory of a page's two steps, with what the command writes at their end."""
     folder = Path(tempfile.mkdtemp(prefix=f"gm_jax-{name}-")) / "run"
     config, READ[name] = config_of(name).unlock(), set()
     config.evaluate.decoy = 1
@@ -292,7 +292,7 @@ def test_a_loaded_model_scores_and_draws_as_its_session_did(name):
 
 @every_page
 def test_every_field_of_the_page_is_read(name):
-    """By the session or its networks: a field that nobody reads says something that is not so."""
+    """By the session or its networks: a field that nothing reads would be misleading."""
     trained_by_session(name)
     unread = set(fields_of(config_of(name))) - READ[name] - READ_ELSEWHERE
     assert not unread, "take these out of the page, or read them"

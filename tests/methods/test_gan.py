@@ -29,7 +29,7 @@ def method():
 
 
 def variables_of(method):
-    """So large that latents are seen."""
+    """Variables large enough for latents to matter."""
     return jax.tree.map(lambda leaf: 5 * leaf, random_variables(method, BATCH))
 
 

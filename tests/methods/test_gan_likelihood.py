@@ -1,4 +1,4 @@
-"""The likelihood around a generator: a bound on the known one of a linear generator."""
+"""The likelihood around a generator bounds the known likelihood of a linear generator."""
 
 import functools
 

@@ -14,7 +14,7 @@ KEY = jax.random.key(3)
 
 
 class Silent(Toy):
-    """Offers what the toy does, but for draws and a likelihood."""
+    """Offers what the toy does, except for draws and a likelihood."""
 
     likelihood = None
     draw, log_likelihood = Method.draw, Method.log_likelihood

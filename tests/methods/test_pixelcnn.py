@@ -32,7 +32,7 @@ def test_the_density_sums_to_one():
 
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.5])
 def test_the_loss_is_minus_the_likelihood_but_for_dropout(dropout_rate):
-    """Units are dropped in training alone."""
+    """Units are dropped only in training."""
     method = methods.create(config_of(dropout_rate=dropout_rate), SPEC)
     made = random_variables(method, BATCH)
 

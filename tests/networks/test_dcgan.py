@@ -1,4 +1,4 @@
-"""The DCGAN's networks: depth from the image's size, published draws, where batch norm stands."""
+"""The DCGAN's networks: depth from the image size, published draws, positions of batch norm."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Discriminators of adaptive density estimation: a logit an image, conditioned by projection."""
+"""Adaptive density estimation's discriminators: a logit per image, conditioned by projection."""
 
 import chex
 import flax.linen as nn
@@ -56,7 +56,7 @@ def test_an_unknown_kind_is_refused():
 
 
 class Before(nn.Module):
-    """The convolutional discriminator as it was before it became a setting of SNGAN's."""
+    """The convolutional discriminator before it became a setting of SNGAN's."""
 
     @nn.compact
     def __call__(self, x, label):

@@ -1,4 +1,4 @@
-"""The VAE over features: what it takes for features, and what its encoder sees."""
+"""The VAE over features: what its features are, and what its encoder sees."""
 
 import jax
 import numpy as np

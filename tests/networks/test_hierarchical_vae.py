@@ -1,4 +1,4 @@
-"""The IAF-VAE: triangular flows, divergences that are what they say."""
+"""The IAF-VAE: triangular flows and correct divergences."""
 
 import functools
 

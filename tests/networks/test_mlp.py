@@ -1,4 +1,4 @@
-"""The multilayer perceptron, by hand, and built of other layers."""
+"""The multilayer perceptron, by hand and with other kinds of layers."""
 
 import functools
 
@@ -25,14 +25,14 @@ def test_it_is_dense_layers_with_a_nonlinearity_between():
     np.testing.assert_allclose(network.apply({"params": params}, X), h, rtol=1e-5, atol=1e-6)
 
 
-def test_of_spectral_layers_it_is_1_lipschitz():
+def test_with_spectral_layers_it_is_1_lipschitz():
     network = Mlp((16, 16), 1, layers=layers.spectral_norm("reshaped", 50))
     variables, _ = iterate(network, network.init(jax.random.key(1), X), X)
     slopes = jax.grad(lambda x: network.apply(variables, x).sum())(X).reshape(8, 6)
     assert 0.05 < jnp.linalg.norm(slopes, axis=1).max() <= 1 + 1e-3
 
 
-def test_of_weight_normalised_layers_it_starts_standardised_on_data():
+def test_with_weight_normalised_layers_it_starts_standardised_on_data():
     network = Mlp((16,), 3, layers=layers.WEIGHT_NORM)
     outputs, variables = data_dependent_init(network, jax.random.key(1), X)
     np.testing.assert_allclose(outputs.mean(0), 0, atol=1e-5)

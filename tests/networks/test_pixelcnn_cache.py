@@ -1,4 +1,4 @@
-"""The cached sampler draws what the network says, pixel for pixel, in one pass of arithmetic."""
+"""The cached sampler draws the network's pixels exactly, with the arithmetic of one pass."""
 
 import functools
 import math

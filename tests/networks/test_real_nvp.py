@@ -114,7 +114,7 @@ def test_three_couplings_of_two_blocks_have_the_published_size(features, count):
 
 @pytest.mark.parametrize(("split", "scale"), [(Checkerboard, 0), (ChannelHalf, 1)])
 def test_couplings_start_as_shifts_by_pixel_and_as_scales_by_channel(split, scale):
-    """And the network of a checkerboard alone is told which pixels are hidden."""
+    """Also, only a checkerboard's network is told which pixels are hidden."""
     couplings = [part for part in network(2).transforms if isinstance(part, Coupling)]
     chosen = [part for part in couplings if isinstance(part.split, split)]
     assert len(couplings) == 3 and {part.kind.init_scale for part in chosen} == {scale}

@@ -1,4 +1,4 @@
-"""Noise belongs to the example, whatever batch and whatever device it comes on."""
+"""Noise belongs to the example, whatever its batch and device."""
 
 import jax
 import jax.numpy as jnp

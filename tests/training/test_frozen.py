@@ -1,4 +1,4 @@
-"""A model that stands within another: its run is copied, does not move, and must fit."""
+"""A model inside another: its run is copied, stays fixed, and must fit."""
 
 import json
 import shutil

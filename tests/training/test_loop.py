@@ -1,4 +1,4 @@
-"""The loop loses nothing: resumed, failed and finished runs."""
+"""The loop loses nothing in resumed, failed and finished runs."""
 
 import dataclasses
 import json

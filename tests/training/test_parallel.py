@@ -1,4 +1,4 @@
-"""Functions placed on devices: what they exchange and what they return."""
+"""Functions on devices: what they exchange and what they return."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""Products of float32 are those of float32, also where the hardware's own are shorter."""
+"""Float32 products have float32 precision, even if the hardware's default is lower."""
 
 import importlib
 import re
@@ -24,7 +24,7 @@ def method_of(page, dtype="float32"):
 
 
 def shorten(monkeypatch, mantissa):
-    """Rounds what products multiply, as a GPU (10 bits) or a TPU (7) does, unless told not to."""
+    """Rounds the inputs of products, as a GPU (10 bits) or a TPU (7) does by default."""
 
     def patched(product):
         def call(lhs, rhs, *args, precision=None, **options):
@@ -40,7 +40,7 @@ def shorten(monkeypatch, mantissa):
 
 
 def computed(method, precision):
-    """Log-likelihoods and samples, of variables that are nobody's initialisation."""
+    """Log-likelihoods and samples with variables that are not an initialisation."""
     variables = random_variables(method, BATCH)
 
     def both(variables, batch, noise):

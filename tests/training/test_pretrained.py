@@ -1,4 +1,4 @@
-"""AGAVE begins exactly as the runs of its halves, and needs them no more once it has begun."""
+"""AGAVE starts exactly as its halves' runs, and no longer needs them once it has started."""
 
 import shutil
 import types
@@ -24,7 +24,7 @@ BATCH = {"image": images(8, seed=5), "index": NOISE.index}
 
 
 def begin(config, workdir):
-    """Leaves what a run of two steps would, but for its values: nothing is compiled."""
+    """Leaves the files of a run of two steps, with other values: nothing is compiled."""
     run = open_run(config, workdir)
     workdirs.check_config(workdir, config)
     recorded.record_data(workdir, run.train_data.fields)

@@ -1,4 +1,4 @@
-"""Real processes: several that train as one, and one that is killed."""
+"""Real processes: several that train as one, and one that gets killed."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def final(workdir):
 
 
 def undisturbed(workdir, steps):
-    """The end of a run of one process that nothing disturbed: this one."""
+    """The end of an undisturbed run in a single process: this one."""
     loop.train(open_run(config_of(steps), workdir), lambda *_: 1.0)
     return final(workdir)[0]
 
@@ -132,7 +132,7 @@ def assert_close(found, expected):
 
 
 def test_a_killed_and_a_terminated_run_go_on_to_the_same_bits(tmp_path, capsys):
-    """And what XLA took from its flags is what it writes beside the programs that it compiles."""
+    """The options that XLA dumps with its programs also show that it received its flags."""
     workdir, dumped = tmp_path / "run", tmp_path / "xla"
     killed = start(workdir)
     wait_for_step(workdir, 7, killed)

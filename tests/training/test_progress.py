@@ -1,4 +1,4 @@
-"""A terminal sees bars, a file sees lines, and only of the first process."""
+"""A terminal shows bars and a file gets lines, from the first process only."""
 
 import io
 import sys

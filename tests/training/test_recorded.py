@@ -1,4 +1,4 @@
-"""A run goes on with its own data, and says what is another about others."""
+"""A run continues with its own data, and says how other data differ."""
 
 import json
 import logging
