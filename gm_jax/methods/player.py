@@ -65,7 +65,7 @@ def in_order(updates: Updates) -> list[Player]:
         if len(set(moved)) < len(moved):
             raise ValueError(
                 f"players {', '.join(player.name for player in group)} move simultaneously, and "
-                f"one of the networks {', '.join(moved)} appears twice"
+                f"one of the networks {', '.join(moved)} twice"
             )
     return [player for group in groups for player in group]
 
