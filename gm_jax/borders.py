@@ -1,8 +1,8 @@
-"""The border to files and systems of others: what goes wrong there is told in one line.
+"""The border to external files and systems, whose failures are reported in one line.
 
 Libraries raise nearly anything on damaged bytes (KeyError, struct.error, zlib.error, a MemoryError
-for an array of a damaged shape), so that no list of errors would be complete. What comes out of
-here is a ValueError that names the file or, where the system fails, an OSError that does.
+for an array with a damaged shape), so no list of errors would be complete. Here they become a
+ValueError that names the file or, if the system fails, an OSError that does.
 """
 
 import contextlib
@@ -12,18 +12,18 @@ from collections.abc import Iterator
 
 from etils import epath
 
-_MOST = 300  # characters of a library's message
+_MOST = 300  # characters kept of a library's message
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextlib.contextmanager
 def reading(what: str, way_out: str) -> Iterator[None]:
-    """Turns whatever is raised by a library that reads into a ValueError.
+    """Turns whatever a library raises while reading into a ValueError.
 
     Args:
-      what: begins the message: the file, and which part of it is read.
-      way_out: ends the message.
+      what: start of the message: the file, and the part of it that is read.
+      way_out: end of the message.
 
     Raises:
       ValueError: something was raised inside.
@@ -36,7 +36,7 @@ def reading(what: str, way_out: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: epath.PathLike) -> Iterator[None]:
-    """Names a file in the errors of the system, which do not name one that is open."""
+    """Adds a file's name to the system's errors, which do not name an open file."""
     try:
         yield
     except OSError as error:
@@ -46,7 +46,7 @@ def writing(path: epath.PathLike) -> Iterator[None]:
 
 
 def described(error: BaseException) -> str:
-    """An error in a line that is not too long; of the system's, what it says and the file."""
+    """An error in a short line; for the system's errors, the reason and the file."""
     if isinstance(error, OSError) and error.strerror:
         named = error.filename if error.filename2 is None else error.filename2
         text = error.strerror if named is None else f"{os.fsdecode(named)}: {error.strerror}"
@@ -57,7 +57,7 @@ def described(error: BaseException) -> str:
 
 
 def told(error: OSError) -> str:
-    """An error of the system, and the way out where there is one."""
+    """An error of the system, and the way out if there is one."""
     if error.errno in _FULL:
         way_out = "make room there, or give another folder"
     elif error.errno in _CLOSED:

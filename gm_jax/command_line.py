@@ -1,4 +1,4 @@
-"""The command line: what a person types is either understood or refused in one line.
+"""The command line: what the user types is either understood or refused in one line.
 
 A refusal is one line on stderr with the closest names, exit status 2, no traceback. Real bugs keep
 their tracebacks: only a `ValueError` that our own code (or a config file) raised itself counts as a
@@ -31,12 +31,12 @@ _HELP = {"-h", "-?", "-help", "--help", "--helpshort", "--helpfull"}
 
 
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
-    """Parses `sys.argv` and calls `main`, as `absl.app.run` does, refusing what is misspelt.
+    """Parses `sys.argv` and calls `main`, as `absl.app.run` does, but refuses misspelt flags.
 
     Expects that a flag `config` was defined by `config_flags.DEFINE_config_file('config')`.
 
     Args:
-      main: called with the program's name alone in a list; its value is the exit status.
+      main: called with a list of only the program's name; returns the exit status.
     """
     open_streams()
     app.run(main, flags_parser=_parse)
@@ -74,8 +74,8 @@ def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -
     """The work directory of a config: runs/<config>-<variant>.
 
     Args:
-      config_file_argument: what `--config` was given, such as 'configs/agave.py:digits'; without a
-        variant the config's field `variant` says which one is the default.
+      config_file_argument: the value of `--config`, such as 'configs/agave.py:digits'; without a
+        variant, the config's field `variant` names the default.
       config: the config that the file returned.
 
     Returns:
@@ -89,7 +89,7 @@ def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -
 def refusals() -> Iterator[None]:
     """Turns a refusal raised inside into one line on stderr and exit status 2.
 
-    A refusal is a `ValueError` that a `raise` of gm_jax itself raised, or an `OSError`; others are
+    A refusal is a `ValueError` raised by a `raise` in gm_jax itself, or an `OSError`; others are
     bugs, and pass through with their tracebacks. `--verbosity=1` shows the traceback of a refusal,
     too.
     """
@@ -106,15 +106,15 @@ def refusals() -> Iterator[None]:
 
 
 def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """The candidates most like a misspelt name, best first; dotted names also by their last part.
+    """The candidates closest to a misspelt name, best first; dotted names also by their last part.
 
     Args:
       name: the name as typed.
       candidates: the names that exist.
-      count: at most so many are returned.
+      count: maximum number of names returned.
 
     Returns:
-      Names of at least 0.6 similarity (`difflib`'s ratio) and nearly as like as the best one.
+      Names with a similarity (`difflib`'s ratio) of at least 0.6 and close to the best one's.
     """
 
     def last_part(dotted: str) -> str:
@@ -150,7 +150,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
         _refuse(f"unknown flag --{error.flagname}{_suggestion(error.flagname, names, own)}")
     except (flags.Error, TypeError, ValueError) as error:
-        # The config itself loaded above: what is left is a value that does not fit its field.
+        # The config itself was loaded above, so this is a value that does not fit its field.
         _refuse(f"{error}{_expected(str(error), config)}")
     config_flag: Any = flags.FLAGS["config"]
     if config is not None:
@@ -165,7 +165,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _found_configs(arguments: Sequence[str]) -> tuple[list[str], str | None]:
-    """The arguments with each `--config` where it was found, and the value of the last or None."""
+    """The arguments with the path where each `--config` was found, and the last value or None."""
     found, last = list(arguments), None
     for i, argument in enumerate(arguments[1:], 1):
         if argument == "--":
@@ -180,7 +180,7 @@ def _found_configs(arguments: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _found_config(config_file_argument: str) -> str:
-    """FILE[:VARIANT] with a file of the repository, where the current folder has no such file."""
+    """FILE[:VARIANT], with the repository's file if the current folder has no such file."""
     name, colon, variant = config_file_argument.partition(":")
     if not Path(name).is_file() and (_REPOSITORY / name).is_file():
         name = str(_REPOSITORY / name)
@@ -228,7 +228,7 @@ def _check_overrides(arguments: Sequence[str], config: config_dict.ConfigDict) -
 
 
 def _field_names(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """{'train.steps': its value}: the fields that can be given, sections not among them."""
+    """{'train.steps': its value}: the fields that can be given, without sections."""
     fields: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, config_dict.ConfigDict):
@@ -239,7 +239,7 @@ def _field_names(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, 
 
 
 def _check_tuples(overrides: dict[str, Any], config: config_dict.ConfigDict) -> None:
-    """Refuses a tuple with elements of another type, which config_flags lets pass."""
+    """Refuses a tuple with elements of another type, which config_flags accepts."""
     fields = _field_names(config)
     for name, given in overrides.items():
         default = fields.get(name)
@@ -253,7 +253,7 @@ def _check_tuples(overrides: dict[str, Any], config: config_dict.ConfigDict) -> 
 
 
 def _expected(message: str, config: config_dict.ConfigDict | None) -> str:
-    """What a flag takes that got an illegal value, as a half sentence, where that is known."""
+    """The values that a flag with an illegal value accepts, as part of a sentence, if known."""
     match = re.match(r"flag --([\w.\-]+)=(.*?): ", message)
     if match is None:
         return ""
@@ -267,7 +267,7 @@ def _expected(message: str, config: config_dict.ConfigDict | None) -> str:
 
 
 def _suggestion(name: str, candidates: Iterable[str], otherwise: Sequence[str]) -> str:
-    """'; did you mean ...?' with the closest names, else what there is to choose among."""
+    """'; did you mean ...?' with the closest names, else the available choices."""
     near = closest(name, candidates)
     if near:
         return f"; did you mean {' or '.join(near)}?"
@@ -275,7 +275,7 @@ def _suggestion(name: str, candidates: Iterable[str], otherwise: Sequence[str]) 
 
 
 def _raised_in(error: BaseException, folders: Sequence[Path]) -> bool:
-    """Whether an error was raised by a `raise` statement of a file in one of the folders."""
+    """Whether a `raise` statement of a file in one of the folders raised the error."""
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     raised = Path(innermost.filename).resolve()
     on_purpose = (innermost.line or "").startswith("raise")

@@ -1,6 +1,6 @@
-"""One call of the command: open the run, then train, evaluate, sample or reconstruct.
+"""One call of the command: opens the run, then trains, evaluates, samples or reconstructs.
 
-The library raises; this file alone turns what it raises into a line and an exit status.
+The library raises; only this file turns what it raises into a line and an exit status.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ MODES: dict[str, Callable[..., object]] = {
 
 
 def train(config: Any, workdir: str) -> bool:
-    """Trains a run, from its latest checkpoint where it has one, and then judges its best.
+    """Trains a run, from its latest checkpoint if it has one, and then evaluates its best.
 
     Args:
-      config: of a config file.
-      workdir: of the run.
+      config: the config from a config file.
+      workdir: the run's work directory.
 
     Returns:
       Whether the run is finished (False: it was asked to end, and saved).
 
     Raises:
-      ValueError: the config, the data or the work directory cannot be trained with.
+      ValueError: the config, the data or the work directory cannot be used for training.
       FloatingPointError: a loss term or a gradient was not finite.
     """
     use_compilation_cache()
@@ -66,19 +66,18 @@ def run(
     temperature: float | None = None,
     output: str | None = None,
 ) -> None:
-    """Does what the command asks for: the program's door, which may exit.
+    """Does what the command asks for: the program's entry point, which may exit.
 
-    What a user can mend (config, data, work directory) ends in one line and exit status 2.
+    Mistakes that a user can fix (config, data, work directory) give one line and exit status 2.
 
     Args:
-      config: of a config file.
-      workdir: of the run.
-      mode: `train`; or `evaluate` or one of MODES, which read a trained run and may read a live
-        one.
+      config: the config from a config file.
+      workdir: the run's work directory.
+      mode: `train`; or `evaluate` or one of MODES, which read a trained run, even a live one.
       battery: fields of an evaluation's `Request`, for `--mode=evaluate`, which ends with status 1
-        if a metric that `metrics` names is missing. Where none is named, `num_importance_samples`
+        if a metric that `metrics` names is missing. If none is named, `num_importance_samples`
         tightens the bound on the test split.
-      temperature: of samples drawn; None takes the config's.
+      temperature: sampling temperature; None takes the config's.
       output: where a mode that reads a run writes, if not into its work directory.
     """
     fields = battery or {}
@@ -110,9 +109,9 @@ def run(
 
 @contextlib.contextmanager
 def ending_together() -> Iterator[None]:
-    """Ends this process at once where an error escapes, so that its peers do not wait for it.
+    """Ends this process at once if an error escapes, so that its peers do not wait for it.
 
-    A process that merely raised would wait at exit for peers that wait in a collective for it.
+    A process that only raised would wait at exit for peers that wait for it in a collective.
     """
     try:
         yield
@@ -133,10 +132,10 @@ def _open(
     held: contextlib.ExitStack | None = None,
     output: str | None = None,
 ) -> Run:
-    """Opens the run to read it or, where there is a `held`, to train it while that holds it.
+    """Opens the run to read it or, given `held`, to train it while that holds it.
 
-    A run that cannot go on is refused before its images are opened, which takes seconds; a work
-    directory is made after them, so that a config that fits no images leaves nothing behind. Of
+    A run that cannot continue is refused before its images are opened, which takes seconds; the
+    work directory is made after that, so that a config that does not fit leaves nothing behind. Of
     several processes all refuse what one of them cannot, or sees otherwise.
     """
     first = jax.process_index() == 0
@@ -172,7 +171,7 @@ def _open(
 
 
 def _header(run: Run) -> str:
-    """What is opened, where and on what, in two lines for people."""
+    """Two lines for the user: what is opened, where, and on which devices and data."""
     config, source, devices = run.config, run.train_data, jax.devices()
     kinds = " and ".join(sorted({device.device_kind for device in devices}))
     fields = ", ".join(
@@ -191,7 +190,7 @@ def _header(run: Run) -> str:
 def _at_temperature(
     config: Any, mode: str, request: Request | None, temperature: float | None
 ) -> Any:
-    """The config, its `sample.temperature` replaced where another one is asked for."""
+    """The config, with `sample.temperature` replaced if another one is requested."""
     if temperature is None:
         return config
     if mode != "sample" and request is None:
@@ -207,7 +206,7 @@ def _at_temperature(
 
 
 def _request(mode: str, fields: dict[str, Any]) -> Request | None:
-    """The evaluation that the flags ask for, or None in another mode."""
+    """The evaluation that the flags request, or None in another mode."""
     if mode != "evaluate":
         if fields:
             flags = ", ".join(f"--{name}" for name in fields)

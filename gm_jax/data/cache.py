@@ -22,11 +22,11 @@ from gm_jax.data.reader import Example
 
 _log = logging.getLogger(__name__)
 
-# Part of every key: raise it when the files below or the decoding rules change.
+# Part of every key: increase it when the files below or the decoding rules change.
 _FORMAT = 1
 _ABANDONED_SECONDS = 3600
 
-# {field: its file}; any other field has its own name.
+# {field: its file}; the file of any other field has the field's name.
 _FILES = {"image": "images", "label": "labels"}
 
 
@@ -49,24 +49,24 @@ def cache_folder(cache_dir: str) -> Path:
 def find_or_write(
     cache_dir: str, recipe: dict, details: dict, write: Callable[[Path], dict]
 ) -> Path:
-    """Returns the folder of the examples that a recipe makes, writing it where it is missing.
+    """Returns the folder of a recipe's examples, and writes it if it is missing.
 
-    Everything is written to a folder of another name and renamed into place, so that a folder
-    of the final name is whole. Of several processes that race, one wins; the others drop their
-    copy and use the winner's. One that something has cut or damaged since (`damage`) is written
-    anew, with a line.
+    Everything is written to a folder with another name and renamed into place, so that a folder
+    with the final name is complete. If several processes race, one wins; the others drop their copy
+    and use the winner's. A folder that was truncated or damaged later (`damage`) is written again,
+    which is reported in a line.
 
     Args:
       cache_dir: see `cache_folder`.
-      recipe: JSON-able; equal recipes make equal examples.
-      details: JSON-able; kept beside the examples, with the recipe.
-      write: fills a folder and returns what the metadata shall say about it.
+      recipe: JSON; equal recipes make equal examples.
+      details: JSON; stored beside the examples, with the recipe.
+      write: fills a folder and returns its metadata.
 
     Returns:
       Folder with metadata.json and a file for every field: images.npy, labels.npy, ...
 
     Raises:
-      ValueError: it cannot be written; or of `write`.
+      ValueError: it cannot be written, or from `write`.
     """
     folder = folder_of(cache_dir, recipe)
     damaged = damage(folder)
@@ -132,7 +132,7 @@ def damage(folder: Path) -> str | None:
 
 
 def folder_of(cache_dir: str, recipe: dict) -> Path:
-    """Returns the folder in which `find_or_write` keeps what a recipe makes."""
+    """Returns the folder in which `find_or_write` stores a recipe's examples."""
     text = json.dumps({"format": _FORMAT, **recipe}, sort_keys=True)
     readable = re.sub(r"\W+", "-", f"{recipe['source']}-{recipe['split']}").strip("-")[-60:]
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -140,7 +140,7 @@ def folder_of(cache_dir: str, recipe: dict) -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes what killed processes left; a living one touches its folder all the time."""
+    """Removes what killed processes left behind; a live one keeps touching its folder."""
     for left in folder.parent.glob(f"{folder.name}.writing-*"):
         try:
             newest = max(file.stat().st_mtime for file in (left, *left.iterdir()))
@@ -151,29 +151,29 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _file(folder: Path, name: str) -> Path:
-    """Returns the file of a field; images and labels had theirs before there were fields."""
+    """Returns the file of a field; those of images and labels predate fields."""
     return folder / f"{_FILES.get(name, name)}.npy"
 
 
 def write_examples(
     folder: Path, examples: Iterator[Example], count: int, fields: DataSpec
 ) -> dict[str, Any]:
-    """Writes a file for every field, holding one example in memory at a time.
+    """Writes a file for every field, with one example in memory at a time.
 
-    A label that is missing once is a field that no example has.
+    If any example lacks a label, the labels are dropped.
 
     Args:
-      folder: where to.
-      examples: `count` examples; all must have one shape.
-      count: number of examples, known beforehand because the .npy header names it.
-      fields: of the examples; pixels must lie in 0..levels-1.
+      folder: the folder to write to.
+      examples: `count` examples, all with the same shape.
+      count: number of examples, which the .npy header needs beforehand.
+      fields: fields of the examples; pixels must be in 0..levels-1.
 
     Returns:
-      What the metadata says: count, and the shape of every field but numbers.
+      The metadata: count, and the shape of every field except numbers.
 
     Raises:
-      ValueError: sizes or numbers of channels are mixed, a pixel is out of range, or the
-        examples are not as many as announced.
+      ValueError: sizes or numbers of channels are mixed, a pixel is out of range, or the number of
+        examples is not `count`.
     """
     numbers: dict[str, list] = {name: [] for name, field in fields.items() if not field.shape}
     streamed = [name for name in fields if name not in numbers]
@@ -212,7 +212,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> No
 
 
 def _check_value(field_name: str, field: Field, example: Example, first: Example) -> None:
-    """Refuses a value whose dtype, channels, size or range is not the one of the others."""
+    """Refuses a value whose dtype, channels, size or range differs from the others'."""
     value, name = np.asarray(example.values[field_name]), example.name
     if not is_image(field):
         if value.dtype != field.dtype or value.shape != tuple(field.shape):
@@ -243,7 +243,7 @@ def _check_value(field_name: str, field: Field, example: Example, first: Example
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """{field: hash of its values} of what `write_examples` wrote, found once and kept beside it."""
+    """{field: hash of its values} for what `write_examples` wrote, computed once and stored."""
     file = folder / "metadata.json"
     metadata = json.loads(file.read_text())
     if "digests" not in metadata:
@@ -257,7 +257,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def open_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Returns {field: [N, ...]} of what `write_examples` wrote: numbers read, all else mapped."""
+    """Returns what `write_examples` wrote, {field: [N, ...]}: numbers read, the rest mapped."""
     names = {file: name for name, file in _FILES.items()}
     arrays = {}
     for path in sorted(folder.glob("*.npy")):

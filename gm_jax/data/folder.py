@@ -1,4 +1,4 @@
-"""Images in folders: SPLIT/CLASS/files, SPLIT/files, CLASS/files, or files alone."""
+"""Images in folders: SPLIT/CLASS/files, SPLIT/files, CLASS/files, or just files."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ from gm_jax.data.splits import SPLIT_NAMES
 _SHUFFLE_SEED = 0
 _LAYOUT = "which holds SPLIT/CLASS/files, SPLIT/files, CLASS/files or files"
 _SHARES = {"train": 80, "validation": 90, "test": 100}  # where each ends, in percent
-# What operating systems and storage boxes leave among files, besides names with a dot in front.
+# Files that operating systems and storage devices leave behind, besides dot files.
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
 
 _log = logging.getLogger(__name__)
@@ -24,14 +24,14 @@ _told_of: set[tuple[Path, int]] = set()
 
 
 class _File(NamedTuple):
-    """An image file and the name of its class (None where the split has no classes)."""
+    """An image file and the name of its class (None if the split has no classes)."""
 
     path: Path
     class_name: str | None
 
 
 class _Folder(NamedTuple):
-    """What a folder holds, sorted by name, and what of it is no data."""
+    """What a folder holds, sorted by name, and the files in it that are not data."""
 
     files: list[Path]
     folders: list[Path]
@@ -53,7 +53,7 @@ def _look(folder: Path) -> _Folder:
 
 
 def _list_images(found: _Folder, class_name: str | None) -> list[_File]:
-    """Returns the image files of a folder, refusing whatever else it holds."""
+    """Returns the image files of a folder; refuses anything else in it."""
     for path in found.folders:
         raise ValueError(f"{path}: a folder within a class; the data is a folder {_LAYOUT}")
     for path in found.files:
@@ -77,12 +77,12 @@ def _list_split(folder: Path, skipped: list[Path]) -> list[_File]:
         images = _look(path)
         skipped += images.skipped
         files += _list_images(images, path.name)
-    # By class, train[:90%] would lack the last one. RandomState's streams are frozen.
+    # Sorted by class, train[:90%] would lack the last class. RandomState's streams are frozen.
     return [files[row] for row in np.random.RandomState(_SHUFFLE_SEED).permutation(len(files))]
 
 
 def _tell(root: Path, skipped: list[Path]) -> None:
-    """Says once how many files were skipped: splits are opened one by one."""
+    """Reports the number of skipped files once, although splits are opened one by one."""
     if skipped and (root, len(skipped)) not in _told_of:
         _told_of.add((root, len(skipped)))
         names = ", ".join(sorted({path.name for path in skipped})[:3])
@@ -112,10 +112,10 @@ def _list_all(root: Path) -> dict[str, list[_File]]:
 
 
 def _divided(root: Path, files: list[_File]) -> dict[str, list[_File]]:
-    """Returns `all` files and, of three or more, splits of 80, 10 and 10 % of them.
+    """Returns `all` files and, if there are three or more, splits with 80, 10 and 10 % of them.
 
-    A hash of its path below the root decides about a file, so that others may come and go. A split
-    that would be empty takes the file of the lowest hash that another can spare.
+    A hash of a file's path below the root decides its split, whatever other files there are. A
+    split that would be empty takes the file with the lowest hash that another can spare.
     """
     if len(files) < len(_SHARES):
         return {"all": files}
@@ -137,25 +137,26 @@ def _divided(root: Path, files: list[_File]) -> dict[str, list[_File]]:
 
 
 def sizes_of_folder(path: str) -> list[tuple[int, int]]:
-    """Width and height of every image of a folder, of which only the heads are read."""
+    """Width and height of every image in a folder; reads only the headers."""
     files = {file.path for split in _list_all(Path(path).expanduser()).values() for file in split}
     return [size_of_picture(file) for file in sorted(files)]
 
 
 def open_folder(path: str) -> Reader:
-    """Returns the reader of a folder of images; labels follow the sorted names of the classes.
+    """Returns a reader for a folder of images; labels number the sorted class names.
 
     Images with classes come in an order that mixes the classes, so that a large slice of a split
-    has them all; it depends on the number of files alone. Hidden and system files are skipped.
+    has them all; the order depends only on the number of files. Hidden and system files are
+    skipped.
 
     Args:
-      path: a folder SPLIT/CLASS/files or SPLIT/files, whose splits are called train, validation (or
-        val, valid), test or all; or without splits CLASS/files or files, whose splits `train`,
-        `validation` and `test` are chosen by a hash, and `all` is all of them. The classes are
-        those of all splits together, so that a label means the same everywhere.
+      path: a folder SPLIT/CLASS/files or SPLIT/files, with splits called train, validation (or val,
+        valid), test or all; or, without splits, CLASS/files or files, where a hash chooses the
+        splits `train`, `validation` and `test`, and `all` has all files. The classes are those of
+        all splits together, so that a label means the same everywhere.
 
     Raises:
-      ValueError: there is no such folder, it is empty, or holds a file that is no image.
+      ValueError: there is no such folder, it is empty, or it holds a file that is not an image.
     """
     splits = _list_all(Path(path).expanduser())
     files = [file for split in splits.values() for file in split]

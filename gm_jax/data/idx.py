@@ -22,16 +22,16 @@ _ANEW = "fetch it anew"
 
 
 def open_idx(path: str) -> Reader:
-    """Returns the reader of a folder of IDX files; classes are the distinct labels, ascending.
+    """Returns a reader for a folder of IDX files; classes are the distinct labels, ascending.
 
     Args:
-      path: a folder that holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of
-        `t10k`, plain or as `.gz`. Where it holds several sets, as EMNIST's does, FOLDER/SET names
-        one, such as `emnist-letters`. EMNIST's images are stored transposed; here they stand up.
+      path: a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same for
+        `t10k`, plain or as `.gz`. If it holds several sets, as EMNIST's does, FOLDER/SET names one,
+        such as `emnist-letters`. EMNIST's images are stored transposed; they are turned upright.
 
     Raises:
-      ValueError: there are no such files, or one is no IDX file, is cut short, or does not fit the
-        other one of its split.
+      ValueError: there are no such files, or one is not an IDX file, is truncated, or does not fit
+        the other file of its split.
     """
     images = _found(Path(path).expanduser())
     labels = {split: _beside(file) for split, file in images.items()}
@@ -59,12 +59,12 @@ def open_idx(path: str) -> Reader:
 
 
 def _found(path: Path) -> dict[str, Path]:
-    """{split: its file of images}, of the only set of a folder or of the one that is named."""
+    """{split: its image file}, for the only set of a folder or for the named one."""
     folder, wanted = (path, None) if path.is_dir() else (path.parent, path.name)
     sets: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = _NAME.fullmatch(file.name)
-        if match:  # of a file and its .gz the plain one, which comes first
+        if match:  # a plain file comes before its .gz, and is preferred
             sets.setdefault(match["set"] or "", {}).setdefault(_SPLITS[match["split"]], file)
     if wanted is None and len(sets) == 1:
         (wanted,) = sets
@@ -79,7 +79,7 @@ def _found(path: Path) -> dict[str, Path]:
 
 
 def _beside(images: Path) -> Path:
-    """The file of the labels of a file of images, plain or gzipped."""
+    """The label file of an image file, plain or gzipped."""
     name = images.name.replace("-images", "-labels").replace("idx3", "idx1").removesuffix(".gz")
     for candidate in (images.with_name(name), images.with_name(f"{name}.gz")):
         if candidate.is_file():
@@ -97,7 +97,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _header(file: IO[bytes], path: Path, rank: int) -> tuple[int, ...]:
-    """Reads the shape: two zero bytes, the type, the rank, and then 32 bits for each side."""
+    """Reads the shape: two zero bytes, the type, the rank, then 32 bits per dimension."""
     with reading(f"{path} is damaged and", _ANEW):
         magic, sides = file.read(4), file.read(4 * rank)
     shape = tuple(np.frombuffer(sides[: len(sides) // 4 * 4], ">u4").tolist())
@@ -108,7 +108,7 @@ def _header(file: IO[bytes], path: Path, rank: int) -> tuple[int, ...]:
 
 
 def _rows(path: Path, rank: int) -> Iterator[np.ndarray]:
-    """Yields the rows of a file, holding some thousands in memory."""
+    """Yields the rows of a file, with a few thousand in memory."""
     with _opened(path) as file:
         count, *sides = _header(file, path, rank)
         size = math.prod(sides)
@@ -116,7 +116,7 @@ def _rows(path: Path, rank: int) -> Iterator[np.ndarray]:
             wanted = min(_CHUNK, count - start) * size
             last = start + _CHUNK >= count
             with reading(f"{path} is damaged and", _ANEW):
-                # A byte more at the end: there gzip compares its checksum.
+                # One more byte at the end makes gzip compare its checksum.
                 data = file.read(wanted + last)
             if len(data) != wanted:
                 what = "is cut short" if len(data) < wanted else "goes on after its last row"

@@ -14,13 +14,13 @@ from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
 
 _SPLIT_NUMBERS = {0: "train", 1: "test", 2: "validation"}
 _CHUNK_BYTES = 1 << 24
-# Where no label is smaller, labels are dates or numbers of an archive rather than classes.
+# If no label is smaller, labels are dates or archive numbers rather than classes.
 _LEAST_ID = 1_000_000
 _ANEW = "it is damaged: write the file anew"
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Reads shape, Fortran order and dtype of an array, leaving its data to be read."""
+    """Reads shape, Fortran order and dtype of an array, and stops before its data."""
     version = np.lib.format.read_magic(member)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(member)
@@ -51,7 +51,7 @@ def _image_shape(path: Path) -> tuple[int, ...]:
 
 
 def _read_array(path: Path, name: str, most: int) -> np.ndarray | None:
-    """Reads one of the small arrays, of at most so many values; None where it is not there."""
+    """Reads one of the small arrays, with a maximum number of values; None if it is missing."""
     advice = "store an array of numbers or of text (np.asarray(column, str)), not of Python objects"
     with reading(f"{path}: {name}", advice), zipfile.ZipFile(path) as archive:
         if f"{name}.npy" not in archive.namelist():
@@ -69,7 +69,7 @@ def _read_array(path: Path, name: str, most: int) -> np.ndarray | None:
 
 
 def _split_rows(splits: np.ndarray | None, count: int, path: Path) -> dict[str, np.ndarray]:
-    """Returns the rows of every split by its name; without splits every row is in train."""
+    """Returns {split: rows}; without splits every row is in train."""
     if splits is None:
         return {"train": np.arange(count)}
     if splits.dtype.kind not in "iuSU":
@@ -88,9 +88,9 @@ def _text(value: np.str_ | np.bytes_) -> str:
 
 
 def _classes(labels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns the number of each image's class (-1 where it has none), and the classes' names.
+    """Returns the number of each image's class (-1 if it has none), and the class names.
 
-    The classes are the distinct values, sorted: no work depends on how large a label is.
+    The classes are the sorted distinct values, so no work depends on how large a label is.
     """
     if labels.dtype.kind not in "iuSU":
         raise ValueError(f"{path}: label is {labels.dtype}; store integers, or names of classes")
@@ -109,7 +109,7 @@ def _classes(labels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...
 
 
 def _images(path: Path, shape: tuple[int, ...], rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the images of ascending rows, holding a few megabytes in memory at a time."""
+    """Yields the images at ascending rows, with a few megabytes in memory at a time."""
     row_bytes = math.prod(shape[1:])
     chunk = max(1, _CHUNK_BYTES // row_bytes)
     image_shape = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
@@ -125,22 +125,22 @@ def _images(path: Path, shape: tuple[int, ...], rows: np.ndarray) -> Iterator[np
 
 
 def _read_images(path: Path, member: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
-    """Reads the next images, uint8 of a shape."""
+    """Reads the next images, uint8 `shape`."""
     with reading(f"{path}: image", _ANEW):
         return np.frombuffer(member.read(math.prod(shape)), np.uint8).reshape(shape)
 
 
 def open_npz(path: str) -> Reader:
-    """Returns the reader of an .npz file.
+    """Returns a reader for an .npz file.
 
     Args:
-      path: a file with `image` uint8 [N, H, W] or [N, H, W, C] and, as wanted, `label` [N]
-        (integers, whose sorted distinct values are the classes, -1: unlabelled; or the names of
-        the classes), `split` [N] (names, or 0 train, 1 test, 2 validation) and `levels` (a number
-        up to 256; 256 without it).
+      path: a file with `image` uint8 [N, H, W] or [N, H, W, C] and, optionally, `label` [N]
+        (integers, whose sorted distinct values are the classes, with -1 for unlabelled; or class
+        names), `split` [N] (names, or 0 train, 1 test, 2 validation) and `levels` (a number up to
+        256, the default).
 
     Raises:
-      ValueError: there is no such file, or an array is missing or is not as above.
+      ValueError: there is no such file, or an array is missing or not as above.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -167,7 +167,7 @@ def open_npz(path: str) -> Reader:
             yield Example({"image": image, "label": label}, f"{file} image {row}")
 
     sizes = {name: len(indices) for name, indices in rows.items()}
-    # Caches of labels without gaps are good from the time before these were numbered anew.
+    # Caches of labels without gaps stay valid from before labels with gaps were renumbered.
     gaps = classes is not None and classes != tuple(map(str, range(len(classes))))
     fingerprint = files_fingerprint([file]) + (" classes are distinct labels" if gaps else "")
     return Reader(sizes, fingerprint, image_spec(UNDECODED, levels, classes), read)

@@ -1,4 +1,4 @@
-"""Picture files to arrays of pixels: upright, 8 bits a channel, grey or RGB."""
+"""Reads picture files into arrays of pixels: upright, 8 bits per channel, grey or RGB."""
 
 from pathlib import Path
 from typing import IO
@@ -8,15 +8,15 @@ from PIL import Image, ImageOps
 
 FORMATS = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-# Part of the fingerprint of files: another name decodes them anew.
+# Part of the fingerprint of files: changing it decodes them anew.
 DECODING = "upright, transparency over white"
 _OPENED = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-_BITS_OF_PNG = 24  # the byte of the header that says so
-_BITS_OF_TIFF = 258  # the tag, one number a channel
+_BITS_OF_PNG = 24  # the header's byte for it
+_BITS_OF_TIFF = 258  # the tag, with one number per channel
 
 
 def size_of_picture(path: Path) -> tuple[int, int]:
-    """Returns width and height of a file, upright or not; of its pixels nothing is read.
+    """Returns width and height of a file, upright or not, without reading its pixels.
 
     Raises:
       ValueError: it cannot be read.
@@ -36,28 +36,28 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Returns the pixels of a file, of several frames or pages those of the first.
+    """Returns the pixels of a file, or of its first frame or page.
 
     Returns:
-      uint8 [H, W, C] with C = 1 or 3, as `picture_to_array` makes them.
+      uint8 [H, W, C] with C = 1 or 3, as from `picture_to_array`.
 
     Raises:
-      ValueError: it cannot be read, or has more than 8 bits a channel. The message names it.
+      ValueError: it cannot be read, or has more than 8 bits per channel. The message names it.
     """
     try:
-        # Of a path, Pillow maps an uncompressed TIFF in the wrong shape where it is to be turned.
+        # Given a path, Pillow maps an uncompressed TIFF in the wrong shape if it must be rotated.
         with path.open("rb") as file, Image.open(file, formats=_OPENED) as picture:
             bits = _bits(file, picture)
             picture.load()
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise _unreadable(path, error) from error
-    if bits > 8:  # of colours Pillow keeps the upper 8 without a word
+    if bits > 8:  # for colours Pillow silently keeps the upper 8
         raise ValueError(f"{path}: {bits} bits a channel, more than 8; save it with 8 bits")
     return picture_to_array(picture, str(path))
 
 
 def _bits(file: IO[bytes], picture: Image.Image) -> int:
-    """Returns the bits of a channel in a file just opened; 8 where its format has no more."""
+    """Returns the bits per channel of a file just opened; 8 if its format has no more."""
     if picture.format == "PNG":
         place = file.tell()
         file.seek(_BITS_OF_PNG)
@@ -70,21 +70,20 @@ def _bits(file: IO[bytes], picture: Image.Image) -> int:
 
 
 def picture_to_array(picture: Image.Image, name: str) -> np.ndarray:
-    """Returns the pixels of a picture, as grey or as RGB.
+    """Returns the pixels of a picture, as grey or RGB.
 
     Grey and bilevel pictures give one channel. Palettes and CMYK become RGB. Transparency is
-    composited over white, giving RGB. A picture that is upright only by its EXIF orientation is
-    turned, as viewers show it.
+    composited over white, which gives RGB. The EXIF orientation is applied, as in viewers.
 
     Args:
       picture: an opened picture.
-      name: what an error message calls it.
+      name: its name in error messages.
 
     Returns:
       uint8 [H, W, C] with C = 1 or 3.
 
     Raises:
-      ValueError: the picture has more than 8 bits a channel, or channels of no known meaning.
+      ValueError: the picture has more than 8 bits per channel, or channels of unknown meaning.
     """
     if picture.mode.startswith(("I", "F")):
         raise ValueError(f"{name}: mode {picture.mode!r} has more than 8 bits; save it with 8 bits")

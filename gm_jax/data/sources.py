@@ -21,10 +21,10 @@ from gm_jax.data.splits import SplitRange, bound_split, own_split, resolve_split
 from gm_jax.data.tfds_source import open_tfds
 from gm_jax.data.transforms import CROPS, FILTER, crop_and_resize
 
-# Sources of images that stand alone, and those that are told something after a colon.
+# Sources of images without an argument, and those with an argument after a colon.
 _EMBEDDED = {"digits": open_digits, "photos": open_photos}
 _NAMED = {"tfds": open_tfds, "folder": open_folder, "npz": open_npz, "idx": open_idx}
-# Sources that are decoded from no file.
+# Sources that are not decoded from files.
 _OTHERS = ("points", "pair")
 SOURCES = (
     "digits",
@@ -39,7 +39,7 @@ SOURCES = (
 
 
 def _open(name: str) -> Reader:
-    """Returns the reader of a source of images by its name."""
+    """Returns the reader of an image source by its name."""
     kind, colon, argument = name.partition(":")
     if kind in _EMBEDDED and not colon:
         return _EMBEDDED[kind]()
@@ -51,7 +51,7 @@ def _open(name: str) -> Reader:
 
 
 def _sources_of_pair(name: str, argument: str) -> tuple[str, str]:
-    """Returns the sources of a pair, refusing those that are no images."""
+    """Returns the sources of a pair; refuses sources without images."""
     sources = two_sources(argument)
     for source in sources:
         if source.partition(":")[0] in _OTHERS:
@@ -60,7 +60,7 @@ def _sources_of_pair(name: str, argument: str) -> tuple[str, str]:
 
 
 def split_names(name: str) -> list[str]:
-    """Returns the splits of a source, without decoding any image; of a pair, those of both."""
+    """Returns the splits of a source (for a pair, of both), without decoding any image."""
     kind, _, argument = name.partition(":")
     if kind == "points" and argument:
         return list(SPLIT_SIZES)
@@ -71,11 +71,11 @@ def split_names(name: str) -> list[str]:
 
 
 def split_of(name: str, split: str, use: str) -> str:
-    """The split of a source that a config means.
+    """The split of a source that a config refers to.
 
     Args:
       name: the source.
-      split: of the config: '' for the source's own, 'SPLIT of SOURCE' for one source alone.
+      split: the config's split: '' for the source's own, 'SPLIT of SOURCE' for that source only.
       use: 'train', 'validation' or 'test'.
 
     Raises:
@@ -91,9 +91,9 @@ def split_of(name: str, split: str, use: str) -> str:
 
 
 def median_side(name: str) -> int | None:
-    """The median of the smaller sides of a folder's images, in pixels, where they differ in size.
+    """The median of the smaller sides of a folder's images, in pixels, if they differ in size.
 
-    None where all are of one size, or the source is no folder.
+    None if all have the same size, or the source is not a folder.
     """
     kind, _, argument = name.partition(":")
     if kind != "folder" or not argument:
@@ -105,10 +105,10 @@ def median_side(name: str) -> int | None:
 def _cached(
     reader: Reader, recipe: dict, examples: Iterator[Example], count: int, cache_dir: str
 ) -> Path:
-    """Returns the cache of a recipe, written from its examples where it is not there."""
+    """Returns the cache of a recipe, after writing it from the examples if it is missing."""
 
     def write(folder: Path) -> dict:
-        # Decoding a large set takes minutes: a bar on a terminal, nothing elsewhere.
+        # Decoding a large set takes minutes, so a terminal shows a bar.
         label = f"decoding {recipe['source']} {recipe['split']}"
         bar = tqdm(examples, label, count, leave=False, unit=" images", disable=None, delay=2)
         return cache.write_examples(folder, bar, count, reader.fields)
@@ -119,7 +119,7 @@ def _cached(
 
 
 def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> Path:
-    """Returns the cache of a whole split, cropped and resized; all its slices share it."""
+    """Returns the cache of a whole split, cropped and resized, which all its slices share."""
     count = reader.split_sizes[split]
 
     def resized(example: Example) -> Example:
@@ -133,7 +133,7 @@ def _whole_split(reader: Reader, split: str, recipe: dict, cache_dir: str) -> Pa
 def _slices(
     reader: Reader, ranges: tuple[SplitRange, ...], recipe: dict, cache_dir: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Returns arrays and digests: of one slice a view of its whole split, of a sum a copy."""
+    """Returns arrays and digests: a view of the whole split for one slice, a copy for a sum."""
     folders = {name: _whole_split(reader, name, recipe, cache_dir) for name, _, _ in ranges}
     if len(ranges) == 1:
         name, start, stop = ranges[0]
@@ -159,24 +159,23 @@ def load(
 ) -> Dataset:
     """Loads the examples of a split.
 
-    Images are decoded on first use into a memory-mapped cache. A split in which any image has no
-    label has no field `label`.
+    Images are decoded on first use into a memory-mapped cache. If any image of a split lacks a
+    label, the split has no field `label`.
 
     Args:
       name: one of `SOURCES`.
-      split: TFDS syntax, such as 'train', 'train[:90%]', 'train[:500]+test'; a pair takes
-        'SPLIT_A|SPLIT_B', too.
+      split: in TFDS syntax, such as 'train', 'train[:90%]', 'train[:500]+test'; for a pair also
+        'SPLIT_A|SPLIT_B'.
       resize: side in pixels to which images are resized (Pillow's area filter); 0 keeps them.
       crop: 'center' takes the central square before resizing; 'none' does not.
       cache_dir: local folder; '' means $GM_JAX_CACHE or ~/.cache/gm_jax/images.
 
     Returns:
-      The arrays of the examples and what they mean.
+      The examples' arrays and their meaning.
 
     Raises:
-      ValueError: an unknown source or split, a file or folder that is missing, images that do
-        not fit each other, TFDS data that cannot be prepared here, or points that shall be
-        cropped or resized.
+      ValueError: an unknown source or split, a missing file or folder, images that do not fit each
+        other, TFDS data that cannot be prepared here, or a request to crop or resize points.
     """
     if crop not in CROPS:
         raise ValueError(f"unknown data.crop {crop!r}; give one of {', '.join(CROPS)}")
@@ -203,7 +202,7 @@ def load(
 
 
 def _load_images(name: str, split: str, resize: int, crop: str, cache_dir: str) -> Dataset:
-    """Loads images and, where all have them, labels."""
+    """Loads images and, if all have them, labels."""
     reader = _open(name)
     try:
         ranges = resolve_split(split, reader.split_sizes)

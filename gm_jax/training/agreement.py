@@ -1,7 +1,7 @@
-"""Several processes that train or read a run as one: that they mean the same, before they start.
+"""Checks, before several processes train or read a run as one, that they agree.
 
-What only one of them finds wrong would leave the others waiting for it in a collective. So each
-question is asked of all, and all of them refuse together.
+If only one of them found a mistake, the others would wait for it in a collective. So all of them
+run each check, and refuse together.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from gm_jax.borders import described
 from gm_jax.training import workdir as workdirs
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
-_PATIENCE = 10.0  # seconds in which a file has to reach the other processes
+_PATIENCE = 10.0  # seconds within which a file must reach the other processes
 
 
 def check_same(what: str, ours: Mapping[str, Any]) -> None:
-    """Refuses, in all processes, what is not the same in all of them.
+    """Refuses, in all processes, values that differ between them.
 
     Args:
-      what: it is.
-      ours: JSON-able, of this process.
+      what: name of the values, for the message.
+      ours: this process's values, as JSON.
 
     Raises:
-      ValueError: another process has another one; the message says what differs.
+      ValueError: another process has other values; the message says what differs.
     """
     if jax.process_count() == 1:
         return
@@ -53,9 +53,9 @@ def check_same(what: str, ours: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Refuses in all processes, with the reason, what one of them refuses inside.
+    """Refuses in all processes, with the reason, if one of them refuses inside.
 
-    Inside there is no collective, which the others would not reach.
+    There must be no collective inside, since the others would not reach it.
     """
     refusal: Exception | None = None
     try:
@@ -75,12 +75,12 @@ def together() -> Iterator[None]:
 
 
 def check_shared(workdir: epath.PathLike) -> None:
-    """Refuses a work directory that is not one and the same for all processes.
+    """Refuses a work directory that is not the same for all processes.
 
-    The first process writes a file there, for which the others look for some seconds.
+    The first process writes a file there, and the others look for it for a few seconds.
 
     Raises:
-      ValueError: in all processes, if one of them does not find it.
+      ValueError: in all processes, if one of them does not find the file.
     """
     if jax.process_count() == 1:
         return
@@ -103,7 +103,7 @@ def check_shared(workdir: epath.PathLike) -> None:
 
 
 def code() -> dict[str, str]:
-    """{package: its version}, of gm_jax a hash of its source."""
+    """{package: its version}, and for gm_jax a hash of its source."""
     root, digest = Path(gm_jax.__file__).parent, hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         digest.update(f"{file.relative_to(root)}\n".encode())
@@ -113,7 +113,7 @@ def code() -> dict[str, str]:
 
 
 def _appears(folder: epath.Path, name: str) -> bool:
-    """Whether a file is there within some seconds, which network file systems may need."""
+    """Whether a file appears within a few seconds, which network file systems may need."""
     end = time.monotonic() + _PATIENCE
     while not (folder / name).exists():
         if time.monotonic() > end:
@@ -121,12 +121,12 @@ def _appears(folder: epath.Path, name: str) -> bool:
         time.sleep(0.2)
         with contextlib.suppress(OSError):
             if not workdirs.is_remote(folder):
-                os.listdir(folder)  # lets a network's file system look again
+                os.listdir(folder)  # makes a network file system look again
     return True
 
 
 def _gathered(text: str) -> list[str]:
-    """The text of every process, in their order."""
+    """The texts of all processes, in order."""
     data = np.frombuffer(text.encode(errors="backslashreplace"), np.uint8)
     lengths = multihost_utils.process_allgather(np.array([len(data)], np.int32))
     padded = np.zeros(int(np.max(lengths)) or 1, np.uint8)

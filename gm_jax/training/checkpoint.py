@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the latest two and the best, written behind the training's back."""
+"""Checkpoints of a run: the latest two and the best, written in the background."""
 
 import contextlib
 import json
@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of a run in `<workdir>/checkpoints`, one folder a step, in orbax's format.
+    """The checkpoints of a run in `<workdir>/checkpoints`, one folder per step, in orbax's format.
 
     A folder has the items `state` (the train state), `checksums` of its arrays, `data` (the
-    position in the data) and, where validation was scored, `metrics`. The latest two and the one
-    of lowest validation bits/dim are kept. In a run of several processes all of them call every
-    method, in the same order.
+    position in the data) and, if validation was scored, `metrics`. The latest two and the one with
+    the lowest validation bits/dim are kept. In a run of several processes, all of them call every
+    method in the same order.
     """
 
     def __init__(self, workdir: epath.PathLike, *, read_only: bool = False):
@@ -38,9 +38,9 @@ class Checkpoints:
 
         Args:
           workdir: the run's directory.
-          read_only: for evaluating or sampling a run that may be live: nothing is made, moved or
-            deleted, and `save` is refused. Otherwise the caller holds the directory
-            (`workdir.hold`), and what a killed save left behind is removed.
+          read_only: for evaluating or sampling a run that may be live: it makes, moves and deletes
+            nothing, and refuses `save`. Otherwise the caller holds the directory (`workdir.hold`),
+            and the remains of a killed save are removed.
         """
         self._workdir = workdirs.absolute(workdir)
         self._read_only = read_only
@@ -53,21 +53,21 @@ class Checkpoints:
         data_iterator: Any | None = None,
         validation: float | None = None,
     ) -> None:
-        """Saves a state; returns when it is copied, while it is written in the background.
+        """Saves a state; returns once it is copied, and writes it in the background.
 
-        A step that is already saved is left as it is (a run restored there is the same state); a
-        validation score that it lacks is added to it.
+        A step that is already saved stays unchanged (a run restored there has the same state),
+        except that a missing validation score is added.
 
         Args:
-          step: its step, not below the latest saved one.
-          state: tree of arrays, in a run of several processes global ones.
+          step: the state's step, not below the latest saved one.
+          state: tree of arrays, which must be global in a run of several processes.
           data_iterator: the grain iterator whose position belongs to the state, or None.
-          validation: bits/dim on the validation split, lower is better; None, or a score that is
-            not finite, leaves the checkpoint out of the choice of the best.
+          validation: bits/dim on the validation split, lower is better; with None, or a score that
+            is not finite, the checkpoint cannot become the best.
 
         Raises:
-          ValueError: the step lies before the latest saved one, or this is `read_only`.
-          OSError: it cannot be written. Errors in the background come with the next call.
+          ValueError: the step is before the latest saved one, or this is `read_only`.
+          OSError: it cannot be written. The next call raises errors from the background.
         """
         if self._read_only:
             raise ValueError(f"{self._workdir} is open for reading only: step {step} is not saved")
@@ -98,11 +98,11 @@ class Checkpoints:
                 raise OSError(f"step {step} was not taken")
 
     def latest_step(self) -> int | None:
-        """The latest saved step (it may still be being written), None if there is none."""
+        """The latest saved step (which may still be being written), or None."""
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step of lowest validation bits/dim, None if none was scored."""
+        """The step with the lowest validation bits/dim, or None if none was scored."""
         return self._manager.best_step()
 
     def is_scored(self, step: int) -> bool:
@@ -115,33 +115,33 @@ class Checkpoints:
         data_iterator: Any | None = None,
         which: Literal["latest", "best"] = "latest",
     ) -> tuple[Any, int]:
-        """Restores the latest or the best checkpoint, stepping over damaged ones with a warning.
+        """Restores the latest or the best checkpoint, and skips damaged ones with a warning.
 
         Once an intact one is restored, the damaged ones are moved to
         `<workdir>/damaged_checkpoints/<step>-<n>`, so that their steps can be saved again.
 
         Args:
-          template: the tree of the state, each leaf with shape, dtype and maybe a sharding
+          template: the tree of the state, each leaf with shape, dtype and possibly a sharding
             (`jax.eval_shape`, or arrays). A leaf with a sharding is restored onto it, however it
-            was saved; one without is an array on the default device, as a fresh one would be.
-          data_iterator: grain iterator, put to the saved position, or None.
-          which: 'latest', or 'best' on validation (the latest where none was scored).
+            was saved; one without becomes an array on the default device, like a fresh one.
+          data_iterator: grain iterator, moved to the saved position, or None.
+          which: 'latest', or 'best' on validation (the latest if none was scored).
 
         Returns:
           The state, and its step.
 
         Raises:
-          ValueError: there is no checkpoint; none can be restored; or the template is of another
-            tree, shape or dtype than what was saved (`checkpoint_tree.MismatchError`).
-          OSError: a checkpoint could not be read for a reason that is not damage, tried again and
-            again (`checkpoint_reading`).
+          ValueError: there is no checkpoint; none can be restored; or the template's tree, shapes
+            or dtypes differ from what was saved (`checkpoint_tree.MismatchError`).
+          OSError: a checkpoint could not be read for a reason other than damage, after several
+            attempts (`checkpoint_reading`).
         """
         if which not in ("latest", "best"):
             raise ValueError(f"which is {which!r}: choose 'latest' or 'best'")
         self.wait()
         damaged: dict[int, str] = {}
         while True:
-            manager.patiently(self._manager.reload)  # each time: a live run goes on replacing them
+            manager.patiently(self._manager.reload)  # a live run keeps replacing them
             step = self._choose(which, damaged)
             if step is None:
                 self._refuse(damaged)
@@ -149,7 +149,7 @@ class Checkpoints:
             if error is None:
                 break
             if self._read_only:
-                time.sleep(0.5)  # perhaps a live run is just deleting it
+                time.sleep(0.5)  # a live run may be deleting it
                 if not self._folder(step).exists():
                     continue
             damaged[step] = error
@@ -164,7 +164,7 @@ class Checkpoints:
         return state, step
 
     def wait(self) -> None:
-        """Returns when everything is written; raises what went wrong in the background."""
+        """Returns once everything is written; raises errors from the background."""
         with self._writing():
             self._manager.wait_until_finished()
 
@@ -199,7 +199,7 @@ class Checkpoints:
             )
 
     def close(self) -> None:
-        """Waits and lets go of the directory."""
+        """Waits and releases the directory."""
         with self._writing():
             self._manager.close()
 
@@ -240,7 +240,7 @@ class Checkpoints:
     def _try_to_read(
         self, step: int, template: Any, with_data: bool
     ) -> tuple[Any, dict | None, str | None]:
-        """(state, position in the data, None), or (None, None, what is wrong) where damaged."""
+        """(state, position in the data, None), or (None, None, what is wrong) if damaged."""
 
         def read_description() -> dict | None:
             saved = self._manager.item_metadata(step)["state"]
@@ -258,7 +258,7 @@ class Checkpoints:
             return state
 
         what = f"checkpoint {self._folder(step)}"
-        # First what each reads alone: restoring is collective, and hangs a process alone in it.
+        # Individual reads come first: restoring is collective, and a process alone in it hangs.
         position, error = reading.read(what, read_description)
         if error is not None:
             return None, None, error
@@ -268,10 +268,10 @@ class Checkpoints:
         return trees.placed(template, state), position, None
 
     def _position(self, step: int) -> dict[str, Any]:
-        """The position in the data, which counts global batches and so is any process's."""
+        """The position in the data, in global batches and so the same for every process."""
         folder = self._folder(step) / "data"
         own = folder / f"process_{jax.process_index()}-of-{jax.process_count()}.json"
-        # Saved by another number of processes: the first one's position is everybody's.
+        # Another number of processes saved it; the first one's position is valid for all.
         path = own if own.exists() else next(iter(sorted(folder.glob("process_0-of-*.json"))), own)
         return json.loads(path.read_text())
 
@@ -294,7 +294,7 @@ class Checkpoints:
                 number = 1
                 while (aside / f"{step}-{number}").exists():
                     number += 1
-                # Also for a bucket, which has no folder before it has a file.
+                # This also works in a bucket, where a folder exists only once it has a file.
                 (aside / f"{step}-{number}.txt").write_text(f"{error}\n")
                 self._folder(step).rename(aside / f"{step}-{number}")
                 _log.warning("checkpoint %d is moved to %s", step, aside / f"{step}-{number}")
@@ -303,7 +303,7 @@ class Checkpoints:
             self._manager.reload()
 
     def _add_metrics(self, step: int, metrics: dict[str, float] | None) -> None:
-        """Scores a saved step, in the file where orbax looks for it; an older score stands."""
+        """Scores a saved step, in the file where orbax looks for it; keeps an older score."""
         if metrics is None or self._manager.metrics(step) is not None:
             return
         if jax.process_index() == 0:

@@ -1,4 +1,4 @@
-"""Orbax's checkpoint manager as a run uses it: quiet, and keeping the latest two and the best."""
+"""Orbax's checkpoint manager, made quiet, which keeps the latest two checkpoints and the best."""
 
 import contextlib
 import logging
@@ -19,14 +19,14 @@ def _quieten(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname or logging.getLogger("absl").isEnabledFor(logging.DEBUG)
 
 
-# Orbax logs dozens of lines a save, from several threads, and every error that it raises, once a
-# thread that it passes through. A filter, unlike a verbosity, survives `absl.app.run` and leaves
-# everybody else's messages alone. `--verbosity=1` shows them.
+# Orbax logs dozens of lines per save, from several threads, and every error that it raises, once
+# per thread that it passes through. A filter, unlike a verbosity, survives `absl.app.run` and does
+# not affect other messages. `--verbosity=1` shows them.
 logging.getLogger("absl").addFilter(_quieten)
 
 
 def validation(metrics: dict[str, float]) -> float:
-    """The score by which the best checkpoint is chosen, lower is better (bits/dim)."""
+    """The score that selects the best checkpoint, lower is better (bits/dim)."""
     return metrics["validation"]
 
 
@@ -34,15 +34,15 @@ def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
     """Opens a folder of checkpoints with the items `state`, `checksums` and `data`.
 
     Args:
-      folder: made if it is missing, unless `read_only`.
-      read_only: makes, deletes and saves nothing; else what a killed save left is removed.
+      folder: created if it is missing, unless `read_only`.
+      read_only: makes, deletes and saves nothing; otherwise removes the remains of a killed save.
 
     Returns:
-      A manager that keeps the latest two and the one of lowest `metrics['validation']`.
+      A manager that keeps the latest two and the one with the lowest `metrics['validation']`.
     """
     best = checkpoint_managers.BestN(
         get_metric_fn=validation,
-        reverse=True,  # it keeps the end of the list: the lowest of a descending one
+        reverse=True,  # it keeps the end of the list, the lowest if descending
         n=1,
         keep_checkpoints_without_metrics=False,
     )
@@ -56,7 +56,7 @@ def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
         read_only=read_only,
         save_interval_steps=0 if read_only else 1,
     )
-    # Named handlers, since a manager that has saved nothing yet cannot read metadata without.
+    # Handlers are named because a manager that has saved nothing yet needs this to read metadata.
     handlers = {
         "state": ocp.StandardCheckpointHandler(),
         "data": grain_checkpoint.CheckpointHandler(),
@@ -66,7 +66,7 @@ def open_manager(folder: epath.Path, read_only: bool) -> ocp.CheckpointManager:
 
 
 def patiently(look: Callable[[], Result]) -> Result:
-    """Looks again where a checkpoint was deleted by a live run between its listing and its look."""
+    """Looks again if a live run deleted a checkpoint between its listing and its reading."""
     for _ in range(20):
         try:
             return look()
@@ -79,9 +79,9 @@ def patiently(look: Callable[[], Result]) -> Result:
 def without_stragglers() -> Iterator[None]:
     """Silences the tracebacks that a failing read leaves behind.
 
-    Orbax closes its event loop at the first error; every array still being read then prints
-    'Event loop is closed' from a thread of tensorstore, which would bury the one warning that
-    matters. They come late, so that the filter stays where the read failed.
+    Orbax closes its event loop at the first error; every array still being read then prints 'Event
+    loop is closed' from a thread of tensorstore, which would bury the one warning that matters.
+    They come late, so the filter stays after a failed read.
     """
     before = sys.unraisablehook
 
@@ -95,7 +95,7 @@ def without_stragglers() -> Iterator[None]:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's manager, to which a damaged metrics file means a checkpoint without metrics."""
+    """Orbax's manager, but a damaged metrics file means a checkpoint without metrics."""
 
     def metrics(self, step: int) -> dict[str, float] | None:
         try:

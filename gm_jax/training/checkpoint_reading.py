@@ -1,4 +1,4 @@
-"""Reading a checkpoint in all processes together: is it damaged, or is it the store that fails?"""
+"""Reads a checkpoint in all processes together, and tells damage from a failing store."""
 
 import logging
 import re
@@ -15,14 +15,14 @@ from gm_jax.training import checkpoint_manager as manager
 from gm_jax.training.checkpoint_tree import MismatchError
 
 Result = TypeVar("Result")
-# Neither: the same would happen to an intact checkpoint in a store that answers.
+# Neither of these: they would also occur with an intact checkpoint in a working store.
 _RAISED_AT_ONCE = (MismatchError, MemoryError, jax.errors.JaxRuntimeError)
 _PAUSES = (0.5, 2.0, 8.0)  # seconds before another try
 _GOOD, _DAMAGED, _UNREAD = range(3)
 
-# Errors of a path that is there and is not what it should be.
+# Errors of a reachable path that is not what it should be.
 _DAMAGE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, EOFError)
-# Clients of buckets, whose errors do not all derive from OSError.
+# Clients of buckets, not all of whose errors derive from OSError.
 _CLIENTS = ("aiohttp", "botocore", "gcsfs", "google", "requests", "s3fs", "urllib3")
 # Tensorstore's errors are ValueErrors that begin with one of absl's codes.
 _CODES = re.compile(
@@ -34,10 +34,10 @@ _log = logging.getLogger(__name__)
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, speaks of bytes rather than of their store.
+    """Whether an error, or one of its causes, is about the bytes rather than their store.
 
-    A store that is slow, out of reach, or closed to us (timeouts, connections, permissions) says
-    nothing about the checkpoint; the wrong bytes, or none, do.
+    A store that is slow, unreachable or closed to us (timeouts, connections, permissions) says
+    nothing about the checkpoint; wrong or missing bytes do.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -50,17 +50,17 @@ def is_damage(error: BaseException) -> bool:
 
 
 def read(what: str, function: Callable[[], Result]) -> tuple[Result | None, str | None]:
-    """Calls a function that reads; every process does, in the same order.
+    """Calls a function that reads; every process does so in the same order.
 
     Args:
-      what: is read, for messages.
-      function: which may be collective: all processes call it equally often.
+      what: name of what is read, for messages.
+      function: may be collective: all processes call it the same number of times.
 
     Returns:
-      Its result and None; or None and what is wrong, where a process found damage.
+      Its result and None; or, if a process found damage, None and what is wrong.
 
     Raises:
-      OSError: some process could not read for a reason that is not damage, four times.
+      OSError: some process could not read, four times, for a reason other than damage.
     """
     for pause in (*_PAUSES, None):
         result = error = None
@@ -87,7 +87,7 @@ def read(what: str, function: Callable[[], Result]) -> tuple[Result | None, str 
 
 
 def _worst(outcome: int) -> int:
-    """The worst of the processes' outcomes."""
+    """The worst outcome among the processes."""
     if jax.process_count() == 1:
         return outcome
     return int(np.max(multihost_utils.process_allgather(np.int32(outcome))))

@@ -1,4 +1,4 @@
-"""The tree of arrays in a checkpoint: whether it fits a template, and where it is restored to."""
+"""The tree of arrays in a checkpoint: whether it fits a template, and where to restore it."""
 
 import zlib
 from collections.abc import Mapping
@@ -11,21 +11,21 @@ from etils import epath
 
 
 class MismatchError(ValueError):
-    """An intact checkpoint holds another state than the one asked for."""
+    """An intact checkpoint holds a state other than the requested one."""
 
 
 def as_array(leaf: Any) -> jax.Array | np.ndarray:
-    """A leaf as orbax accepts it: NumPy's and Python's scalars become arrays."""
+    """Converts a leaf to what orbax accepts: NumPy's and Python's scalars become arrays."""
     return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
 
 
 def check_same(folder: epath.Path, saved: Any, template: Any) -> None:
-    """Compares names, shapes and dtypes of what was saved with what is asked for.
+    """Compares names, shapes and dtypes of what was saved with what is requested.
 
     Args:
       folder: the checkpoint, for the message.
       saved: orbax's metadata of the item `state`.
-      template: the tree to restore, leaves with shape and dtype.
+      template: the tree to restore, whose leaves have shape and dtype.
 
     Raises:
       MismatchError: they differ; the message shows the first three arrays that do.
@@ -45,9 +45,9 @@ def check_same(folder: epath.Path, saved: Any, template: Any) -> None:
 
 
 def targets(template: Any) -> Any:
-    """What orbax restores into: arrays on the template's shardings, NumPy where it has none.
+    """What orbax restores into: arrays on the template's shardings, or NumPy if it has none.
 
-    Without either orbax would look for the very devices that saved the checkpoint.
+    Without either, orbax would look for the same devices that saved the checkpoint.
     """
 
     def target(leaf: Any) -> Any:
@@ -60,17 +60,17 @@ def targets(template: Any) -> Any:
 
 
 def placed(template: Any, restored: Any) -> Any:
-    """The restored tree with its NumPy arrays on the default device, as fresh ones would be."""
+    """The restored tree, with its NumPy arrays on the default device, like fresh ones."""
 
     def place(leaf: Any, array: Any) -> jax.Array:
-        # A copy: an array that shares NumPy's memory must not be donated.
+        # Copied, because an array that shares NumPy's memory must not be donated.
         return array if getattr(leaf, "sharding", None) is not None else jnp.array(array)
 
     return jax.tree.map(place, template, restored)
 
 
 def checksums(state: Any) -> dict[str, int]:
-    """{array: CRC-32 of its values}: the storage has checksums of its indices, not of arrays."""
+    """{array: CRC-32 of its values}; the storage has checksums of its indices, not of arrays."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): zlib.crc32(_bytes(leaf).data)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
@@ -106,7 +106,7 @@ def first_difference(saved: Any, found: Any) -> str | None:
 
 
 def _described(tree: Any) -> dict[str, str]:
-    """{'params/network/kernel': 'float32[3, 4]'}, alike for a state and for orbax's metadata."""
+    """{'params/network/kernel': 'float32[3, 4]'}, both for a state and for orbax's metadata."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -1,8 +1,8 @@
-"""Trained models that stand, unchanged, within the model of another run.
+"""Trained models that stay fixed inside the model of another run.
 
-The section `frozen` of a config names the work directories of their runs. What builds them again,
-their configs and what they know of the images, is copied to a run's own work directory when it
-first starts, and their parameters are in its checkpoints: from then on it stands alone.
+The section `frozen` of a config names the work directories of their runs. Their configs and data
+fields, which suffice to rebuild them, are copied to a run's own work directory when it first
+starts, and its checkpoints hold their parameters: from then on it needs the other runs no more.
 """
 
 import json
@@ -21,15 +21,15 @@ from gm_jax.training import workdir as workdirs
 
 
 def create_method(config: Any, workdir: epath.PathLike, spec: DataSpec) -> Method:
-    """Builds the method of a run, with the models that its config names as `frozen` within it.
+    """Builds the method of a run, including the models that its config names in `frozen`.
 
     Args:
-      config: of the run.
-      workdir: of the run; it need not be there yet.
+      config: the run's config.
+      workdir: the run's work directory, which need not exist yet.
       spec: the fields of its examples.
 
     Raises:
-      ValueError: a run that is named is not there, or is of other data.
+      ValueError: a named run does not exist, or has other data.
     """
     built = {}
     for name, recipe in recipes(config, workdir).items():
@@ -43,10 +43,10 @@ def create_method(config: Any, workdir: epath.PathLike, spec: DataSpec) -> Metho
 
 
 def recipes(config: Any, workdir: epath.PathLike) -> dict[str, Any]:
-    """{name: {"config", "data"}} of the frozen models: the run's own copy, or theirs before that.
+    """{name: {"config", "data"}} of the frozen models: the run's copy, or before that the original.
 
     Raises:
-      ValueError: a run that is named is not there.
+      ValueError: a named run does not exist.
     """
     if "frozen" not in config:
         return {}
@@ -67,7 +67,7 @@ def _recipe(source: str, workdir: str) -> dict[str, Any]:
 
 
 def _check_fields(source: str, theirs: DataSpec, ours: DataSpec) -> None:
-    """Refuses a model of other data; without labels, a model may stand within one with."""
+    """Refuses a model of other data; a model without labels fits inside one with labels."""
     different = [
         f"{name} is {theirs[name]} in that run, {ours.get(name, 'absent')} in this one"
         for name in theirs

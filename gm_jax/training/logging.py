@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics.jsonl and TensorBoard."""
+"""What a run logs while it trains: metrics.jsonl and TensorBoard."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from gm_jax.borders import writing
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.tensorboard import Board
 
-# A bucket takes about one write a second of an object, and the whole file is written each time.
+# A bucket accepts about one write per second and object, and each write replaces the whole file.
 _REMOTE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -26,18 +26,18 @@ _log = logging.getLogger(__name__)
 class MetricWriter:
     """Writes scalars to metrics.jsonl and TensorBoard, and images to TensorBoard.
 
-    A line of metrics.jsonl is {"step": ..., name: value, ...}; a value that is not finite, which
-    JSON cannot say, is null. A line is handed to the operating system before `scalars` returns, so
-    that a killed run loses none. In a bucket, which cannot append, the file is rewritten every ten
-    seconds and by `close`.
+    A line of metrics.jsonl is {"step": ..., name: value, ...}; a value that is not finite becomes
+    null, since JSON cannot express it. A line is handed to the operating system before `scalars`
+    returns, so that a killed run loses none. A bucket cannot append, so there the file is rewritten
+    every ten seconds and by `close`.
     """
 
     def __init__(self, workdir: epath.PathLike, *, enabled: bool = True):
         """Writes nothing yet.
 
         Args:
-          workdir: directory, made if it is missing.
-          enabled: False (the other processes of a run) makes every method do nothing.
+          workdir: the work directory, created if it is missing.
+          enabled: False (for a run's other processes) makes every method do nothing.
         """
         self._enabled = enabled
         self._folder = workdirs.absolute(workdir)
@@ -50,14 +50,14 @@ class MetricWriter:
         self._purge_step: int | None = None
 
     def truncate(self, step: int, validated: bool = True) -> None:
-        """Forgets what was logged after a step; call it before anything is written.
+        """Removes what was logged after a step; call it before anything is written.
 
-        Half-written lines go, too. TensorBoard is told to hide the later events.
+        It also removes half-written lines, and tells TensorBoard to hide the later events.
 
         Args:
           step: the restored step, 0 for a start from scratch.
-          validated: whether validation has scored the step; a kill meanwhile may leave its line,
-            which scoring it again writes anew.
+          validated: whether validation has scored the step; if not, a killed validation may have
+            left its line, which the next one writes again.
         """
         if not self._enabled:
             return
@@ -77,7 +77,7 @@ class MetricWriter:
         """Logs scalars of a step.
 
         Args:
-          step: the training step they belong to.
+          step: the training step that they belong to.
           values: name -> number, or an array of one number.
         """
         if not self._enabled:
@@ -92,12 +92,12 @@ class MetricWriter:
         """Logs an image to TensorBoard.
 
         Args:
-          step: the training step it belongs to.
+          step: the training step that it belongs to.
           name: its name.
           image: uint8 [H, W, C], C of 1 or 3, in 0..255.
 
         Raises:
-          ValueError: it is no such array.
+          ValueError: it is not such an array.
         """
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
@@ -108,7 +108,7 @@ class MetricWriter:
             self._show(lambda board: board.image(name, image, step))
 
     def close(self) -> None:
-        """Writes what is left and closes the files."""
+        """Writes what remains and closes the files."""
         if self._remote_lines is not None:
             self._path.write_text("".join(self._remote_lines))
         if self._file is not None:
@@ -163,7 +163,7 @@ def _is_validation(line: str) -> bool:
 
 
 def _complete_lines(path: epath.Path) -> list[tuple[str, int]]:
-    """The whole lines of a metrics.jsonl, each with its step; a half-written one is left out."""
+    """The complete lines of a metrics.jsonl, each with its step, without a half-written one."""
     lines = []
     text = path.read_bytes().decode(errors="replace") if path.exists() else ""
     for line in text.splitlines(keepends=True):

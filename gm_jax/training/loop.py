@@ -1,4 +1,4 @@
-"""The training loop: every method's, on any devices, killed and resumed at any time."""
+"""The training loop of every method, on any devices; it can be killed and resumed at any time."""
 
 import logging
 import time
@@ -26,9 +26,9 @@ def train(run: Run, validate: Validate) -> bool:
     """Trains a run from its latest checkpoint, or from the start, to `train.steps`.
 
     Args:
-      run: of `open_run`; its work directory is held by the caller.
+      run: the run returned by `open_run`; the caller holds its work directory.
       validate: (run, variables, step, writer) -> bits/dim on validation, or another score whose
-        lowest value chooses the best checkpoint. Also draws pictures.
+        lowest value selects the best checkpoint. It also draws pictures.
 
     Returns:
       Whether the run is finished (False: it was asked to end, and saved).
@@ -72,7 +72,7 @@ def train(run: Run, validate: Validate) -> bool:
                 fresh = False
 
         def judge(state: TrainState, step: int) -> None:
-            """Scores a state that is saved already, so that a kill meanwhile costs nothing."""
+            """Scores a state that is already saved, so that being killed here costs nothing."""
             whole = run.parallel.to_global(state)
             score = validate(run, train_state.evaluation_variables(whole), step, writer)
             checkpoints.save(step, whole, batches, score)
@@ -119,13 +119,13 @@ def _start(run: Run, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState
 
 
 def _sizes(state: TrainState) -> str:
-    """How many parameters each network has, for people."""
+    """The number of parameters of each network, as text."""
     sizes = {name: num_parameters(tree) for name, tree in state.params.items()}
     return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
 
 
 def check_finite(state: TrainState, metrics: dict[str, Any]) -> None:
-    """Raises FloatingPointError if an update was skipped as not finite since the last look."""
+    """Raises FloatingPointError if a non-finite update was skipped since the last check."""
     failure = train_state.describe_failure(state, metrics)
     if failure is not None:
         raise FloatingPointError(
@@ -135,7 +135,7 @@ def check_finite(state: TrainState, metrics: dict[str, Any]) -> None:
 
 
 class _Speed:
-    """Images per second since the last look, without the time of saving and validation."""
+    """Images per second since the last query, without the time for saving and validation."""
 
     def __init__(self, images_per_step: int, step: int):
         self.value = 0.0
@@ -149,5 +149,5 @@ class _Speed:
         return self.value
 
     def skip(self, step: int) -> None:
-        """Starts counting anew."""
+        """Restarts the count."""
         self._time, self._step = time.perf_counter(), step

@@ -1,8 +1,8 @@
-"""How a step runs on devices: the one file that knows.
+"""Runs steps on devices; no other file knows how.
 
-A train step is written once, for a device's share of the batch; what it needs of the others comes
-through `gm_jax.devices`, whose axis is bound here. `jit` runs a step on one device; `pmap` on all,
-the way it was long done; `shard_map` on all under `jit` over a mesh, which scales to pods. All
+A train step is written once, for a device's share of the batch; it exchanges values with other
+devices through `gm_jax.devices`, whose axis is bound here. `jit` runs a step on one device; `pmap`
+on all, in the older way; `shard_map` on all, under `jit` over a mesh, which scales to pods. All
 three give the same update.
 """
 
@@ -33,14 +33,15 @@ def initialize(
     process_id: int | None = None,
     deterministic: bool = False,
 ) -> None:
-    """Joins the processes of a run; call it before anything else touches JAX.
+    """Joins the processes of a run; call it before anything else uses JAX.
 
     Args:
-      coordinator: address host:port of process 0. Without one this is the only process, unless it
+      coordinator: address host:port of process 0. Without it this is the only process, unless it
         runs on Cloud TPU, where JAX finds the others itself.
-      num_processes: how many there are.
-      process_id: which one this is.
-      deterministic: on GPU, choose deterministic operations: the same run gives the same bits.
+      num_processes: number of processes.
+      process_id: number of this process.
+      deterministic: whether to use deterministic operations on GPU, so that the same run gives the
+        same bits.
     """
     if deterministic:
         flag = "--xla_gpu_deterministic_ops=true"
@@ -69,17 +70,17 @@ def initialize(
 class Parallel:
     """The devices of a run, and functions placed on them.
 
-    State and variables are replicated; batches are split over their examples.
+    State and variables are replicated; batches are split by example.
 
     Args:
       mode: one of `MODES`.
-      devices: which to use; by default one for `jit` and all for the others.
-      precision: of float32 products and convolutions, as `jax.default_matmul_precision` takes it.
-        The hardware's own is TF32 on recent GPUs and bfloat16 on TPUs: inverses of flows then miss
-        levels, and likelihoods their third digit.
+      devices: the devices to use; by default one for `jit` and all for the others.
+      precision: precision of float32 products and convolutions, as for
+        `jax.default_matmul_precision`. The hardware's default is TF32 on recent GPUs and bfloat16
+        on TPUs, with which inverses of flows miss levels, and likelihoods lose their third digit.
 
     Raises:
-      ValueError: for another mode, or `jit` in a run of several processes.
+      ValueError: unknown mode, or `jit` in a run of several processes.
     """
 
     def __init__(
@@ -96,8 +97,8 @@ class Parallel:
             devices = jax.local_devices()[:1] if mode == "jit" else jax.devices()
         self.mode, self._precision = mode, precision
         self.num_devices = len(devices)
-        # Not jax.make_mesh, which may reorder devices: a process's share of a batch must lie at
-        # its place in the global order, by which examples are indexed.
+        # jax.make_mesh may reorder devices, but a process's share of a batch must be at its place
+        # in the global order, by which examples are indexed.
         devices = sorted(devices, key=lambda device: (device.process_index, device.id))
         self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, P())
@@ -115,7 +116,7 @@ class Parallel:
             )
 
     def put_training_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Brings this process's share of a global batch to where the train step takes it."""
+        """Puts this process's share of a global batch where the train step expects it."""
         if self.mode != "pmap":
             return self.put(batch)
         num_local = self._local_mesh.size
@@ -133,7 +134,7 @@ class Parallel:
         )
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Compiles `step(state, batch, key)`; the state given to it is donated."""
+        """Compiles `step(state, batch, key)`, which donates the given state."""
         step = self._precisely(step)
         if self.mode == "jit":
             return jax.jit(step, donate_argnums=0, compiler_options=self._compiler_options)
@@ -146,7 +147,7 @@ class Parallel:
                 devices=list(self.mesh.devices.flat),
                 donate_argnums=0,
             )
-        # check_vma would make pmean of a gradient a sum over devices of what is already summed.
+        # With check_vma, pmean of a gradient would sum over devices what is already summed.
         mapped = jax.shard_map(
             step,
             mesh=self.mesh,
@@ -159,18 +160,18 @@ class Parallel:
     def compile_once(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
         """Compiles a function that is called once; its result is replicated.
 
-        On CPU it is compiled without optimization: to optimize takes ten times as long.
+        On CPU it is compiled without optimization, because optimizing takes ten times as long.
         """
         options = self._on_cpu_alone(cpu.NO_OPTIMIZATION)
         function = self._precisely(function)
         return jax.jit(function, out_shardings=self.replicated, compiler_options=options)
 
     def _on_cpu_alone(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns compiler options of CPUs, as `jax.jit` takes them."""
+        """Returns the compiler options if the devices are CPUs, as `jax.jit` expects them."""
         return cpu.known_options(options) if self._on_cpu else None
 
     def per_example(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
-        """Compiles `function(variables, batch, key)` -> arrays [B, ...], each device on its share.
+        """Compiles `function(variables, batch, key)` -> arrays [B, ...] to run on devices' shares.
 
         The result is on the host, for the whole global batch, in every process.
         """
@@ -189,7 +190,7 @@ class Parallel:
         return call
 
     def _precisely(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
-        """The function, traced with the precision of this run's products."""
+        """Returns the function, to be traced with this run's precision of products."""
 
         @functools.wraps(function)
         def call(*args: Any) -> Tree:
@@ -199,7 +200,7 @@ class Parallel:
         return call
 
     def to_global(self, state: Tree) -> Tree:
-        """Returns a replicated state as global arrays, as checkpoints and evaluation want it."""
+        """Returns a replicated state as global arrays, as checkpoints and evaluation need it."""
         if self.mode == "pmap" and jax.process_count() > 1:
             return multihost_utils.host_local_array_to_global_array(
                 jax.device_get(state), self.mesh, P()
@@ -207,7 +208,7 @@ class Parallel:
         return state
 
     def to_host(self, tree: Tree) -> Tree:
-        """Returns NumPy arrays of global arrays, whole in every process."""
+        """Converts global arrays to NumPy arrays, complete in every process."""
         if jax.process_count() > 1:
             return multihost_utils.process_allgather(tree, tiled=True)
         return jax.device_get(tree)

@@ -1,4 +1,4 @@
-"""A run that is asked to end (SIGTERM) does so after a step that all its processes agree on."""
+"""Ends a run that is asked to (SIGTERM), after a step on which all its processes agree."""
 
 import signal
 import types
@@ -8,15 +8,15 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-# What `signal.signal` takes and returns.
+# What `signal.signal` accepts and returns.
 Handler = Callable[[int, types.FrameType | None], Any] | int | signal.Handlers | None
 
 
 class Preemption:
-    """Listens for SIGTERM, and for SIGINT (a person's Ctrl-C), while it is entered.
+    """Context that listens for SIGTERM and SIGINT (Ctrl-C).
 
-    With several processes it is for SIGTERM alone: JAX's coordination service listens, tells the
-    others and finds a step that none has passed.
+    With several processes it listens for SIGTERM only: JAX's coordination service receives it,
+    tells the others and finds a step that none has passed.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Preemption:
     def _ask(self, number: int, frame: types.FrameType | None) -> None:
         del frame
         self._asked = True
-        # A second Ctrl-C is a person who will not wait.
+        # A second Ctrl-C comes from a user who does not want to wait.
         signal.signal(number, self._previous[number])
 
     def reached(self, step: int) -> bool:

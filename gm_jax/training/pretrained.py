@@ -1,4 +1,4 @@
-"""Parameters of one run as the start of another."""
+"""Starts a run from the parameters of another."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ Tree = Any
 def fit_params(
     source: str, name: str, ours: tuple[Any, dict[str, Tree]], theirs: tuple[Any, dict[str, Tree]]
 ) -> Tree:
-    """Returns the parameters of a network of another run, fitted to ours.
+    """Returns the parameters of another run's network, fitted to ours.
 
-    The network must be the same function of the same kind of data: a method keeps the module of
-    a network under its name, and the module names the fields that do not matter (`free_fields`). A
-    parameter that is shared there over all channels, of shape [1], becomes that of each of ours.
+    The network must be the same function of the same kind of data: a method stores a network's
+    module under its name, and the module lists the fields that do not matter (`free_fields`). A
+    parameter that all channels share there, of shape [1], is copied to each of our channels.
 
     Args:
       source: the other run, for messages.
-      name: of the network.
-      ours: the method, and {network: parameters} or their shapes.
-      theirs: the other method, and its variables (of `state.evaluation_variables`).
+      name: the network's name.
+      ours: our method, and {network: parameters} or their shapes.
+      theirs: the other method, and its variables (from `state.evaluation_variables`).
 
     Raises:
-      ValueError: anything differs; the message names it, with both values.
+      ValueError: something differs; the message names it, with both values.
     """
     (our_method, our_params), (their_method, variables) = ours, theirs
     for names, networks in (("this run's", our_params), ("that run's", variables)):
@@ -56,7 +56,7 @@ def fit_params(
 
 
 def _fields(method: Method, name: str) -> dict[str, Any]:
-    """What a network's weights mean something for: its fields, and those of the data."""
+    """The fields on which the meaning of a network's weights depends: its own and the data's."""
     network = method.modules[name]
     free = {"parent", "name", *network.free_fields}
     fields = {
@@ -64,7 +64,7 @@ def _fields(method: Method, name: str) -> dict[str, Any]:
         for field in network.__dataclass_fields__
         if field not in free
     }
-    by_class = fields.get(f"{name}.num_classes") is not None  # then it matters which is which
+    by_class = fields.get(f"{name}.num_classes") is not None  # then the classes' order matters
     data = {
         field: what for field, what in method.data.items() if what.num_classes is None or by_class
     }
@@ -76,7 +76,7 @@ def _equal(theirs: Any, ours: Any) -> bool:
 
 
 def _different(ours: Tree, theirs: Tree) -> list[str]:
-    """Parameters that are missing, too many, or of a shape that does not broadcast from [1]."""
+    """Parameters that are missing, superfluous, or of a shape that does not broadcast from [1]."""
     shapes = [
         {
             jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)

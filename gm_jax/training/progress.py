@@ -1,7 +1,7 @@
-"""What a person sees of a run: bars on a terminal, and plain lines everywhere else.
+"""A run's visible progress: bars on a terminal, and plain lines everywhere else.
 
-Only the first process of a run says anything. Without a terminal nothing that takes long is silent
-for a minute, a compilation included.
+Only the first process of a run reports. Without a terminal, no long operation, including
+compilation, is silent for a minute.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any, Self
 import jax
 import tqdm
 
-_SECONDS = 30.0  # after which what has said nothing says that it lives
+_SECONDS = 30.0  # of silence, after which a line says that the operation is still running
 
 
 def say(text: str) -> None:
@@ -24,16 +24,16 @@ def say(text: str) -> None:
 
 
 class Lines:
-    """What takes long, in plain lines: one whenever nothing was said of it for half a minute."""
+    """Progress of a long operation in plain lines: one after every half-minute of silence."""
 
     def __init__(self, label: str, total: int, unit: str, initial: int = 0):
         """Says nothing yet.
 
         Args:
-          label: what is done.
-          total: how many there are of the unit; 0 where that means nothing.
+          label: name of the operation.
+          total: number of units; 0 if there is none.
           unit: " images", " steps".
-          initial: those done before.
+          initial: number of units done before.
         """
         self.n = self._initial = initial
         self._label, self._total, self._unit = label, total, unit
@@ -44,16 +44,16 @@ class Lines:
             self._thread.start()
 
     def update(self, count: int) -> None:
-        """Counts what was done."""
+        """Adds to the number of units done."""
         self.n += count
 
     def say(self, text: str) -> None:
-        """Says something else, which puts off the next line."""
+        """Says something else, which delays the next line."""
         self._said = time.monotonic()
         say(text)
 
     def left(self) -> str:
-        """The time left, such as "3:20 left", or what has passed where nothing is done yet."""
+        """The time left, such as "3:20 left", or the time passed if nothing is done yet."""
         seconds = time.monotonic() - self._start
         if self.n == self._initial:
             return f"{seconds:.0f} s so far"
@@ -78,7 +78,7 @@ class Lines:
 
 
 def progress(label: str, total: int, unit: str) -> "tqdm.tqdm | Lines":
-    """A bar for what takes longer than two seconds, gone at its end; or `Lines`."""
+    """A bar for operations over two seconds, which disappears at the end; or `Lines`."""
     if not _terminal():
         return Lines(label, total, unit)
     return tqdm.tqdm(
@@ -88,7 +88,7 @@ def progress(label: str, total: int, unit: str) -> "tqdm.tqdm | Lines":
 
 @contextlib.contextmanager
 def working(label: str) -> Iterator[None]:
-    """Says at once what is done, such as a compilation, and then that it goes on."""
+    """Announces an operation at once, such as a compilation, and then that it still runs."""
     if not _terminal():
         say(label)
     with progress(label, 0, ""):
@@ -96,7 +96,7 @@ def working(label: str) -> Iterator[None]:
 
 
 class ProgressBar:
-    """Training: steps, images/s, loss terms, bits/dim and the time left, as a bar or as lines."""
+    """Training progress: steps, images/s, loss terms, bits/dim, time left, as a bar or as lines."""
 
     def __init__(self, total: int, initial: int = 0):
         """Draws the bar.
@@ -127,8 +127,8 @@ class ProgressBar:
 
         Args:
           step: steps done.
-          metrics: name -> number, shown in this order after bits/dim; None leaves them as they are.
-          images_per_second: None leaves it out.
+          metrics: name -> number, shown in this order after bits/dim; None keeps the last ones.
+          images_per_second: None omits it.
         """
         shown = [] if images_per_second is None else [f"{images_per_second:.0f} images/s"]
         bits_first = sorted(metrics or (), key=lambda name: "bits_per_dim" not in name)
@@ -144,7 +144,7 @@ class ProgressBar:
             self._bar.update(step - self._bar.n)
 
     def close(self) -> None:
-        """Leaves the bar as it stands and ends the line."""
+        """Leaves the bar in place and ends the line."""
         self._bar.close()
         if self._lines is not None:
             self._lines.close()

@@ -1,6 +1,6 @@
-"""What a run's work directory remembers of its data and of the models frozen within it.
+"""A work directory's records of its run's data and frozen models.
 
-They are written at a run's first start, by its first process.
+The run's first process writes them at its first start.
 """
 
 import json
@@ -22,12 +22,12 @@ _log = logging.getLogger(__name__)
 def record_data(
     workdir: epath.PathLike, spec: DataSpec, splits: Mapping[str, Dataset] | None = None
 ) -> None:
-    """Writes `data.json`: the fields of the training data, and what every split holds.
+    """Writes `data.json`: the fields of the training data, and the contents of every split.
 
     A split is recorded as its number of examples and a hash of the values of each field.
 
     Raises:
-      ValueError: a run on other data is there.
+      ValueError: the directory holds a run on other data.
     """
     if not check_data(workdir, spec, splits):
         path = workdirs.absolute(workdir) / "data.json"
@@ -38,19 +38,19 @@ def record_data(
 def check_data(
     workdir: epath.PathLike, spec: DataSpec, splits: Mapping[str, Dataset] | None = None
 ) -> bool:
-    """Compares data with those of a run, as far as it recorded them.
+    """Compares data with a run's data, as far as it recorded them.
 
     Args:
-      workdir: of the run.
+      workdir: the run's work directory.
       spec: fields of the training data.
-      splits: the splits to compare; None compares the fields alone.
+      splits: the splits to compare; None compares only the fields.
 
     Returns:
-      Whether the run recorded all that there is to compare. A version before class names and
-      hashes were recorded did not, which is said in a line; such a run goes on unchecked.
+      Whether the run recorded everything to compare. Versions before class names and hashes did
+      not, which is reported in a line; such a run continues unchecked.
 
     Raises:
-      ValueError: the data are others; the message says what differs.
+      ValueError: the data differ; the message says how.
     """
     path = workdirs.absolute(workdir) / "data.json"
     saved = read_data(workdir)
@@ -86,7 +86,7 @@ def check_data(
 
 
 def contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
-    """{split: {"examples": how many, field: hash of its values}}."""
+    """{split: {"examples": their number, field: hash of its values}}."""
     return {
         name: {"examples": len(split), **split.fingerprint()}
         for name, split in (splits or {}).items()
@@ -94,10 +94,10 @@ def contents(splits: Mapping[str, Dataset] | None) -> dict[str, dict[str, Any]]:
 
 
 def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
-    """The fields of `record_data`; None where no run recorded any.
+    """The fields that `record_data` wrote; None if no run recorded any.
 
     Raises:
-      ValueError: the file is damaged, or of another version.
+      ValueError: the file is damaged, or from another version.
     """
     path = workdirs.absolute(workdir) / "data.json"
     if not path.exists():
@@ -109,16 +109,16 @@ def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
             "layout: train anew in another --workdir"
         )
     with reading(f"{path}: what it says of fields", "restore it"):
-        # Without splits it is of a version before classes had names.
+        # A file without splits is from a version before classes had names.
         return fields.from_json(saved["fields"] if "splits" in saved else saved)
 
 
 def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:
-    """Writes `frozen.json`, what builds the models frozen within a run again.
+    """Writes `frozen.json`, which suffices to rebuild the models frozen inside a run.
 
     Args:
-      workdir: directory of the run.
-      recipes: {name: {"config", "data"}}; without any, nothing is written.
+      workdir: the run's work directory.
+      recipes: {name: {"config", "data"}}; if empty, nothing is written.
     """
     path = workdirs.absolute(workdir) / "frozen.json"
     if recipes and not path.exists():
@@ -126,6 +126,6 @@ def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:
 
 
 def read_frozen(workdir: epath.PathLike) -> dict[str, Any] | None:
-    """The recipes of `record_frozen`, sequences as tuples; None where no run recorded any."""
+    """The recipes that `record_frozen` wrote, with tuples; None if no run recorded any."""
     path = workdirs.absolute(workdir) / "frozen.json"
     return workdirs.with_tuples(workdirs.read_json(path)) if path.exists() else None

@@ -1,4 +1,4 @@
-"""What a config describes, built: method, images and devices."""
+"""Builds what a config describes: method, images and devices."""
 
 import dataclasses
 import functools
@@ -23,20 +23,20 @@ from gm_jax.training.parallel import Parallel
 from gm_jax.training.pretrained import fit_params
 from gm_jax.training.progress import say
 
-_LARGEST_SIDE = 64  # of images whose size a config leaves open
+_LARGEST_SIDE = 64  # of images for which the config sets no size
 SPLITS = ("train", "validation", "test")
-# What a run draws random numbers for; each has a key of its own.
+# A run's uses of random numbers; each has its own key.
 KEYS = ("init", "train", "evaluate", "sample", "reconstruct")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A run: its config, its place, and what they describe.
+    """A run: its config, its work directory, and what they describe.
 
     Attributes:
-      config: as in the config file.
+      config: the config from the config file.
       workdir: absolute path of the work directory.
-      method: of `frozen.create_method`.
+      method: from `frozen.create_method`.
       datasets: {split: images} for SPLITS.
       parallel: the devices.
       elsewhere: where what is read from the run is written; None: into its work directory.
@@ -55,7 +55,7 @@ class Run:
         return self.workdir if self.elsewhere is None else self.elsewhere
 
     def dataset(self, split: str) -> data.Dataset:
-        """The images of `train`, `validation` or `test`, as the config names them."""
+        """The images of the config's split for `train`, `validation` or `test`."""
         return self.datasets[split]
 
     @property
@@ -74,13 +74,13 @@ class Run:
         return {}
 
     def program(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`parallel.per_example(function)`, compiled once a run for each name."""
+        """`parallel.per_example(function)`, compiled once per run and name."""
         if name not in self._programs:
             self._programs[name] = self.parallel.per_example(function)
         return self._programs[name]
 
     def init_batch(self) -> dict[str, np.ndarray]:
-        """The examples that networks initialise on: by the seed, alike in every process."""
+        """The examples that networks initialise on, chosen by the seed, equal in all processes."""
         size = min(self.config.train.init_batch_size, len(self.train_data))
         chosen = np.random.default_rng(self.config.seed).permutation(len(self.train_data))[:size]
         chosen = np.sort(chosen)  # neighbours in the file are read together
@@ -98,7 +98,7 @@ class Run:
         )
 
     def initial_state(self) -> train_state.TrainState:
-        """Initialises the train state on every device, from other runs where the config says so."""
+        """Initialises the train state on every device, from other runs if the config says so."""
         init = self.parallel.compile_once(self.method.init)
         arguments = (self.keys["init"], self.init_batch())
         return init(*arguments, self.pretrained) if self.pretrained else init(*arguments)
@@ -107,12 +107,12 @@ class Run:
     def pretrained(self) -> dict[str, Any]:
         """What this run takes from other runs' best checkpoints on validation (or latest).
 
-        {network: parameters} of the work directories in the section `pretrained`, from which they
-        go on learning; {name: variables of every network} of those in `frozen`, which do not. Both
-        are averaged ones where the other run kept an average.
+        This is {network: parameters} from the work directories in the section `pretrained`, which
+        keep learning, and {name: variables of every network} from those in `frozen`, which do not.
+        Both are averages if the other run kept an average.
 
         Raises:
-          ValueError: a run is not there, has no checkpoint, or does not fit this one.
+          ValueError: a run does not exist, has no checkpoint, or does not fit this one.
         """
         taken = {}
         for name, workdir in self._named("pretrained").items():
@@ -128,30 +128,30 @@ class Run:
         return taken
 
     def _named(self, section: str) -> dict[str, str]:
-        """{name: work directory} of a section of the config, which may be absent; "" names none."""
+        """{name: work directory} in a section of the config, if it exists; "" names none."""
         if section not in self.config:
             return {}
         return {name: workdir for name, workdir in self.config[section].items() if workdir}
 
     def check_start(self) -> None:
-        """Refuses other runs' models that do not fit; a run with a checkpoint needs none."""
+        """Refuses other runs' models that do not fit, unless this run has a checkpoint."""
         if self.best_step() is None:
             _ = self.pretrained
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint on validation, or of the latest where none was scored."""
+        """The step of the best checkpoint on validation, or of the latest if none was scored."""
         with Checkpoints(self.workdir, read_only=True) as checkpoints:
             best = checkpoints.best_step()
             return checkpoints.latest_step() if best is None else best
 
     def restore(self, which: Literal["latest", "best"] = "best") -> tuple[dict[str, Any], int]:
-        """Reads the variables to evaluate with, of a run that may still be training.
+        """Reads the variables for evaluation; the run may still be training.
 
         Args:
-          which: checkpoint; the best is the best on validation.
+          which: the checkpoint; the best is the best on validation.
 
         Returns:
-          Variables of `state.evaluation_variables`, and their step.
+          Variables from `state.evaluation_variables`, and their step.
         """
         with Checkpoints(self.workdir, read_only=True) as checkpoints:
             state, step = checkpoints.restore(self.state_template, which=which)
@@ -172,19 +172,19 @@ def load_split(config: Any, split: str) -> data.Dataset:
 def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
     """Builds the run of a work directory to use its model, without opening its data.
 
-    All devices of the machine are used, whatever it was trained on. The examples of `train` are
-    blanks of the right shape: enough to restore a checkpoint, which they do not depend on.
+    It uses all devices of the machine, whatever the run was trained on. The examples of `train` are
+    blanks of the right shape, which suffice to restore a checkpoint.
 
     Args:
-      workdir: of a run.
-      batch_size: of evaluating and sampling; None takes the config's. Rounded up to what the
-        devices share evenly.
+      workdir: the run's work directory.
+      batch_size: batch size for evaluating and sampling; None takes the config's. It is rounded up
+        to a multiple of the number of devices.
 
     Returns:
-      The run; the batch sizes in its config are those that are used.
+      The run; its config has the batch sizes that are used.
 
     Raises:
-      ValueError: no run is there, or a batch size below 1.
+      ValueError: there is no run, or the batch size is below 1.
     """
     folder = workdirs.absolute(workdir)
     config = workdirs.read_config(folder)
@@ -211,17 +211,17 @@ def _of_config(folder: epath.Path) -> tuple[str, str]:
 
 
 def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None = None) -> Run:
-    """Builds the run of a config, refusing what does not fit together.
+    """Builds the run of a config.
 
     Args:
-      config: of the run.
-      workdir: of the run.
-      output: where what is read from it is written, if not there.
+      config: the run's config.
+      workdir: the run's work directory.
+      output: the folder for what reading the run writes; None takes the work directory.
 
     Raises:
-      ValueError: with the value and the way out.
+      ValueError: something does not fit together.
     """
-    ranges.check(config.to_dict())  # to check a field is not to read it: tests ask who reads it
+    ranges.check(config.to_dict())  # checking a field does not count as reading it
     workdirs.check_client(workdir)
     parallel = Parallel(config.train.parallel, precision=matmul(config)[1])
     for section in ("data", "evaluate", "sample"):
@@ -235,15 +235,15 @@ def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None
     _check_pictures(method)
     elsewhere = None if output is None else workdirs.absolute(output)
     run = Run(config, folder, method, datasets, parallel, elsewhere)
-    _ = run.state_template  # networks that do not fit the images refuse here
+    _ = run.state_template  # refuses networks that do not fit the images
     return run
 
 
 def _at_one_size(config: Any, folder: epath.Path) -> Any:
-    """The config, with a size for the images of a folder that differ in theirs.
+    """The config, with a common size if a folder's images differ in size.
 
-    They become central squares, of the largest side that the model takes and that is at most
-    the median of their smaller sides, and _LARGEST_SIDE.
+    They become central squares with the largest side that the model accepts, up to the median of
+    their smaller sides and up to _LARGEST_SIDE.
     """
     if config.data.resize or config.data.crop != "none":
         return config
@@ -263,12 +263,12 @@ def _at_one_size(config: Any, folder: epath.Path) -> Any:
 
 
 def _takes(config: Any, folder: epath.Path, side: int) -> bool:
-    """Whether the networks of a config take RGB images of a side."""
+    """Whether the networks of a config accept RGB images with this side."""
     try:
         method = create_method(config, folder, fields.image_spec((side, side, 3), 256, 2))
         batch = fields.blanks(method.data, config.train.init_batch_size)
         jax.eval_shape(method.init, jax.random.key(0), batch)
-    except Exception:  # whatever a network raises where a size does not fit
+    except Exception:  # whatever a network raises if a size does not fit
         return False
     return True
 
@@ -277,14 +277,14 @@ def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:
     """Opens another run, of any method, to read its checkpoints.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no run.
     """
     folder = workdirs.absolute(workdir)
     return _without_images(workdirs.read_config(folder), folder, parallel)
 
 
 def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
-    """The run of a work directory; in place of the examples of `train`, blanks of their fields."""
+    """The run of a work directory, with blanks in place of the examples of `train`."""
     known = recorded.read_data(folder)
     with reading(*_of_config(folder)):
         spec = known or load_split(config.data, "train").fields
@@ -297,7 +297,7 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
 
 
 def _check_pictures(method: Method) -> None:
-    """Refuses images that no picture can show, where the method makes pictures."""
+    """Refuses images that no picture can show, if the method makes pictures."""
     for name, field in method.data.items():
         channels = field.shape[-1] if is_image(field) else 1
         if channels not in (1, 3) and method.capabilities & {"sample", "reconstruct"}:
@@ -308,7 +308,7 @@ def _check_pictures(method: Method) -> None:
 
 
 def _check_splits(config: Any, datasets: dict[str, data.Dataset]) -> None:
-    """Refuses splits that differ in kind, but for labels, and too few examples for a batch."""
+    """Refuses splits whose fields differ, except in labels, and too few examples for a batch."""
     train = datasets["train"]
     for split, dataset in datasets.items():
         for name, ours in train.fields.items():

@@ -1,4 +1,4 @@
-"""Whether a work directory can hold a run: asked before anything is computed for it."""
+"""Checks that a work directory can hold a run, before anything is computed for it."""
 
 import jax
 import numpy as np

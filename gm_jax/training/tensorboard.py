@@ -1,7 +1,7 @@
 """TensorBoard's event files, written by the thread that logs.
 
-tensorboardX's own writer has a thread behind a queue of ten events: where that thread dies of a
-full disk, the training waits for ever to put the eleventh.
+tensorboardX's own writer has a thread behind a queue of ten events: if a full disk kills that
+thread, the training waits forever to put the eleventh.
 """
 
 import os
@@ -19,14 +19,14 @@ _FLUSH_SECONDS = 10.0
 
 
 class Board:
-    """An event file; the system's errors come out of the call that writes."""
+    """An event file; the call that writes raises the system's errors."""
 
     def __init__(self, folder: epath.PathLike, purge_step: int | None = None):
         """Opens a new file.
 
         Args:
-          folder: made if it is missing.
-          purge_step: TensorBoard hides what earlier files say of this step and later ones.
+          folder: created if it is missing.
+          purge_step: TensorBoard hides what earlier files hold for this step and later ones.
         """
         directory_check(os.fspath(folder))
         self._events = EventsWriter(os.path.join(os.fspath(folder), "events"))
@@ -36,15 +36,15 @@ class Board:
             self._write(Event(step=purge_step, wall_time=time.time(), session_log=start))
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        """Writes a number of a step."""
+        """Writes a number for a step."""
         self._add(summary.scalar(name, value), step)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
-        """Writes an image of a step, uint8 [H, W, C]."""
+        """Writes an image for a step, uint8 [H, W, C]."""
         self._add(summary.image(name, image, dataformats="HWC"), step)
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes what remains."""
         self._events.close()
 
     def _add(self, values: Summary, step: int) -> None:

@@ -17,8 +17,8 @@ from ml_collections import config_dict
 
 from gm_jax.borders import described, reading, writing
 
-# Nothing here changes what a training step computes: how long to train, what to log, evaluate and
-# sample, and where the image cache lies. Everything else belongs to the run for good.
+# These fields do not change what a training step computes: how long to train, what to log, evaluate
+# and sample, and the location of the image cache. A run's other fields can never change.
 CHANGEABLE_FIELDS = (
     "train.steps",
     "train.log_every_steps",
@@ -27,7 +27,7 @@ CHANGEABLE_FIELDS = (
     "data.cache_dir",
 )
 CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
-# {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}.
+# {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}
 CLIENTS = {
     "gs": ("gcsfs", "pip install -e '.[gcs]'"),
     "s3": ("s3fs", "pip install s3fs"),
@@ -46,7 +46,7 @@ def check_client(workdir: epath.PathLike) -> None:
     """Refuses a bucket whose client library is missing, before anything is computed.
 
     Raises:
-      ValueError: it is missing, or there is none for such a path.
+      ValueError: it is missing, or no library reaches such a path.
     """
     scheme, is_bucket, _ = os.fspath(workdir).partition("://")
     if not is_bucket:
@@ -59,19 +59,19 @@ def check_client(workdir: epath.PathLike) -> None:
 
 
 def absolute(workdir: epath.PathLike) -> epath.Path:
-    """The absolute path of a work directory; orbax accepts no other."""
+    """The absolute path of a work directory, which orbax requires."""
     path = epath.Path(workdir)
     return path if is_remote(path) else epath.Path(os.path.abspath(path.expanduser()))
 
 
 def write_atomically(path: epath.Path, text: str) -> None:
-    """Writes a text file that is, at any time, either the old one or the new one, whole."""
+    """Writes a text file so that at any time it is completely the old or the new one."""
     with _partial(path) as partial:
         partial.write_text(text)
 
 
 def write_npz(path: epath.Path, arrays: Mapping[str, Any]) -> None:
-    """Writes arrays to an .npz file that is, at any time, either the old one or the new one."""
+    """Writes an .npz file so that at any time it is completely the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _partial(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -80,7 +80,7 @@ def write_npz(path: epath.Path, arrays: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _partial(path: epath.Path) -> Iterator[epath.Path]:
     """A name to write to, which takes that of `path` at the end, or is removed with an error."""
-    if is_remote(path):  # a bucket's objects appear whole
+    if is_remote(path):  # a bucket's objects appear at once
         yield path
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -111,14 +111,14 @@ def hold(workdir: epath.PathLike) -> Iterator[None]:
     """Holds a work directory, so that no second training writes into it.
 
     The lock is the operating system's (flock on `<workdir>/.lock`) and ends with the process,
-    however it ends. Of a run of several processes, the first one holds. A bucket knows no locks:
-    there it only warns, once.
+    however that ends. In a run of several processes, the first one holds it. Buckets have no locks,
+    so there it only warns, once.
 
     Args:
-      workdir: directory, made if it is missing.
+      workdir: the work directory, created if it is missing.
 
     Raises:
-      ValueError: a live process holds it; the message names the process and the way out.
+      ValueError: a live process holds it; the message names the process.
     """
     folder = absolute(workdir)
     if is_remote(folder):
@@ -128,7 +128,7 @@ def hold(workdir: epath.PathLike) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    # Never unlinked: a second process could hold the old file while a third locks a new one.
+    # Never unlinked, or a second process could hold the old file while a third locks a new one.
     with open(folder / ".lock", "a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,19 +151,19 @@ def hold(workdir: epath.PathLike) -> Iterator[None]:
 def check_config(
     workdir: epath.PathLike, config: config_dict.ConfigDict, *, read_only: bool = False
 ) -> None:
-    """Saves a run's config at its first start and compares with it at every later one.
+    """Saves a run's config at its first start, and compares with it at every later start.
 
-    Of a run of several processes, the first one calls it. Configs are compared as JSON, so a tuple
+    In a run of several processes, the first one calls it. Configs are compared as JSON, so a tuple
     equals a list.
 
     Args:
-      workdir: directory, made if it is missing; `config.json` in it is the saved config.
-      config: the config as given now.
-      read_only: compares only (evaluating or sampling a run that may be live) and writes nothing.
+      workdir: the work directory, created if it is missing; its `config.json` is the saved config.
+      config: the current config.
+      read_only: only compares (to evaluate or sample a run that may be live) and writes nothing.
 
     Raises:
-      ValueError: a field differs that may not (all but `CHANGEABLE_FIELDS` and
-        `CHANGEABLE_SECTIONS`); or `read_only` and no run is there.
+      ValueError: a field differs that must not (all but `CHANGEABLE_FIELDS` and
+        `CHANGEABLE_SECTIONS`); or `read_only` and there is no run.
     """
     path = absolute(workdir) / "config.json"
     given = to_json(config)
@@ -188,10 +188,10 @@ def check_config(
 
 
 def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
-    """The config that a run was last started with, locked; sequences are tuples, as in configs.
+    """The config with which a run was last started, locked; sequences are tuples, as in configs.
 
     Raises:
-      ValueError: no run is there, or its `config.json` is damaged.
+      ValueError: there is no run, or its `config.json` is damaged.
     """
     path = absolute(workdir) / "config.json"
     if not path.exists():
@@ -202,16 +202,16 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
 
 
 def to_json(config: config_dict.ConfigDict) -> str:
-    """A config as indented JSON; tuples become lists.
+    """Converts a config to indented JSON; tuples become lists.
 
     Raises:
-      TypeError: a field's value is none of number, string, bool, None, tuple, list, dict.
+      TypeError: a field's value is not a number, string, bool, None, tuple, list or dict.
     """
     return dumps(config.to_dict(), indent=2) + "\n"
 
 
 def dumps(tree: Any, **options: Any) -> str:
-    """`json.dumps`, with null for a number that is not finite, which JSON cannot say."""
+    """`json.dumps`, with null for a number that is not finite, which JSON cannot express."""
 
     def finite(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -224,7 +224,7 @@ def dumps(tree: Any, **options: Any) -> str:
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:
-    """Reads a JSON file of a work directory; ValueError where it is damaged, or no JSON object."""
+    """Reads a JSON file of a work directory; ValueError if it is damaged, or not a JSON object."""
     advice = f"restore it, or move it away if you know that the {path.stem} is still the run's"
     with reading(f"{path} is damaged and", advice):
         found = json.loads(path.read_text())
@@ -234,7 +234,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
 
 def with_tuples(tree: Any) -> Any:
-    """JSON with its lists as tuples, which they were before they were written."""
+    """Converts the lists in JSON back to the tuples that they were."""
     if isinstance(tree, dict):
         return {name: with_tuples(value) for name, value in tree.items()}
     return tuple(map(with_tuples, tree)) if isinstance(tree, list) else tree
@@ -252,7 +252,7 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
-    """{name: 'name: saved value -> given value'} of the fields of JSON trees that differ."""
+    """{name: 'name: saved value -> given value'} for the fields that differ between JSON trees."""
     saved, given = _flatten(saved), _flatten(json.loads(json.dumps(given)))
 
     def text(fields: dict[str, Any], name: str) -> str:
