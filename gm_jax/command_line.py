@@ -1,9 +1,9 @@
 """The command line: what the user types is either understood or refused in one line.
 
 A refusal is one line on stderr with the closest names, exit status 2, no traceback. Real bugs keep
-their tracebacks: only a `ValueError` that our own code (or a config file) raised itself counts as a
-refusal, never one that comes out of JAX, NumPy or any other library; and an `OSError`, which is
-what the system says of a disk or a folder.
+their tracebacks: only a `ValueError` raised by our own code (or a config file) itself, never by
+JAX, NumPy or any other library, counts as a refusal; and so does an `OSError`, in which the system
+reports on a disk or a folder.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ def open_streams() -> None:
 
 
 def set_verbosity() -> None:
-    """Logs warnings and errors alone, unless `--verbosity` asks for something else."""
+    """Logs only warnings and errors, unless `--verbosity` says otherwise."""
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
 

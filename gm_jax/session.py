@@ -78,7 +78,7 @@ def run(
         if a metric that `metrics` names is missing. If none is named, `num_importance_samples`
         tightens the bound on the test split.
       temperature: sampling temperature; None takes the config's.
-      output: where a mode that reads a run writes, if not into its work directory.
+      output: the folder for what a mode that reads a run writes; None takes its work directory.
     """
     fields = battery or {}
     missing: dict[str, str] = {}

@@ -108,7 +108,7 @@ def _written(folder: Path, recipe: dict, details: dict, write: Callable[[Path], 
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a folder that `find_or_write` filled; None where it is as it was left.
+    """What is wrong with a folder that `find_or_write` filled; None if it is unchanged.
 
     The sizes of its files tell, and their heads; of all those bytes nothing is read.
     """
@@ -117,7 +117,7 @@ def damage(folder: Path) -> str | None:
         sizes, digests = metadata.get("files"), metadata.get("digests", {})
         if not isinstance(digests, dict):
             return "metadata.json names no digests"
-        if sizes is None:  # of a version before they were noted
+        if sizes is None:  # from a version before they were recorded
             names = [key.removesuffix("_shape") for key in metadata if key.endswith("_shape")]
             sizes = {_file(folder, name).name: None for name in names}
         for name, size in sizes.items():

@@ -169,7 +169,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def verify(self, step: int, state: Any, data_iterator: Any | None = None) -> None:
-        """Waits for a step and compares it, read back, with what was to be saved.
+        """Waits for a step to be saved, reads it back and compares it with the original.
 
         Some file systems take what they do not give back, and some names of folders (those with a
         backslash or with brackets) lead the storage elsewhere when it reads: then every save
@@ -184,7 +184,7 @@ class Checkpoints:
           ValueError: it cannot be read, or is not what was saved.
         """
         self.wait()
-        # On the host: the devices need no room for a second state.
+        # On the host, so that the devices need no room for a second state.
         template = jax.tree.map(lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), state)
         found, position, error = self._try_to_read(step, template, data_iterator is not None)
         if error is None:

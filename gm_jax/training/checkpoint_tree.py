@@ -96,7 +96,7 @@ def _bytes(leaf: Any) -> np.ndarray:
 
 
 def first_difference(saved: Any, found: Any) -> str | None:
-    """Which array of a tree is not, bit by bit, that of another one; None where all are."""
+    """Names an array of a tree that differs in a bit from another tree's; None if all agree."""
     for (path, ours), theirs in zip(
         jax.tree_util.tree_leaves_with_path(saved), jax.tree.leaves(found), strict=True
     ):

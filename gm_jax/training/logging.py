@@ -143,7 +143,7 @@ class MetricWriter:
             self._remote_written = time.monotonic()
 
     def _show(self, show: Callable[[Board], None]) -> None:
-        """Tells TensorBoard, which ends with a warning where it cannot be written."""
+        """Writes to TensorBoard, which ends with a warning if it cannot be written."""
         if self._tensorboard is False:
             return
         try:

@@ -203,7 +203,7 @@ def open_trained(workdir: epath.PathLike, batch_size: int | None = None) -> Run:
 
 
 def _of_config(folder: epath.Path) -> tuple[str, str]:
-    """What `reading` says where a run's config lacks a field, or has what no network takes."""
+    """What `reading` says if a run's config lacks a field, or has values that no network takes."""
     return (
         f"{folder}: the run that its config.json, data.json and frozen.json describe",
         "restore what is missing, or use the version of gm_jax that trained the run",
