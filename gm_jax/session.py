@@ -135,8 +135,8 @@ def _open(
     """Opens the run to read it or, given `held`, to train it while that holds it.
 
     A run that cannot continue is refused before its images are opened, which takes seconds; the
-    work directory is made after that, so that a config that does not fit leaves nothing behind. Of
-    several processes all refuse what one of them cannot, or sees otherwise.
+    work directory is made after that, so that a config that does not fit leaves nothing behind. If
+    one of several processes refuses, or sees something else, all refuse.
     """
     first = jax.process_index() == 0
     folder = workdirs.absolute(workdir)
