@@ -33,7 +33,7 @@ def read_run(workdir: str, columns: list[str]) -> Row:
     """The latest number of every metric of a run; bits/dim of its end of training, if no other.
 
     Args:
-      workdir: of the run.
+      workdir: the run's work directory.
       columns: those wanted, also numbers METRIC.NUMBER; [] for every metric's main number.
 
     Raises:

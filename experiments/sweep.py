@@ -92,9 +92,9 @@ def train_all(
     """Trains the runs that are not finished; returns the names of those that then are not either.
 
     Args:
-      members: of `sweep.product`.
+      members: the runs that `sweep.product` returned.
       commands: {name: the command that trains it}.
-      folder: of the sweep.
+      folder: the folder of the sweep.
       jobs: how many run at the same time.
     """
     left = {

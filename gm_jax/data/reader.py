@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gm_jax.data.fields import DataSpec
 
-# In place of the shape of images: decoding, cropping and resizing tell it.
+# Stands for the shape of images, which is known only after decoding, cropping and resizing.
 UNDECODED = (-1, -1, -1)
 
 
@@ -17,9 +17,9 @@ class Example(NamedTuple):
     """One decoded example.
 
     Attributes:
-      values: {field: array or number}, of the reader's fields. A label that is not known is -1,
-        None or left out; all else is there.
-      name: what an error message calls it (a file, or a position).
+      values: {field: array or number} for the reader's fields. An unknown label is -1, None or left
+        out; every other field is present.
+      name: names the example in error messages (a file, or a position).
     """
 
     values: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Reader:
     Attributes:
       split_sizes: number of examples of every split, by name.
       fingerprint: changes whenever the examples may have changed; part of the cache's key.
-      fields: what its examples are made of; the shape of images is UNDECODED.
+      fields: the fields of its examples; the shape of images is UNDECODED.
       read: (split, start, stop) -> examples start..stop-1 of that split, in order.
     """
 

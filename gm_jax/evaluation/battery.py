@@ -31,7 +31,7 @@ def evaluate(run: Run, request: Request) -> dict[str, str]:
     the numbers, and the reason is said.
 
     Args:
-      run: of `open_run`.
+      run: the run returned by `open_run`.
       request: what is asked for.
 
     Returns:
@@ -59,9 +59,9 @@ def evaluate_automatically(run: Run, request: Request, num_importance_samples: i
     written, stdout has all the numbers.
 
     Args:
-      run: of `open_run`.
-      request: what is asked for; all metrics are.
-      num_importance_samples: of `report.evaluate`, which scores the split.
+      run: the run returned by `open_run`.
+      request: the options of the metrics; its list of metrics is not read.
+      num_importance_samples: passed on to `report.evaluate`, which scores the split.
     """
     check(request)
     unwritten: OSError | None = None

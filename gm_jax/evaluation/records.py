@@ -17,15 +17,15 @@ _FOLDER = "evaluation"
 class Records:
     """`<workdir>/evaluation.json`: {"results": [{metric, identity, values, ...}, ...]}.
 
-    A result is of a metric under an identity: all that its numbers depend on. Results of other
-    steps, samples, features or references stand beside each other; the latest comes last.
+    A result belongs to a metric and an identity, which names everything that its numbers depend on.
+    Results for other steps, samples, features or references are kept too; the latest comes last.
 
     Args:
-      workdir: of the run.
+      workdir: the run's work directory.
       writes: False (the other processes of a run) only reads.
 
     Attributes:
-      unwritten: why results are kept in memory alone; None where they are written.
+      unwritten: the error for which results are only kept in memory, or None.
 
     Raises:
       ValueError: the file is damaged.
