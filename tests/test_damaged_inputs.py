@@ -263,6 +263,8 @@ def test_configs_and_fields(trained, name):
         path.write_bytes(content)
 
 
+# At the first error orbax leaves the coroutines of all other arrays behind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_checkpoints(trained, monkeypatch):
     """Not every file is needed, so that some damages do no harm."""
     monkeypatch.setattr(checkpoint, "time", types.SimpleNamespace(sleep=lambda seconds: None))
