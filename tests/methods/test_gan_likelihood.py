@@ -78,7 +78,7 @@ def test_many_draws_find_the_likelihood_and_one_draw_lies_below_it():
     score = jax.jit(functools.partial(stream_importance_weights, linear().log_likelihood))
     sums = score(train_state.evaluation_variables(state), batch, (KEY, jnp.int32(20_000)))
     np.testing.assert_allclose(sums["largest"] + sums["log_mean"], truth, atol=0.02)
-    assert (sums["first"] + sums["mean_above_first"] < truth).all()
+    assert (sums["anchor"] + sums["mean_above_anchor"] < truth).all()
 
 
 def test_the_noise_of_the_images_is_found_around_a_generator_that_stays():
