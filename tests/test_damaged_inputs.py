@@ -35,7 +35,7 @@ COUNTS = collections.Counter()
 
 @pytest.fixture(scope="module", autouse=True)
 def counted(toy):
-    """Prints how many inputs were tried (pytest -s -n 0), 479 in all tests."""
+    """Prints how many inputs were tried (pytest -s -n 0), about 480 in all."""
     yield
     for kind, outcome in sorted(COUNTS):
         print(f"{kind}: {COUNTS[kind, outcome]} {outcome}")
