@@ -10,7 +10,7 @@ Pass its work directory to an evaluation: `--features=classifier:WORKDIR`.
 | fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
 | cifar10 | CIFAR-10, table 5 with 4 of its 9 strides kept | ≤ 5.5 % published; not yet reproduced |
 | cifar10_printed | the same with table 5 as printed | not yet measured |
-| cifar10_small | CIFAR-10, six narrow layers, no GPU | 22.5 % of JPEG copies, 10 minutes |
+| cifar10_small | CIFAR-10, six narrow layers, no GPU | 22.5 % of JPEG copies at commit 1a4987f |
 | smoke | digits, two tiny steps, for tests | - |
 
 Table 5 prints stride 2 for 9 of 11 convolutions, which leaves one pixel after the seventh; we take
