@@ -96,7 +96,8 @@ def run(
             opened = _open(config, workdir, needs_run, output=output)
             if request is None:
                 with agreement.together():
-                    workdirs.check_writable(opened.output)
+                    if jax.process_index() == 0:  # which alone writes
+                        workdirs.check_writable(opened.output)
                 MODES[mode](opened)
             elif request.metrics == AUTO:
                 draws = fields.get("num_importance_samples", 1)
@@ -143,6 +144,7 @@ def _open(
     agreement.check_same("code", agreement.code())
     agreement.check_same("config", json.loads(workdirs.to_json(config)))
     with agreement.together():
+        workdirs.check_client(workdir)
         found = (folder / "config.json").exists()
         if first and found and held is not None:
             held.enter_context(workdirs.hold(folder))
@@ -152,12 +154,11 @@ def _open(
     agreement.check_same("data", recorded.contents(opened.datasets))
     say(_header(opened))
     if held is not None:
+        opened.check_start()  # before anything is written
         agreement.check_shared(folder)
     elif needs_run:
         saved = {"config.json": workdirs.read_json(folder / "config.json") if found else None}
         agreement.check_same("--workdir", saved)
-    if held is not None:
-        opened.check_start()  # before anything is written
     with agreement.together():
         if first and needs_run and held is None:
             recorded.check_data(folder, opened.train_data.fields, opened.datasets)

@@ -129,14 +129,22 @@ def update_player(
     def keep(new: Tree, old: Tree) -> Tree:
         return jax.tree.map(lambda a, b: jnp.where(jnp.all(good), a, b), new, old)
 
-    changed = {name: state.statistics[name] for name in statistics}
+    moved = {
+        name: {
+            **state.statistics[name],
+            **{
+                kind: keep(tree, state.statistics[name][kind]) for kind, tree in collections.items()
+            },
+        }
+        for name, collections in statistics.items()
+    }
     codes = jnp.where(good, 0, jnp.array([_code(name) for name in terms], jnp.int32))
     failure = jnp.append(state.step, jnp.pad(codes, (0, _MAX_CODES))[:_MAX_CODES])
     first = (state.failures[player][0] < 0) & ~jnp.all(good)
     return state.replace(
         params={**state.params, **optax.apply_updates(params, updates)},
         opt_state={**state.opt_state, player: keep(opt_state, state.opt_state[player])},
-        statistics={**state.statistics, **keep(statistics, changed)},
+        statistics={**state.statistics, **moved},
         failures={
             **state.failures,
             player: jnp.where(first, failure, state.failures[player]),

@@ -171,6 +171,19 @@ def test_statistics_are_those_of_a_good_update(weight, count):
     assert variables["b"]["params"] is state.params["b"]
 
 
+def test_a_collection_that_does_not_move_stays():
+    statistics = {"a": {"counts": {"n": 0.0}, "other": {"u": jnp.ones(2)}}}
+    state = new_state().replace(statistics=statistics)
+
+    def loss_fn(params):
+        loss = jnp.sum(params["a"]["w"])
+        return Loss({"sum": loss}, statistics={"a": {"counts": {"n": jnp.float32(1)}}})
+
+    after, _ = train_state.update_player(state, "p", ("a",), OPTIMIZER, loss_fn)
+    assert float(after.statistics["a"]["counts"]["n"]) == 1
+    np.testing.assert_array_equal(after.statistics["a"]["other"]["u"], 1)
+
+
 def test_statistics_of_a_network_that_rests_are_refused():
     with pytest.raises(ValueError, match=r"player 'p' moves \('a',\), not all of \['b'\]"):
         with_statistics(1.0, "b")

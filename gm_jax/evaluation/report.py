@@ -4,6 +4,7 @@ What a method is judged by is what it offers (`capabilities`): its likelihood, o
 samples and reconstructions are pictured.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -136,28 +137,30 @@ def score_test(
 
 def describe(result: dict[str, Any]) -> str:
     """A table for people of what `evaluate` returns."""
-    parts = {name: value for name, value in result.items() if isinstance(value, float)}
-    if "likelihood" not in result:
-        head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
-        lines = [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
-        return "\n".join([f"{head} {result['step']}", *lines])
-    kind = result["likelihood"]
-    bound, bracketed = {"exact": "=", "estimate": "≈"}.get(kind, "≤"), kind.startswith("[")
-
-    def number(value: str, error: str) -> str:
-        text = f"{parts.pop(value):.4f} ± {parts.pop(error):.4f}"
-        return f"{bound} [{text}]" if bracketed else f"{bound} {text}"
-
-    name = "bits_per_dim" if "bits_per_dim" in parts else "nats"
-    unit = {"bits_per_dim": "bits/dim", "nats": "nats"}[name]
+    # Numbers that are not finite are null in test.json.
+    known = {name: math.nan if value is None else value for name, value in result.items()}
+    numbers = {name: value for name, value in known.items() if isinstance(value, float)}
     head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
-    lines = [f"{head} {result['step']}, {unit} ({kind.strip('[]')})"]
-    lines.append(f"  {unit:<16} {number(name, 'standard_error')}")
-    if "importance_weighted" in parts:
-        tightened = number("importance_weighted", "importance_weighted_standard_error")
+    lines = [f"{head} {result['step']}"]
+    kind: str = result.get("likelihood", "")
+    shown: set[str] = set()
+    bracketed = kind.startswith("[")
+
+    def bound(name: str, error: str) -> str:
+        shown.update({name, error})
+        text = f"{numbers[name]:.4f} ± {numbers[error]:.4f}"
+        sign = {"exact": "=", "estimate": "≈"}.get(kind, "≤")
+        return f"{sign} [{text}]" if bracketed else f"{sign} {text}"
+
+    if kind:
+        name, unit = ("bits_per_dim", "bits/dim") if "bits_per_dim" in result else ("nats", "nats")
+        lines[0] += f", {unit} ({kind.strip('[]')})"
+        lines.append(f"  {unit:<16} {bound(name, 'standard_error')}")
+    if "importance_weighted" in numbers:
+        tightened = bound("importance_weighted", "importance_weighted_standard_error")
         lines.append(f"  {result['num_importance_samples']} samples".ljust(18) + f" {tightened}")
-    lines += [f"  {name:<16}   {value:.4f}" for name, value in parts.items()]
-    if "auxiliary" in parts:
+    lines += [f"  {name:<16}   {value:.4f}" for name, value in numbers.items() if name not in shown]
+    if kind and "auxiliary" in numbers:
         lines.append("  (auxiliary is reported beside the bound, not part of it)")
     if bracketed:
         lines.append("  ([...]: of a density that was added to a model without one)")

@@ -158,6 +158,7 @@ class Checkpoints:
             )
         if not self._read_only:
             self._move_aside(damaged)
+        state = trees.placed(template, state)
         if data_iterator is not None:
             with borders.reading(f"{self._folder(step) / 'data'}", "move this checkpoint away"):
                 data_iterator.set_state(position)
@@ -265,7 +266,7 @@ class Checkpoints:
         state, error = reading.read(what, read_state)
         if error is not None:
             return None, None, error
-        return trees.placed(template, state), position, None
+        return state, position, None
 
     def _position(self, step: int) -> dict[str, Any]:
         """The position in the data, in global batches and so the same for every process."""

@@ -20,7 +20,8 @@ _SECONDS = 30.0  # of silence, after which a line says that the operation is sti
 def say(text: str) -> None:
     """Writes a line to stderr, if there is one."""
     if jax.process_index() == 0 and sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+        tqdm.tqdm.write(text, file=sys.stderr)  # above a bar, where there is one
+        sys.stderr.flush()
 
 
 class Lines:
@@ -89,9 +90,8 @@ def progress(label: str, total: int, unit: str) -> "tqdm.tqdm | Lines":
 @contextlib.contextmanager
 def working(label: str) -> Iterator[None]:
     """Announces an operation at once, such as a compilation, and then that it still runs."""
-    if not _terminal():
-        say(label)
-    with progress(label, 0, ""):
+    say(label)
+    with Lines(label, 0, ""):
         yield
 
 

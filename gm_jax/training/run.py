@@ -11,7 +11,7 @@ from etils import epath
 
 from gm_jax import data, ranges
 from gm_jax import state as train_state
-from gm_jax.borders import reading
+from gm_jax.borders import described, reading
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
 from gm_jax.methods.method import Method, matmul
@@ -222,7 +222,6 @@ def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None
       ValueError: something does not fit together.
     """
     ranges.check(config.to_dict())  # checking a field does not count as reading it
-    workdirs.check_client(workdir)
     parallel = Parallel(config.train.parallel, precision=matmul(config)[1])
     for section in ("data", "evaluate", "sample"):
         if section in config:  # a classifier draws no samples
@@ -250,27 +249,31 @@ def _at_one_size(config: Any, folder: epath.Path) -> Any:
     median = data.median_side(config.data.source)
     if median is None:
         return config
-    for side in range(min(median, _LARGEST_SIDE), 0, -1):
+    largest, reason = min(median, _LARGEST_SIDE), Exception()
+    for side in range(largest, 0, -1):
         fitted = config.copy_and_resolve_references()
         fitted.data.update({"resize": side, "crop": "center"})
-        if _takes(fitted, folder, side):
-            say(
-                f"{config.data.source}: its images differ in size; their central squares are "
-                f"taken, {side}×{side} pixels (data.crop=center, data.resize={side})"
-            )
-            return fitted.lock()
-    return config
+        try:
+            _build(fitted, folder, side)
+        except Exception as error:  # whatever a network raises if a size does not fit
+            reason = error
+            continue
+        say(
+            f"{config.data.source}: its images differ in size; their central squares are taken, "
+            f"{side}×{side} pixels (data.crop=center, data.resize={side})"
+        )
+        return fitted.lock()
+    raise ValueError(
+        f"{config.data.source}: its images differ in size, and the model accepts no square of up "
+        f"to {largest} pixels ({described(reason)})"
+    ) from reason
 
 
-def _takes(config: Any, folder: epath.Path, side: int) -> bool:
-    """Whether the networks of a config accept RGB images with this side."""
-    try:
-        method = create_method(config, folder, fields.image_spec((side, side, 3), 256, 2))
-        batch = fields.blanks(method.data, config.train.init_batch_size)
-        jax.eval_shape(method.init, jax.random.key(0), batch)
-    except Exception:  # whatever a network raises if a size does not fit
-        return False
-    return True
+def _build(config: Any, folder: epath.Path, side: int) -> None:
+    """Traces the networks of a config on RGB images with this side, which raises if none fit."""
+    method = create_method(config, folder, fields.image_spec((side, side, 3), 256, 2))
+    batch = fields.blanks(method.data, config.train.init_batch_size)
+    jax.eval_shape(method.init, jax.random.key(0), batch)
 
 
 def reopen(workdir: epath.PathLike, parallel: Parallel) -> Run:

@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 
 from gm_jax import distributions, methods
 from gm_jax import state as train_state
-from gm_jax.evaluation import likelihood
+from gm_jax.evaluation import likelihood, report
 from gm_jax.evaluation.records import Records, read_results
 from gm_jax.methods.method import Method
 from gm_jax.nn.noise import Noise
@@ -216,3 +216,11 @@ def test_a_likelihood_is_called_what_it_is(kind, expected):
     method = OneLatent(toy.get_config(), SPEC)
     method.likelihood = kind
     assert likelihood.kind_of_likelihood(method, 5) == expected
+
+
+def test_a_likelihood_that_is_not_finite_is_described_as_it_was_stored():
+    result = {"source": "digits", "split": "test", "num_images": 3, "step": 7}
+    result |= {"likelihood": "exact", "bits_per_dim": np.inf, "standard_error": np.nan}
+    stored = json.loads(dumps(result))
+    assert "inf" in report.describe(result) and "nan" in report.describe(stored)
+    assert "bits/dim (exact)" in report.describe(stored)
