@@ -42,6 +42,15 @@ PUBLISHED = {
         },
     },
 }
+SMALL = {  # of photos and Fashion-MNIST: a model that two cores train
+    "train": common.HOUR,
+    "sample": {"num_images": 16, "batch_size": 16},
+    "optimizer": {"learning_rate": 0.003},
+    "model": {
+        "ema_decay": 0.999,
+        "pixelcnn": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
+    },
+}
 VARIANTS = {
     "digits": {
         "data": common.DIGITS | {"train_split": "train_augmented of digits", "batch_size": 24},
@@ -55,26 +64,12 @@ VARIANTS = {
             "pixelcnn": {"num_scales": 1, "num_blocks": 3, "features": 24, "dropout_rate": 0.3},
         },
     },
-    "photos": {
-        "data": common.PHOTOS | {"batch_size": 8},
-        "train": common.HOUR,
-        "sample": {"num_images": 16, "batch_size": 16},
-        "optimizer": {"learning_rate": 0.003},
-        "model": {
-            "ema_decay": 0.999,
-            "pixelcnn": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
-        },
-    },
-    "fashion_mnist": {
-        "data": common.FASHION_MNIST | {"batch_size": 16},
-        "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
-        "sample": {"num_images": 16, "batch_size": 16},
-        "optimizer": {"learning_rate": 0.003},
-        "model": {
-            "ema_decay": 0.999,
-            "pixelcnn": {"num_blocks": 1, "features": 24, "num_mixtures": 5, "dropout_rate": 0.1},
-        },
-    },
+    "photos": (SMALL, {"data": common.PHOTOS | {"batch_size": 8}}),
+    "fashion_mnist": (
+        SMALL,
+        {"data": common.FASHION_MNIST | {"batch_size": 16}},
+        {"train": {"steps": 2_000, "evaluate_every_steps": 500}},
+    ),
     "cifar10": {},
     "smoke": (
         common.SMOKE,
