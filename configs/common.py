@@ -53,6 +53,8 @@ FASHION_MNIST = images("tfds:fashion_mnist")
 _UNLABELLED = ("unlabelled[:95%] of tfds:stl10", "unlabelled[95%:] of tfds:stl10")
 STL10 = images("tfds:stl10", *_UNLABELLED) | {"resize": 48}
 LARGE = ("train[:98%]", "train[98%:]", "validation")  # splits for sources without a test split
+# CelebA's centre of 178×178 pixels, at 64×64.
+CELEBA64 = images("tfds:celeb_a") | {"crop": "center", "resize": 64}
 IMAGENET64 = images("tfds:downsampled_imagenet/64x64", *LARGE)
 # One category; `--config.data.source` chooses another.
 LSUN64 = images("tfds:lsun/church_outdoor", *LARGE) | {"crop": "center", "resize": 64}

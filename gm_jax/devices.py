@@ -24,6 +24,11 @@ def bound_axis() -> str | None:
     return AXIS
 
 
+def count() -> int:
+    """The number of devices that share the global batch."""
+    return 1 if bound_axis() is None else jax.lax.axis_size(AXIS)
+
+
 def mean(tree: Tree) -> Tree:
     """Averages every float32 leaf over the devices, in one all-reduce."""
     if bound_axis() is None:

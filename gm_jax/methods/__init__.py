@@ -10,6 +10,8 @@ from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
 from gm_jax.methods.lsgan import Lsgan
 from gm_jax.methods.method import Method
+from gm_jax.methods.mixed_batch_gan import MixedBatchGan
+from gm_jax.methods.mixup_gan import MixupGan
 from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
 from gm_jax.methods.sngan import Sngan
@@ -23,6 +25,8 @@ METHODS = {
     "gan": Gan,
     "gan_likelihood": GanLikelihood,
     "lsgan": Lsgan,
+    "mixed_batch_gan": MixedBatchGan,
+    "mixup_gan": MixupGan,
     "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
     "sngan": Sngan,

@@ -22,6 +22,7 @@ from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
 from gm_jax.networks.top_down_vae import Decoder, Decoding
 from gm_jax.nn import spectral_norm
+from gm_jax.nn.layers import Layers
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
@@ -67,8 +68,13 @@ class Gan(Method):
             **model.generator,
         )
         self.discriminator = discriminators.create(
-            model.discriminator, classes, self.dtype, self.lipschitz.layers
+            model.discriminator, classes, self.dtype, self.critic_layers
         )
+
+    @property
+    def critic_layers(self) -> Layers:
+        """The kind of layers that the discriminator uses."""
+        return self.lipschitz.layers
 
     def alternate(self, critic_steps: int) -> tuple[Player, ...]:
         """`critic_steps` discriminator updates, each on a fresh batch, then a generator update."""
@@ -92,17 +98,42 @@ class Gan(Method):
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
         """The adversarial loss and, if the slope is controlled so, a gradient penalty (Eq. 11)."""
-        moved, statistics = spectral_norm.iterate(
-            self.discriminator,
-            variables["discriminator"],
-            self.scale(batch["image"][:1]),
-            None if (label := self.label(batch)) is None else label[:1],
-        )
-        judged = self.judged({**variables, "discriminator": moved}, batch, noise)
+        variables, statistics = self.iterate(variables, batch)
+        judged = self.judged(variables, batch, noise)
         terms = adversarial.discriminator_terms(
             self.adversarial_loss, *judged, self.lipschitz.penalty_weight
         )
-        return Loss(terms, statistics={"discriminator": statistics} if statistics else None)
+        return Loss(terms, statistics=statistics)
+
+    def iterate(self, variables: Variables, batch: Batch) -> tuple[Variables, Variables]:
+        """Iterates the discriminator's singular vectors, once per update.
+
+        Returns:
+          The variables for the update, and the new {network: statistics}: {} without spectral
+          normalisation.
+        """
+        example = jax.tree.map(lambda leaf: leaf[:1], batch)
+        moved, statistics = spectral_norm.iterate(
+            self.discriminator,
+            variables["discriminator"],
+            self.unit(example),
+            self.label(example),
+        )
+        moved = {**variables, "discriminator": moved}
+        return moved, {"discriminator": statistics} if statistics else {}
+
+    def unit(self, batch: Batch) -> Array:
+        """The batch's images in [−1, 1], or its points as they are."""
+        return self.scale(batch["image"]) if "image" in self.data else batch["point"]
+
+    def real(self, batch: Batch, noise: Noise) -> Array:
+        """What the discriminator sees of the data, float [B, ...].
+
+        Samples are continuous, so real images are dequantised: their grid would give them away.
+        """
+        if "image" not in self.data:
+            return batch["point"]
+        return 2 * dequantize(batch["image"], self.levels, noise) - 1
 
     def judged(
         self, variables: Variables, batch: Batch, noise: Noise
@@ -110,8 +141,7 @@ class Gan(Method):
         """The discriminator, x and G(z) in [−1, 1], and the weight ε, float [B], between them."""
         pixels, latents, fraction = noise.split(3)
         label = self.label(batch)
-        # Samples are continuous, so real images are dequantised: their grid would give them away.
-        real = 2 * dequantize(batch["image"], self.levels, pixels) - 1
+        real = self.real(batch, pixels)
         fake, _ = self.generate_in_training(variables, latents.normal(self.num_latents), label)
 
         def discriminator(x: Array) -> Array:
@@ -147,7 +177,9 @@ class Gan(Method):
     def draw(
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
-        """Draws latents and maps them to `image`."""
+        """Draws latents and maps them to `image` or `point`."""
         latents = temperature * noise.normal(self.num_latents)
         x = self.generate(variables, latents, labels)
+        if "image" not in self.data:
+            return {"point": x}
         return {"image": requantize((x + 1) / 2, self.levels)}

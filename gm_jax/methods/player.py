@@ -35,6 +35,10 @@ class Player:
     loss: Callable[[Variables, Batch, Noise, Array], Loss]
     batch: int = 0
 
+    def with_loss(self, loss: Callable[[Variables, Batch, Noise, Array], Loss]) -> "Player":
+        """The same player with another loss, which may depend on the place in the step."""
+        return dataclasses.replace(self, loss=loss)
+
     def on_batch(self, number: int) -> "Player":
         """The same player on another of the step's batches."""
         return dataclasses.replace(self, batch=number)

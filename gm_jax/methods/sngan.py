@@ -6,13 +6,15 @@ discriminator's slope (Eq. 8); the loss is the hinge (Eqs. 16 and 17). The confi
 
 from typing import Any, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gm_jax.data.fields import DataSpec
+from gm_jax.data.fields import DataSpec, main_field
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Variables
 from gm_jax.networks import sngan
+from gm_jax.networks.mlp import Mlp
 
 Array = jax.Array
 
@@ -20,38 +22,52 @@ Array = jax.Array
 class Sngan(Gan):
     """Several updates of the discriminator, each on a fresh batch, then one of the generator.
 
-    The authors' code starts with the generator, which differs in the first step only. Here the
-    power iteration moves once per discriminator update; theirs moves at every forward pass: on real
-    images, on samples and in the generator's update.
+    Points in place of images take multilayer perceptrons. The authors' code starts with the
+    generator, which differs in the first step only. Here the power iteration moves once per
+    discriminator update; theirs moves at every forward pass: on real images, on samples and in the
+    generator's update.
     """
 
+    needs = ()  # images or points
     generator_networks = ("generator",)
+    generator: nn.Module
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
-        if config.model.samples_per_image < 1:
-            raise ValueError(
-                f"model.samples_per_image is {config.model.samples_per_image}; give 1 or more "
-                "(published: 2)"
-            )
         self.players = self.alternate(config.model.critic_steps)
+        if self.lipschitz.penalty_weight and (dependence := self.dependence_on_the_batch()):
+            raise ValueError(
+                "model.lipschitz is 'penalty', which takes the gradient of each example's logit "
+                f"alone, but {dependence}; choose none, clipping or spectral_norm"
+            )
+
+    def dependence_on_the_batch(self) -> str:
+        """Why a logit depends on the batch's other examples; "" if it does not."""
+        if (kind := self.discriminator.batch_features) == "none":
+            return ""
+        return f"model.discriminator.batch_features is '{kind}'"
 
     def create_networks(self, classes: int | None) -> None:
         """Sets `discriminator`, `generator` and `num_latents`."""
-        model, shared = self.model, {"num_classes": classes, "dtype": self.dtype}
+        model = self.model
+        shared: dict[str, Any] = {"num_classes": classes, "dtype": self.dtype}
+        of_critic = {**shared, "layers": self.critic_layers}
         self.num_latents = model.num_latents
-        self.generator = sngan.create_generator(model.generator, self.image_shape, **shared)
-        self.discriminator = sngan.create_discriminator(
-            model.discriminator, layers=self.lipschitz.layers, **shared
-        )
+        if main_field(self.data) == "image":
+            self.generator = sngan.create_generator(model.generator, self.image_shape, **shared)
+            self.discriminator = sngan.create_discriminator(model.discriminator, **of_critic)
+        else:
+            (outputs,) = self.data["point"].shape
+            self.generator = Mlp(outputs=outputs, **model.generator, **shared)
+            self.discriminator = Mlp(outputs=None, **model.discriminator, **of_critic)
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
-        """Initialises both; the running statistics are those of a sample for each image."""
+        """Initialises both; the running statistics are those of a sample for each example."""
         keys, label = jax.random.split(key), self.label(batch)
         latents = noise.normal(self.num_latents)
         return {
             "generator": self.generator.init(keys[0], latents, label, True),
-            "discriminator": self.discriminator.init(keys[1], self.scale(batch["image"]), label),
+            "discriminator": self.discriminator.init(keys[1], self.unit(batch), label),
         }
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
@@ -64,11 +80,11 @@ class Sngan(Gan):
     def generate_in_training(
         self, variables: Variables, latents: Array, labels: Array | None
     ) -> tuple[Array, Variables]:
-        """Images normalised by the global batch's moments, and the new running moments."""
-        images, statistics = self.generator.apply(
+        """Samples normalised by the global batch's moments, and the new running moments."""
+        samples, statistics = self.generator.apply(
             variables["generator"], latents, labels, train=True, mutable=["batch_stats"]
         )
-        return images, {"generator": statistics}
+        return samples, {"generator": statistics} if statistics else {}
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps standard normal latents [B, Z] to images in [−1, 1], with running statistics."""

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gm_jax.nn import batch_features
 from gm_jax.nn.layers import PLAIN, Layers
 
 Array = jax.Array
@@ -17,22 +18,35 @@ class Mlp(nn.Module):
 
     Attributes:
       widths: widths of the hidden layers; () gives a linear map.
-      outputs: width of the last layer.
+      outputs: width of the last layer; None for one unit without its axis, as critics have.
       activation: the nonlinearity.
+      num_classes: number of classes of a label, which is appended as a one-hot vector, or None.
+      batch_features: one of `nn.batch_features.KINDS`, appended before the last layer.
       layers: the kind of layers that it uses.
       dtype: dtype of the products; the outputs are float32.
     """
 
     widths: tuple[int, ...]
-    outputs: int
+    outputs: int | None
     activation: Callable[[Array], Array] = nn.relu
+    num_classes: int | None = None
+    batch_features: str = "none"
     layers: Layers = PLAIN
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Flattens [B, ...] to [B, D], and maps it to float32 [B, outputs]."""
+    def __call__(self, x: Array, label: Array | None = None, train: bool = False) -> Array:
+        """Flattens [B, ...] to [B, D], and maps it to float32 [B, outputs], or [B].
+
+        `train` has no effect; generators with batch norm take it.
+        """
+        del train
         x = x.reshape(x.shape[0], -1)
+        if self.num_classes is not None:
+            assert label is not None  # there are classes
+            x = jnp.concatenate([x, jax.nn.one_hot(label, self.num_classes, dtype=x.dtype)], -1)
         for width in self.widths:
             x = self.activation(self.layers.dense(width, dtype=self.dtype)(x))
-        return self.layers.dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+        x = batch_features.append(self.batch_features, x)
+        x = self.layers.dense(self.outputs or 1, dtype=self.dtype)(x).astype(jnp.float32)
+        return x[:, 0] if self.outputs is None else x

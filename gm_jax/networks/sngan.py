@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.networks.top_down_vae import STRIDED, top_size
+from gm_jax.nn import batch_features as batch
 from gm_jax.nn.batch_norm import BatchNorm
 from gm_jax.nn.layers import PLAIN, Layers
 
@@ -28,8 +29,13 @@ def project(
     num_classes: int | None,
     layers: Layers = PLAIN,
     use_bias: bool = True,
+    batch_features: str = "none",
 ) -> Array:
-    """Maps features [B, F] to logits [B]: a dense unit, plus the label's row if there is one."""
+    """Maps features [B, F] to logits [B]: a dense unit, plus the label's row if there is one.
+
+    `batch_features`, one of `nn.batch_features.KINDS`, are appended to the features.
+    """
+    features = batch.append(batch_features, features)
     logits = layers.dense(1, use_bias=use_bias)(features)[:, 0]
     if num_classes is None:
         return logits
@@ -124,6 +130,7 @@ class ConvolutionalDiscriminator(nn.Module):
       slope: slope of the leaky ReLU (published: .1).
       num_classes: number of classes of the projection, or None.
       double_when_strided: whether the strided convolution doubles the channels.
+      batch_features: one of `nn.batch_features.KINDS`, appended before the last layer.
       layers: the kind of layers that it uses.
       dtype: dtype of the convolutions.
     """
@@ -132,6 +139,7 @@ class ConvolutionalDiscriminator(nn.Module):
     slope: float
     num_classes: int | None
     double_when_strided: bool = False
+    batch_features: str = "none"
     layers: Layers = PLAIN
     dtype: Any = jnp.float32
 
@@ -146,7 +154,8 @@ class ConvolutionalDiscriminator(nn.Module):
             x = active(conv(strided_width, **STRIDED)(x))
         x = active(conv(self.widths[-1], (3, 3))(x))
         features = x.reshape(x.shape[0], -1).astype(jnp.float32)
-        return project(features, label, self.num_classes, self.layers)
+        of_batch = self.batch_features
+        return project(features, label, self.num_classes, self.layers, batch_features=of_batch)
 
 
 class ResidualDiscriminator(nn.Module):
@@ -163,6 +172,7 @@ class ResidualDiscriminator(nn.Module):
     widths: tuple[int, ...]
     num_down: int
     num_classes: int | None
+    batch_features: str = "none"
     layers: Layers = PLAIN
     dtype: Any = jnp.float32
 
@@ -185,7 +195,14 @@ class ResidualDiscriminator(nn.Module):
                 x = shortcut(width)(x)
             x = x + hidden
         features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
-        return project(features, label, self.num_classes, self.layers, use_bias=False)
+        return project(
+            features,
+            label,
+            self.num_classes,
+            self.layers,
+            use_bias=False,
+            batch_features=self.batch_features,
+        )
 
 
 def _double(x: Array) -> Array:

@@ -42,7 +42,7 @@ class Noise:
             dataclasses.replace(self, key=key) for key in jax.random.split(self.key, count)
         )
 
-    def layer(self, number: int) -> "Noise":
+    def layer(self, number: int | Array) -> "Noise":
         """Returns the noise of a numbered layer; there are as many layers as are asked for."""
         return dataclasses.replace(self, key=jax.random.fold_in(self.key, number))
 

@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from configs import adaptive_density, gan_likelihood
+from configs import adaptive_density, gan_likelihood, mixed_batch_gan
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
 
@@ -22,6 +22,7 @@ NETWORKS = {
     "vae_iaf": {"vae"},
     "wgan_gp": {"discriminator", "decoder"},
 }
+MIXED_BATCHES = ["m_bgan,photos", "bgan,cifar10", "sn,celeba", "wgp,stl10", "mixup,fashion_mnist"]
 MODELS = {
     "vae,photos": {"encoder", "decoder"},
     "av_ade,fashion_mnist": {"discriminator", "real_nvp", "encoder", "decoder"},
@@ -50,6 +51,12 @@ def test_every_variant_of_a_page_makes_its_method(name):
 def test_the_networks_of_minutes_fit_their_images(name):
     for variant in {"digits", "photos", "fashion_mnist"} & set(page(name).VARIANTS):
         assert initial(create(page(name).get_config(variant))).params.keys() == NETWORKS[name]
+
+
+@pytest.mark.parametrize("variant", MIXED_BATCHES)
+def test_mixed_batches_and_their_rivals_share_networks(variant):
+    method = create(mixed_batch_gan.get_config(variant))
+    assert initial(method).params.keys() == {"discriminator", "generator"}
 
 
 @pytest.mark.parametrize("variant", MODELS)

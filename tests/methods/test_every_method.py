@@ -24,6 +24,7 @@ from configs import (
     classifier,
     gan_likelihood,
     lsgan,
+    mixed_batch_gan,
     pixelcnn,
     real_nvp,
     sngan,
@@ -49,13 +50,19 @@ PAGES = {
     "gan": (adaptive_density, "gan,smoke"),
     "gan_likelihood": (gan_likelihood, "smoke"),
     "lsgan": (lsgan, "smoke"),
+    "mixed_batch_gan": (mixed_batch_gan, "m_bgan,smoke"),
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }
-MORE = {"av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke")}
+MORE = {
+    "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "bgan": (mixed_batch_gan, "bgan,smoke"),
+    "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
+    "mixup": (mixed_batch_gan, "mixup,smoke"),
+}
 KEY, STEPS = jax.random.key(7), 4
 READ: dict[str, set[str]] = {}  # {page: the fields that its session has read}
 READ_ELSEWHERE = {

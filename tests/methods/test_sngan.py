@@ -92,7 +92,6 @@ def test_a_label_chooses_the_samples_and_their_judgement():
         ("adversarial_loss", "wgan", "choose among minimax, non_saturating"),
         ("weight_clip", 0.0, "give a positive number"),
         ("gradient_penalty", -1.0, "or 0 for none"),
-        ("samples_per_image", 0, "give 1 or more"),
         ("critic_steps", 0, "give 1 or more"),
     ],
 )

@@ -1,0 +1,68 @@
+"""Features of an example that depend on its batch, for the last layer of a discriminator."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gm_jax import devices
+
+Array = jax.Array
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Σ_{j ≠ i} exp(−‖M_i − M_j‖₁) of several projections M (Salimans et al., 2016, 3.2).
+
+    As in the authors' code, a column of the projection has the length exp(s) of a learned s. They
+    also scale s to the first batch, and add a bias, which the bias of the next layer replaces here.
+
+    Attributes:
+      kernels: the number of outputs (authors' code: 100 or more).
+      dimensions: the dimensions of each projection.
+    """
+
+    kernels: int = 100
+    dimensions: int = 5
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Maps features [B, F] to float32 [B, kernels], over the global batch."""
+        shape = (self.kernels, self.dimensions)
+        theta = self.param("theta", nn.initializers.normal(0.05), (x.shape[-1], *shape))
+        log_scale = self.param("log_scale", nn.initializers.zeros, shape)
+        directions = theta * (jnp.exp(log_scale) / jnp.linalg.norm(theta, axis=0))
+        own = jnp.einsum("bf,fkd->bkd", x.astype(jnp.float32), directions, precision="highest")
+        others = devices.gather(own)
+        distances = jnp.sum(jnp.abs(own[:, None] - others), -1)
+        # An example's distance to itself is 0: it is taken off again.
+        return jnp.sum(jnp.exp(-distances), 1) - 1
+
+
+def standard_deviation(x: Array) -> Array:
+    """The features' standard deviation in the global batch, averaged (Karras et al., 2018, 3).
+
+    Maps [B, F] to float32 [B, 1], the same number for all. Their 1e-8 is inside the root, too.
+    """
+    x = x.astype(jnp.float32)
+    mean = devices.mean(jnp.mean(x, 0))
+    variance = devices.mean(jnp.mean(jnp.square(x - mean), 0))
+    return jnp.broadcast_to(jnp.mean(jnp.sqrt(variance + 1e-8)), (len(x), 1))
+
+
+KINDS = ("none", "minibatch_discrimination", "standard_deviation")
+
+
+def append(kind: str, features: Array) -> Array:
+    """Appends the features called `kind`, one of KINDS, to [B, F]. Call it in a network.
+
+    Raises:
+      ValueError: there are no such features.
+    """
+    if kind == "none":
+        return features
+    if kind == "minibatch_discrimination":
+        return jnp.concatenate([features, MinibatchDiscrimination()(features)], -1)
+    if kind == "standard_deviation":
+        return jnp.concatenate([features, standard_deviation(features)], -1)
+    raise ValueError(
+        f"model.discriminator.batch_features is '{kind}'; choose among {', '.join(KINDS)}"
+    )
