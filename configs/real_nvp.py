@@ -24,7 +24,7 @@ from configs import common
 PUBLISHED = {
     "data": common.CIFAR10 | {"flip": True, "batch_size": 64},  # flips: section 4.1
     "train": common.TRAIN | {"init_batch_size": 64},  # paper: number of steps not stated
-    "evaluate": common.RECONSTRUCT,
+    "evaluate": common.RECONSTRUCT | common.RECALIBRATE,
     "sample": common.SAMPLE,
     "optimizer": common.ADAM | {"clip_norm": 100.0},  # for the gradient of nats per image
     "model": {
