@@ -82,8 +82,8 @@ HOUR = {
 
 EVALUATE = {"batch_size": 128}
 RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # if it decodes
-# If it has batch norms: training batches whose moments these are evaluated with, estimated at the
-# parameters of the checkpoint; 0: the running averages of training, which lag behind.
+# If it has batch norms: training batches over which their moments for evaluation are estimated
+# anew; 0: the running averages of training, which lag behind the parameters.
 RECALIBRATE = {"recalibration_batches": 64}
 SAMPLE = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
 

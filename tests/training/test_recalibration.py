@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from configs import classifier
+from gm_jax import sweep
 from gm_jax.evaluation import report
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.training import recalibration, recorded
@@ -26,16 +27,17 @@ BATCHES, NET = 3, "classifier"
 def config_of(batches=BATCHES):
     config = classifier.get_config("smoke").unlock()
     config.evaluate.recalibration_batches = batches
+    config.train.steps = 1
     config.model.crop_size, config.data.flip = 0, True  # nothing is random but the batches
     return config.lock()
 
 
 def save(run, step, scale):
-    """A checkpoint whose running averages are not the moments of its parameters."""
+    """A scored checkpoint whose running averages are not the moments of its parameters."""
     state = run.initial_state()
     params = jax.tree.map(lambda leaf: scale * leaf, state.params)
     with Checkpoints(run.workdir) as checkpoints:
-        checkpoints.save(step, state.replace(params=params))
+        checkpoints.save(step, state.replace(params=params), validation=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,7 @@ def test_the_end_of_a_training_scores_by_them_and_again_if_their_number_changes(
 
     first, running, later = (score(batches) for batches in (BATCHES, 0, BATCHES))
     assert first == later != running
+    assert sweep.is_finished(config_of(), folder) and not sweep.is_finished(config_of(0), folder)
     (folder / "test.npz").unlink()
     assert score(BATCHES) == first and not (folder / "test.npz").exists()  # it is only printed
     assert "step 1, batch norms of 3 training batches" in capsys.readouterr().out
