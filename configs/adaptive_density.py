@@ -41,7 +41,7 @@ from configs import common, real_nvp
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 64},  # 32 above CIFAR-10
     "train": common.TRAIN | {"init_batch_size": 64},  # paper: number of steps not stated
-    "evaluate": common.RECONSTRUCT | {"reconstruction_draws": 2},
+    "evaluate": common.RECONSTRUCT | {"reconstruction_draws": 2} | common.RECALIBRATE,
     # f_ψ⁻¹(µ(z)) as in Eq. 5; False: f_ψ⁻¹ of a draw from N(µ(z), σ²)
     "sample": common.SAMPLE | {"from_mean": True},
     "optimizer": common.ADAMAX,  # appendix C
@@ -91,15 +91,17 @@ ADVERSARIAL = DISCRIMINATOR | {
     "warmup_steps": 20_000,  # likelihood only (appendix F); length not stated
     "adversarial_sample": "mean",  # Eq. 5; or noise, a draw around it (H)
 }
+NO_BATCH_NORM = common.without("evaluate.recalibration_batches")
 MODELS = {
     "gan": (
         {"method": "gan", "model": GAN},
         common.without("sample.from_mean"),
         common.without("evaluate.num_reconstructions", "evaluate.reconstruction_draws"),
+        NO_BATCH_NORM,
     ),
-    "vae": {"model": VAE},
+    "vae": ({"model": VAE}, NO_BATCH_NORM),
     "v_ade": ({"model": VAE}, {"model": INVERTIBLE}),
-    "av_gde": ({"model": VAE}, {"model": ADVERSARIAL}),
+    "av_gde": ({"model": VAE}, {"model": ADVERSARIAL}, NO_BATCH_NORM),
     "av_ade": ({"model": VAE}, {"model": INVERTIBLE}, {"model": ADVERSARIAL}),
 }
 

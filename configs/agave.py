@@ -88,12 +88,12 @@ VARIANTS = {
         {
             "data": common.DIGITS | {"train_split": "train_augmented of digits", "batch_size": 24},
             "train": common.MINUTES
-            | {"steps": 3_400, "evaluate_every_steps": 3_400}
+            | {"steps": 2_500, "evaluate_every_steps": 2_500}
             | {"checkpoint_every_steps": 500, "init_batch_size": 64},
             "evaluate": {"batch_size": 64},
             "sample": {"sampler": "fixed_point"},
-            "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.9997},
-            "model": {"kl_weight": 2.65, "ema_decay": 0.998, "condition": {"features": 24}},
+            "optimizer": {"learning_rate": 0.018, "learning_rate_decay": 0.99959},
+            "model": {"kl_weight": 2.5, "ema_decay": 0.998, "condition": {"features": 24}},
         },
     ),
     "photos": (halves, SMALL, {"data": common.PHOTOS | {"batch_size": 8}}),

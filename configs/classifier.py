@@ -35,7 +35,7 @@ PUBLISHED = {
     # validation; train on `train` to repeat its setting.
     "data": common.CIFAR10 | {"flip": True, "batch_size": 256},
     "train": common.TRAIN | {"steps": 80_000, "evaluate_every_steps": 4_000},
-    "evaluate": {"batch_size": 256},
+    "evaluate": {"batch_size": 256} | common.RECALIBRATE,
     "optimizer": common.MOMENTUM | {"decay_steps": (40_000, 60_000)},
     "model": {
         "layers": layers(WIDTHS, (1, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1)),

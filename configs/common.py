@@ -84,6 +84,9 @@ HOUR = {
 
 EVALUATE = {"batch_size": 128}
 RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # if it decodes
+# If it has batch norms: training batches over which their moments for evaluation are estimated
+# anew; 0: the running averages of training, which lag behind the parameters.
+RECALIBRATE = {"recalibration_batches": 64}
 SAMPLE = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
 
 SGD = {
@@ -240,5 +243,6 @@ SMOKE: Change = (  # two steps on a few digits, for tests; the page makes its ne
     {"train": {"steps": 2, "log_every_steps": 1, "evaluate_every_steps": 2}},
     {"train": {"checkpoint_every_steps": 1, "init_batch_size": 16}},
     where_present({"evaluate": {"batch_size": 16, "num_reconstructions": 4}}),
+    where_present({"evaluate": {"recalibration_batches": 2}}),
     where_present({"sample": {"num_images": 8, "batch_size": 8}}),
 )

@@ -41,7 +41,7 @@ from configs import common, sngan
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 64},  # thesis: not stated; that of SNGAN
     "train": common.TRAIN | {"steps": 200_000, "init_batch_size": 64},  # 400,000 of both networks
-    "evaluate": common.EVALUATE,
+    "evaluate": common.EVALUATE | common.RECALIBRATE,
     "sample": common.SAMPLE,
     "optimizer": common.ADAM | {"learning_rate": 2e-4, "beta1": 0.5},
     "model": common.LIPSCHITZ
@@ -102,6 +102,7 @@ def points(config: ConfigDict) -> None:
     config.model.update({"num_latents": 2, "critic_steps": 5})
     if "gamma" in config.model and config.model.gamma:
         config.model.gamma = 0.3  # that of fig. 4.3
+    common.without("evaluate.recalibration_batches")(config)  # there are no batch norms
     config.optimizer = common.ADAM
     config.data.batch_size = 128
     config.train.update({"steps": 20_000, "evaluate_every_steps": 20_000})

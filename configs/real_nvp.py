@@ -12,7 +12,8 @@
 
 Bits/dim refer to the dequantised images: an exact density, and a bound on the discrete likelihood.
 The training curve is too good, by .84 bits/dim with batches of 4 and .2 with 16, because its
-determinants treat a batch's moments as constants. Validation and test use running moments.
+determinants treat a batch's moments as constants. Validation uses running moments, test and samples
+those of 64 batches, estimated anew: `photos` after 200 steps ≤ 4.752 instead of 4.889, one seed.
 `cifar10` trains on 45,000 of the paper's 50,000 images (`--config.data.train_split=train` uses
 all). Details that the paper does not give follow its authors' code (tensorflow/models).
 """
@@ -24,7 +25,7 @@ from configs import common
 PUBLISHED = {
     "data": common.CIFAR10 | {"flip": True, "batch_size": 64},  # flips: section 4.1
     "train": common.TRAIN | {"init_batch_size": 64},  # paper: number of steps not stated
-    "evaluate": common.RECONSTRUCT,
+    "evaluate": common.RECONSTRUCT | common.RECALIBRATE,
     "sample": common.SAMPLE,
     "optimizer": common.ADAM | {"clip_norm": 100.0},  # for the gradient of nats per image
     "model": {

@@ -23,7 +23,7 @@ from configs import common
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 64},  # for the discriminator
     "train": common.TRAIN | {"steps": 50_000, "init_batch_size": 64},  # updates of the generator
-    "evaluate": common.EVALUATE,
+    "evaluate": common.EVALUATE | common.RECALIBRATE,
     "sample": common.SAMPLE,
     "optimizer": common.ADAM
     | {"learning_rate": 2e-4, "beta1": 0.0, "beta2": 0.9, "linear_decay_steps": 50_000},

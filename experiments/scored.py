@@ -54,7 +54,9 @@ def read_run(workdir: str, columns: list[str]) -> Row:
                 "likelihood": score["likelihood"],
             }
             test = {name: score[name] for name in ("source", "split", "num_images")}
-            identity = {"model": {"step": score["step"]}, "test": test}
+            known = ("step", "recalibration_batches")
+            model = {name: score[name] for name in known if name in score}
+            identity = {"model": model, "test": test}
             results["bpd"] = {"metric": "bpd", "identity": identity, "values": values}
     if not results:
         raise ValueError(

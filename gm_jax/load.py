@@ -34,7 +34,8 @@ def load(
 ) -> "TrainedModel":
     """Loads a model from the work directory of its run, which may still be training.
 
-    This does not need the images that it was trained on.
+    This does not need the images that it was trained on. Its batch norms have the moments by which
+    the checkpoint was scored; before that, running averages, and a line says so.
 
     Args:
       workdir: the run's work directory.

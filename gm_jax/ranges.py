@@ -68,6 +68,11 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("data.crop", Choice(("none", "center")), "`center` takes the largest central square"),
     ("train.parallel", Choice(("shard_map", "pmap", "jit")), "how devices share a batch"),
     ("train.*", COUNT, "numbers of steps, and of images to initialise on"),
+    (
+        "evaluate.recalibration_batches",
+        FROM_NONE,
+        "training batches for the moments of batch norms; 0: their running averages",
+    ),
     ("evaluate.*", COUNT, "images at once, images to reconstruct, draws per image"),
     ("sample.temperature", NOT_NEGATIVE, "scales deviations and divides the logits of mixtures"),
     ("sample.*", COUNT, "images, and images at once"),

@@ -12,13 +12,14 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from gm_jax import command_line, session
-from gm_jax.training import recorded
+from gm_jax.training import recalibration, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
 from gm_jax.training.run import load_split
 
-NO_SCORES = ("num_images", "step")  # numbers in a run's `test.json` that are not scores
+# Numbers in a run's `test.json` that are not scores.
+NO_SCORES = ("num_images", "step", "recalibration_batches")
 
 
 class Member(NamedTuple):
@@ -204,7 +205,10 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
             )
         scored = latest == steps and checkpoints.is_scored(steps)
     test = workdir / "test.json"
-    return scored and test.exists() and workdirs.read_json(test).get("step") == best
+    result = workdirs.read_json(test) if test.exists() else {}
+    batches = result.get("recalibration_batches")  # None: it has no batch norms
+    same = batches is None or batches == recalibration.asked_for(config)
+    return scored and result.get("step") == best and same
 
 
 def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:

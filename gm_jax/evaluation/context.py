@@ -24,6 +24,7 @@ from gm_jax.evaluation.frechet_distance import feature_statistics
 from gm_jax.evaluation.pictures import class_labels, sample_batches
 from gm_jax.evaluation.request import Request
 from gm_jax.images import spread
+from gm_jax.training import recalibration
 from gm_jax.training.run import Run
 
 
@@ -59,6 +60,9 @@ class Context:
             )
         variables, step = self.run.restore("best")
         identity = {"method": self.run.config.method, "step": step}
+        batches = recalibration.batches_of(self.run)
+        if batches is not None:
+            identity["recalibration_batches"] = batches
         return variables, {**identity, "sha256": hash_of_variables(variables)}
 
     @functools.cached_property

@@ -27,6 +27,7 @@ from gm_jax.evaluation.likelihood import (
 )
 from gm_jax.evaluation.pictures import draw_samples, pictured
 from gm_jax.images import save_png
+from gm_jax.training import recalibration
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import dumps, read_json, write_atomically, write_npz
@@ -37,7 +38,8 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
 
     Returns:
       Bits/dim on validation (or the method's `validation_score`), by which the best checkpoint is
-      chosen. For a method that has neither, minus the step: its best is its latest.
+      chosen. For a method that has neither, minus the step: its best is its latest. Batch norms
+      have their running averages here: moments anew would cost as many passes at each validation.
     """
     dataset = run.dataset("validation")
     _, scores, choice = score_split(run, variables, dataset)
@@ -121,6 +123,9 @@ def score_test(
         "num_images": dataset.lengths[""],
         "step": step,
     }
+    batches = recalibration.batches_of(run)
+    if batches is not None:
+        result["recalibration_batches"] = batches
     if run.method.likelihood is not None:
         result["likelihood"] = kind_of_likelihood(run.method)
     result |= scores
@@ -142,6 +147,8 @@ def describe(result: dict[str, Any]) -> str:
     numbers = {name: value for name, value in known.items() if isinstance(value, float)}
     head = f"{result['source']}, {result['split']}: {result['num_images']} images, step"
     lines = [f"{head} {result['step']}"]
+    if result.get("recalibration_batches"):
+        lines[0] += f", batch norms of {result['recalibration_batches']} training batches"
     kind: str = result.get("likelihood", "")
     shown: set[str] = set()
     bracketed = kind.startswith("[")
@@ -171,14 +178,18 @@ def finish(run: Run) -> None:
     """Ends a training: pictures and test scores of the best checkpoint, each made once."""
     step = run.best_step()
     assert step is not None  # a training ends with a checkpoint
-    restored = None
-    for name, make in (("reconstruct", reconstruct), ("sample", sample)):
-        if name in run.method.capabilities and not picture_path(run, name, step).exists():
-            restored = restored or run.restore("best")
-            make(run, restored)
     path = run.output / "test.json"
     result = read_json(path) if path.exists() else {}
-    if result.get("step") == step:
+    scored = result.get("step") == step
+    same = result.get("recalibration_batches") == recalibration.batches_of(run)
+    anew = scored and not same  # what was scored by other moments was pictured by them
+    restored = None
+    for name, make in (("reconstruct", reconstruct), ("sample", sample)):
+        offered = name in run.method.capabilities
+        if offered and (anew or not picture_path(run, name, step).exists()):
+            restored = restored or run.restore("best")
+            make(run, restored)
+    if scored and same:
         if jax.process_index() == 0:
             print(describe(result))
         return

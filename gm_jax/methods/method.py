@@ -19,7 +19,7 @@ from gm_jax import devices, distributions
 from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec, main_field
 from gm_jax.images import numbered
-from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, play
+from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, moments, play
 from gm_jax.nn.noise import Noise
 from gm_jax.state import Loss, TrainState
 
@@ -282,6 +282,16 @@ class Method:
         key = jax.random.fold_in(key, state.step)
         state, terms = play(self.players, state, [*map(devices.numbered, batches)], key)
         return train_state.advance(state, self.ema_decay), terms
+
+    def moments(
+        self, variables: Variables, batch: Batch | tuple[Batch, ...], key: Array, step: Array
+    ) -> dict[str, Tree]:
+        """{network: the moments by which its batch norms normalise in a step's losses}.
+
+        No network moves. The arguments are those of `train_step`, but for the key of this batch.
+        """
+        batches = batch if isinstance(batch, tuple) else (batch,)
+        return moments(self.players, variables, [*map(devices.numbered, batches)], key, step)
 
     def sample(
         self,

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import optax
 
 from gm_jax import state as train_state
+from gm_jax.nn import batch_norm
 from gm_jax.nn.noise import Noise
 from gm_jax.state import Loss, TrainState
 
@@ -86,8 +87,7 @@ def play(
       several times they come from its last update.
     """
     terms: dict[str, Array] = {}
-    count = len(in_order(updates))
-    keys = iter(jax.random.split(key, count) if count > 1 else [key])
+    keys = _keys(updates, key)
     for update in updates:
         before = state
         for player in update if isinstance(update, tuple) else (update,):
@@ -99,6 +99,32 @@ def play(
             )
             terms |= logged
     return state, terms
+
+
+def moments(
+    updates: Updates, variables: Variables, batches: Sequence[Batch], key: Array, step: Array
+) -> Variables:
+    """The moments by which the losses of a step's players normalise, while no network moves.
+
+    Returns:
+      {network: tree of COLLECTION}, for networks that have batch norms; for a network that several
+      losses normalise, those of the last, as in training.
+    """
+    found: Variables = {}
+    with batch_norm.forgetting():
+        for player, own in zip(in_order(updates), _keys(updates, key), strict=True):
+            batch = batches[player.batch]
+            wanted = player.loss(variables, batch, Noise(own, batch["index"]), step)
+            for network, collections in (wanted.statistics or {}).items():
+                if batch_norm.COLLECTION in collections:
+                    found[network] = collections[batch_norm.COLLECTION]
+    return found
+
+
+def _keys(updates: Updates, key: Array) -> Iterator[Array]:
+    """A key for each player's update of a step, in order."""
+    count = len(in_order(updates))
+    return iter(jax.random.split(key, count) if count > 1 else [key])
 
 
 def _loss(

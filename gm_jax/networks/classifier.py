@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import devices
+from gm_jax.nn.batch_norm import share_of_old
 
 Array = jax.Array
 
@@ -51,7 +52,7 @@ class ConvolutionalClassifier(nn.Module):
             )(x)
             x = nn.BatchNorm(
                 use_running_average=not train,
-                momentum=self.batch_norm_decay,
+                momentum=share_of_old(self.batch_norm_decay),
                 axis_name=devices.bound_axis() if train else None,
             )(x.astype(jnp.float32))
             x = nn.relu(x)

@@ -1,5 +1,8 @@
 """Batch normalisation with the statistics of the global batch (Ioffe & Szegedy, 2015)."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +12,23 @@ import jax.numpy as jnp
 from gm_jax import devices
 
 Array = jax.Array
+COLLECTION = "batch_stats"
+_forgetting = contextvars.ContextVar("forgetting", default=False)
+
+
+@contextlib.contextmanager
+def forgetting() -> Iterator[None]:
+    """Inside it (while a function is traced), running averages forget all but the last batch."""
+    token = _forgetting.set(True)
+    try:
+        yield
+    finally:
+        _forgetting.reset(token)
+
+
+def share_of_old(decay: float) -> float:
+    """The share of the old value in an update of running averages: `decay`, or 0 if forgetting."""
+    return 0.0 if _forgetting.get() else decay
 
 
 def global_moments(x: Array) -> tuple[Array, Array]:
@@ -41,17 +61,18 @@ class BatchStatistics(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> tuple[Array, Array]:
         """Returns mean and variance, float32 [C]; in training `batch_stats` must be mutable."""
-        first = not self.has_variable("batch_stats", "mean")
+        first = not self.has_variable(COLLECTION, "mean")
         if not (train or first):
-            mean: Array = self.get_variable("batch_stats", "mean")
-            variance: Array = self.get_variable("batch_stats", "variance")
+            mean: Array = self.get_variable(COLLECTION, "mean")
+            variance: Array = self.get_variable(COLLECTION, "variance")
             return mean, variance
         moments = global_moments(x)
-        running_mean = self.variable("batch_stats", "mean", lambda: moments[0])
-        running_variance = self.variable("batch_stats", "variance", lambda: moments[1])
+        running_mean = self.variable(COLLECTION, "mean", lambda: moments[0])
+        running_variance = self.variable(COLLECTION, "variance", lambda: moments[1])
         if train and not first:
+            decay = share_of_old(self.decay)
             for running, moment in zip((running_mean, running_variance), moments, strict=True):
-                running.value = self.decay * running.value + (1 - self.decay) * moment
+                running.value = decay * running.value + (1 - decay) * moment
         return moments
 
 

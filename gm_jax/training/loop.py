@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from gm_jax import data
 from gm_jax import state as train_state
 from gm_jax.nn.weight_norm import num_parameters
 from gm_jax.state import TrainState
@@ -39,16 +38,7 @@ def train(run: Run, validate: Validate) -> bool:
         saved.
     """
     config = run.config
-    batches = data.training_batches(
-        run.train_data,
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        flip=config.data.flip,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        batches_per_step=run.method.batches_per_step,
-        put=run.parallel.put_training_batch,
-    )
+    batches = run.training_batches(put=run.parallel.put_training_batch)
     writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)
     with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
         fresh = checkpoints.latest_step() is None

@@ -175,11 +175,18 @@ class Parallel:
 
         The result is on the host, for the whole global batch, in every process.
         """
+        return self._on_shares(function, P(AXIS))
+
+    def per_batch(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        """The same for what all devices find alike, such as moments of the global batch."""
+        return self._on_shares(function, P())
+
+    def _on_shares(self, function: Callable[..., Tree], result: P) -> Callable[..., Tree]:
         mapped = jax.shard_map(
             self._precisely(function),
             mesh=self.mesh,
             in_specs=(P(), P(AXIS), P()),
-            out_specs=P(AXIS),
+            out_specs=result,
             check_vma=False,
         )
         compiled = jax.jit(mapped, compiler_options=self._compiler_options)

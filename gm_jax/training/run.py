@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
+import grain
 import jax
 import numpy as np
 from etils import epath
@@ -15,7 +16,7 @@ from gm_jax.borders import described, reading
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
 from gm_jax.methods.method import Method, matmul
-from gm_jax.training import recorded
+from gm_jax.training import recalibration, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
@@ -78,6 +79,29 @@ class Run:
         if name not in self._programs:
             self._programs[name] = self.parallel.per_example(function)
         return self._programs[name]
+
+    @property
+    def has_data(self) -> bool:
+        """Whether it has its data, in whose place `open_trained` and `reopen` put blanks."""
+        return {*SPLITS} <= self.datasets.keys()
+
+    def training_batches(self, **options: Any) -> grain.DatasetIterator:
+        """`data.training_batches` of the run, from its first step on, for this process."""
+        return data.training_batches(
+            self.train_data,
+            batch_size=self.config.data.batch_size,
+            seed=self.config.seed,
+            flip=self.config.data.flip,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            batches_per_step=self.method.batches_per_step,
+            **options,
+        )
+
+    @functools.cached_property
+    def estimated(self) -> dict[tuple[str, str], Any]:
+        """The moments that `recalibration` has estimated or read, by their file and checkpoint."""
+        return {}
 
     def init_batch(self) -> dict[str, np.ndarray]:
         """The examples that networks initialise on, chosen by the seed, equal in all processes."""
@@ -151,11 +175,13 @@ class Run:
           which: the checkpoint; the best is the best on validation.
 
         Returns:
-          Variables from `state.evaluation_variables`, and their step.
+          Variables from `state.evaluation_variables`, whose batch norms have the moments of
+          `recalibration`, and their step.
         """
         with Checkpoints(self.workdir, read_only=True) as checkpoints:
             state, step = checkpoints.restore(self.state_template, which=which)
-        return train_state.evaluation_variables(state), step
+        variables = train_state.evaluation_variables(state)
+        return recalibration.recalibrated(self, variables, step), step
 
 
 def load_split(config: Any, split: str) -> data.Dataset:

@@ -9,6 +9,7 @@ import importlib
 import pytest
 
 from configs import adaptive_density, gan_likelihood, mixed_batch_gan
+from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
 
@@ -39,6 +40,12 @@ def page(name):
     return importlib.import_module(f"configs.{name}")
 
 
+def check_recalibration(config, state):
+    """A page says how batch norms are evaluated exactly if there are any."""
+    batch_norms = any(COLLECTION in collections for collections in state.statistics.values())
+    assert ("recalibration_batches" in config.evaluate) == batch_norms
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_variant_of_a_page_makes_its_method(name):
     for variant in page(name).VARIANTS:
@@ -50,19 +57,26 @@ def test_every_variant_of_a_page_makes_its_method(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_networks_of_minutes_fit_their_images(name):
     for variant in {"digits", "photos", "fashion_mnist"} & set(page(name).VARIANTS):
-        assert initial(create(page(name).get_config(variant))).params.keys() == NETWORKS[name]
+        config = page(name).get_config(variant)
+        state = initial(create(config))
+        assert state.params.keys() == NETWORKS[name]
+        check_recalibration(config, state)
 
 
 @pytest.mark.parametrize("variant", MIXED_BATCHES)
 def test_mixed_batches_and_their_rivals_share_networks(variant):
-    method = create(mixed_batch_gan.get_config(variant))
-    assert initial(method).params.keys() == {"discriminator", "generator"}
+    config = mixed_batch_gan.get_config(variant)
+    state = initial(create(config))
+    assert state.params.keys() == {"discriminator", "generator"}
+    check_recalibration(config, state)
 
 
 @pytest.mark.parametrize("variant", MODELS)
 def test_models_and_refinements_of_adaptive_density_have_their_networks(variant):
-    method = create(adaptive_density.get_config(variant))
-    assert initial(method).params.keys() == MODELS[variant]
+    config = adaptive_density.get_config(variant)
+    state = initial(create(config))
+    assert state.params.keys() == MODELS[variant]
+    check_recalibration(config, state)
 
 
 def test_a_step_of_every_choice_of_adaptive_density_builds():

@@ -21,6 +21,12 @@ OF_TWO_TABLES = {"adaptive_density", "mixed_batch_gan"}  # their variants are KE
 # differs from the variant "=", and under "-" the fields of that variant that they lack.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
 OWN_SPLITS = ("digits", "photos", "cifar10", "cifar10_small", "cifar10_printed", "gan", "av_ade+rd")
+
+
+def has_batch_norms(page, variant):
+    return page in ("classifier", "real_nvp") or "v_ade" in variant
+
+
 # Deliberate changes since then: the field, its value (None if it was removed), and where.
 CHANGES = [
     ("optimizer.clip_norm", 0.0, lambda page, variant: page != "real_nvp"),
@@ -60,6 +66,12 @@ CHANGES = [
     *(
         (f"data.{use}_split", f"{split} of tfds:stl10", lambda page, variant: "stl10" in variant)
         for use, split in (("train", "unlabelled[:95%]"), ("validation", "unlabelled[95%:]"))
+    ),
+    ("evaluate.recalibration_batches", 64, lambda page, variant: has_batch_norms(page, variant)),
+    (
+        "evaluate.recalibration_batches",
+        2,
+        lambda page, variant: has_batch_norms(page, variant) and "smoke" in variant,
     ),
     *(
         (field, None, lambda page, variant: variant.startswith("gan"))  # which read none of them

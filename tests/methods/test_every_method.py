@@ -265,6 +265,9 @@ def test_a_session_writes_what_the_method_offers(name):
     folder, offered = trained_by_session(name), run_of(name).method.capabilities
     scores = json.loads((folder / "test.json").read_text())
     assert scores["step"] == 2
+    normalised = "recalibration_batches" in config_of(name).evaluate
+    assert scores.get("recalibration_batches") == (2 if normalised else None)
+    assert len([*folder.glob("statistics/*.npz")]) == normalised
     assert ({"bits_per_dim", "nats"} & scores.keys() != set()) == ("log_likelihood" in offered)
     for kind, capability in (("samples", "sample"), ("reconstructions", "reconstruct")):
         assert bool([*folder.glob(f"{kind}/best_step_*.png")]) == (capability in offered)

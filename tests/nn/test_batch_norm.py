@@ -5,7 +5,7 @@ import jax
 import numpy as np
 
 from gm_jax import devices
-from gm_jax.nn.batch_norm import BatchNorm, BatchStatistics, global_moments
+from gm_jax.nn.batch_norm import BatchNorm, BatchStatistics, forgetting, global_moments
 
 X = 4 + 2 * jax.random.normal(jax.random.key(0), (16, 3, 3, 5))
 
@@ -28,6 +28,16 @@ def test_running_averages_start_at_the_first_batch_and_decay():
     np.testing.assert_array_equal(moments, second)
     expected = 0.75 * np.stack(first) + 0.25 * np.stack(second)
     np.testing.assert_allclose(statistics.apply(variables, X, False), expected, rtol=1e-6)
+
+
+def test_running_averages_that_forget_are_the_moments_of_the_last_batch():
+    statistics = BatchStatistics(decay=0.75)
+    variables = statistics.init(jax.random.key(0), X, True)
+    with forgetting():
+        _, last = statistics.apply(variables, 3 * X + 1, True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(statistics.apply(last, X, False), global_moments(3 * X + 1))
+    _, later = statistics.apply(variables, 3 * X + 1, True, mutable=["batch_stats"])
+    assert (later["batch_stats"]["mean"] != last["batch_stats"]["mean"]).all()
 
 
 def test_moments_are_those_of_the_global_batch():
