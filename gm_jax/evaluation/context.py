@@ -141,6 +141,9 @@ class Context:
         Args:
           part: 'model', 'samples', 'features', a set of real images ('reference', 'train',
             'validation', 'test'), or a field of the request.
+
+        Raises:
+          ValueError: 'samples' of a method that draws none, and none are given.
         """
         if part == "model":
             return self.model[1]
@@ -154,6 +157,8 @@ class Context:
             return {**_name_of(self._given_samples), "seed": self.request.seed}
         num_samples = self.request.num_samples
         config = self.run.config
+        if "sample" not in self.run.method.capabilities:  # nor does its page say how to
+            raise ValueError(f"the method '{config.method}' draws no samples")
         how = {name: value for name, value in config.sample.items() if name != "batch_size"}
         return {
             **how,  # the method's options besides the temperature
@@ -200,9 +205,7 @@ class Context:
 
     def _draw(self, folder: Path) -> None:
         """Writes images.npy and, if the method is class-conditional, labels.npy."""
-        method, request = self.run.method, self.request
-        if "sample" not in method.capabilities:
-            raise ValueError(f"the method '{self.run.config.method}' draws no samples")
+        request = self.request
         num_images = self.identity("samples")["num_images"]
         labels = class_labels(self.run, num_images)
         image_shape = self.run.train_data.image_shape

@@ -9,6 +9,7 @@ import optax
 import pytest
 from PIL import Image
 
+from configs import classifier
 from gm_jax import data, distributions, methods, session
 from gm_jax.evaluation import battery, drawing, feature_networks, report, train_test_classifier
 from gm_jax.evaluation.context import Context
@@ -169,6 +170,17 @@ def test_a_missing_metric_says_why_and_the_others_go_on(trained, run, capsys, mo
     assert "fid: missing: " in output.err
     _, missing = results(run, ["is"], features="pixels")
     assert "'pixels' classify nothing" in missing["is"]
+
+
+def test_a_method_without_samples_says_so_for_every_metric_of_samples(tmp_path, capsys):
+    """The config of a classifier has no section `sample` either."""
+    judged = open_run(classifier.get_config("smoke"), tmp_path / "run")
+    refused = pytest.raises(ValueError, match="'classifier' draws no samples")
+    with Context(judged, Request(("fid",))) as context, refused:
+        context.identity("samples")
+    _, missing = results(judged, ["fid", "is", "prd", "diversity"], features="pixels")
+    assert all("'classifier' draws no samples" in reason for reason in missing.values())
+    assert len(missing) == 4
 
 
 def test_few_samples_are_warned_about(run, network):
