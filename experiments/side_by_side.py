@@ -26,7 +26,8 @@ def newest_grid(workdir: str) -> epath.Path | None:
     """
     folder = epath.Path(workdir) / "samples"
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    for pattern in (r"best_step_\d+\.png", r"best_step_.*\.png", r"step_.*\.png"):
+    of_best = r"best_step_\d+(_\d+_batches)?\.png"
+    for pattern in (of_best, r"best_step_.*\.png", r"step_.*\.png"):
         found = [name for name in names if re.fullmatch(pattern, name)]
         if found:
             return folder / found[-1]

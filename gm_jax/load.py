@@ -35,7 +35,8 @@ def load(
     """Loads a model from the work directory of its run, which may still be training.
 
     This does not need the images that it was trained on. Its batch norms have the moments by which
-    the checkpoint was scored; before that, running averages, and a line says so.
+    the checkpoint was scored, according to `test.json` in the work directory. Where those are not
+    written there, they have the running averages of training, and a line says so.
 
     Args:
       workdir: the run's work directory.

@@ -154,7 +154,7 @@ def _open(
     agreement.check_same("data", recorded.contents(opened.datasets))
     say(_header(opened))
     if held is not None:
-        opened.check_start()  # before anything is written
+        frozen = opened.check_start()  # before anything is written
         agreement.check_shared(folder)
     elif needs_run:
         saved = {"config.json": workdirs.read_json(folder / "config.json") if found else None}
@@ -167,7 +167,7 @@ def _open(
                 held.enter_context(workdirs.hold(folder))
             workdirs.check_config(folder, config)
             recorded.record_data(folder, opened.train_data.fields, opened.datasets)
-            recorded.record_frozen(folder, recipes(config, folder))
+            recorded.record_frozen(folder, recipes(config, folder), frozen)
     return opened
 
 

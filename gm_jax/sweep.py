@@ -206,9 +206,7 @@ def is_finished(config: ConfigDict, workdir: epath.PathLike) -> bool:
         scored = latest == steps and checkpoints.is_scored(steps)
     test = workdir / "test.json"
     result = workdirs.read_json(test) if test.exists() else {}
-    batches = result.get("recalibration_batches")  # None: it has no batch norms
-    same = batches is None or batches == recalibration.asked_for(config)
-    return scored and result.get("step") == best and same
+    return scored and result.get("step") == best and recalibration.fits(result, config)
 
 
 def collect(members: Mapping[str, Member], folder: epath.PathLike) -> list[Row]:

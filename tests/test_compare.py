@@ -154,6 +154,9 @@ def test_the_grid_is_of_the_model_itself_where_there_is_one(tmp_path):
     for name in ("best_step_3_temperature_0.5.png", "step_4.png"):
         save_png(tmp_path / "run" / "samples" / name, np.zeros((9, 20, 1), np.uint8))
     assert newest_grid(run).name == "best_step_3.png"
+    recalibrated = tmp_path / "run" / "samples" / "best_step_3_64_batches.png"
+    save_png(recalibrated, np.zeros((9, 20, 1), np.uint8))
+    assert newest_grid(run) == recalibrated
 
 
 def test_what_is_not_finite_is_said(tmp_path):

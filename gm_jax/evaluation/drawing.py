@@ -17,11 +17,17 @@ from gm_jax.evaluation.pictures import (
     side_by_side,
 )
 from gm_jax.images import save_gif, save_png, save_pngs, spread
+from gm_jax.training import recalibration
 from gm_jax.training.run import Run
 from gm_jax.training.workdir import write_npz
 
 # Variables from `state.evaluation_variables`, and their step.
 Restored = tuple[dict[str, Any], int]
+_FOLDERS = {
+    "sample": "samples",
+    "reconstruct": "reconstructions",
+    "interpolate": "interpolations",
+}
 _WAY = 9  # images of an interpolation, including its ends
 
 
@@ -91,7 +97,7 @@ def interpolate(run: Run) -> None:
     rows = {name: np.concatenate([way[name] for way in ways]) for name in ways[0]}
     levels = spec["image"].levels
     assert levels is not None  # images have levels
-    path = run.output / "interpolations" / f"best_step_{step:08d}.png"
+    path = picture_path(run, "interpolate", step)
     if jax.process_index() == 0:
         save_png(path, side_by_side(rows, levels, columns=_WAY))
         frames = [side_by_side({"image": rows["image"][at::_WAY]}, levels) for at in range(_WAY)]
@@ -110,13 +116,13 @@ def reconstructions(
 
 
 def picture_path(run: Run, mode: str, step: int) -> epath.Path:
-    """Where `--mode=sample` and `--mode=reconstruct` write the best checkpoint's grid."""
+    """Where a mode writes the best checkpoint's grid: by the moments of its batch norms, too."""
     name = f"best_step_{step:08d}"
-    if mode == "reconstruct":
-        return run.output / "reconstructions" / f"{name}.png"
-    temperature = run.config.sample.temperature
-    other = "" if temperature == 1 else f"_temperature_{temperature}"
-    return run.output / "samples" / f"{name}{other}.png"
+    if batches := recalibration.batches_of(run):
+        name += f"_{batches}_batches"
+    if mode == "sample" and (temperature := run.config.sample.temperature) != 1:
+        name += f"_temperature_{temperature}"
+    return run.output / _FOLDERS[mode] / f"{name}.png"
 
 
 def _refuse_without(run: Run, function: str, mode: str = "") -> None:

@@ -36,10 +36,13 @@ from gm_jax.training.workdir import dumps, read_json, write_atomically, write_np
 def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
     """Scores validation, and draws samples and reconstructions into the work directory.
 
+    Batch norms have the running averages of training here: to estimate their moments anew would
+    take the passes of `evaluate.recalibration_batches` training batches at each validation. So
+    these pictures differ from those that `finish` draws of the same step.
+
     Returns:
       Bits/dim on validation (or the method's `validation_score`), by which the best checkpoint is
-      chosen. For a method that has neither, minus the step: its best is its latest. Batch norms
-      have their running averages here: moments anew would cost as many passes at each validation.
+      chosen. For a method that has neither, minus the step: its best is its latest.
     """
     dataset = run.dataset("validation")
     _, scores, choice = score_split(run, variables, dataset)
@@ -123,9 +126,8 @@ def score_test(
         "num_images": dataset.lengths[""],
         "step": step,
     }
-    batches = recalibration.batches_of(run)
-    if batches is not None:
-        result["recalibration_batches"] = batches
+    if "recalibration_batches" in run.config.evaluate:
+        result["recalibration_batches"] = recalibration.batches_of(run)
     if run.method.likelihood is not None:
         result["likelihood"] = kind_of_likelihood(run.method)
     result |= scores
@@ -150,7 +152,7 @@ def describe(result: dict[str, Any]) -> str:
     if result.get("recalibration_batches"):
         lines[0] += f", batch norms of {result['recalibration_batches']} training batches"
     kind: str = result.get("likelihood", "")
-    shown: set[str] = set()
+    shown = {"recalibration_batches"}  # None without batch norms
     bracketed = kind.startswith("[")
 
     def bound(name: str, error: str) -> str:
@@ -180,16 +182,12 @@ def finish(run: Run) -> None:
     assert step is not None  # a training ends with a checkpoint
     path = run.output / "test.json"
     result = read_json(path) if path.exists() else {}
-    scored = result.get("step") == step
-    same = result.get("recalibration_batches") == recalibration.batches_of(run)
-    anew = scored and not same  # what was scored by other moments was pictured by them
     restored = None
     for name, make in (("reconstruct", reconstruct), ("sample", sample)):
-        offered = name in run.method.capabilities
-        if offered and (anew or not picture_path(run, name, step).exists()):
+        if name in run.method.capabilities and not picture_path(run, name, step).exists():
             restored = restored or run.restore("best")
             make(run, restored)
-    if scored and same:
+    if result.get("step") == step and recalibration.fits(result, run.config):
         if jax.process_index() == 0:
             print(describe(result))
         return

@@ -107,18 +107,22 @@ def moments(
     """The moments by which the losses of a step's players normalise, while no network moves.
 
     Returns:
-      {network: tree of COLLECTION}, for networks that have batch norms; for a network that several
-      losses normalise, those of the last, as in training.
+      {network: tree of COLLECTION}, for networks that have batch norms. Where several losses
+      normalise a network, they are the losses' mean: so do running averages settle whose decay is
+      near 1. A loss that applies it several times returns what it makes of that, as in training.
     """
-    found: Variables = {}
+    found: dict[str, list[Any]] = {}
     with batch_norm.forgetting():
         for player, own in zip(in_order(updates), _keys(updates, key), strict=True):
             batch = batches[player.batch]
             wanted = player.loss(variables, batch, Noise(own, batch["index"]), step)
             for network, collections in (wanted.statistics or {}).items():
                 if batch_norm.COLLECTION in collections:
-                    found[network] = collections[batch_norm.COLLECTION]
-    return found
+                    found.setdefault(network, []).append(collections[batch_norm.COLLECTION])
+    return {
+        network: jax.tree.map(lambda *each: sum(each) / len(each), *trees)
+        for network, trees in found.items()
+    }
 
 
 def _keys(updates: Updates, key: Array) -> Iterator[Array]:

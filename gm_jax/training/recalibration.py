@@ -2,14 +2,15 @@
 
 The running averages of training lag behind the parameters, which costs likelihood. So a run is
 scored and sampled by the moments of `evaluate.recalibration_batches` training batches, which are
-those of the run's first steps. They are written to `statistics/` once, and whatever reads the
-checkpoint reads them, so that what is scored is what is sampled.
+those of the run's first steps. They are written to `statistics/` once, and whatever asks for the
+same number at the same checkpoint reads them, so that what is scored is what is sampled.
 """
 
 import hashlib
 import io
 import json
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -21,7 +22,7 @@ from gm_jax.methods.player import in_order
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.training import checkpoint_tree as trees
 from gm_jax.training.progress import progress, say
-from gm_jax.training.workdir import write_npz
+from gm_jax.training.workdir import read_json, write_npz
 
 if TYPE_CHECKING:
     from gm_jax.training.run import Run
@@ -51,40 +52,58 @@ def batches_of(run: "Run") -> int | None:
     return asked_for(run.config) if networks(run) else None
 
 
-def recalibrated(run: "Run", variables: dict[str, Tree], step: int) -> dict[str, Tree]:
+def fits(result: Mapping[str, Any], config: Any) -> bool:
+    """Whether the scores in a `test.json` are by the moments that a config asks for.
+
+    Its number is null if there are no batch norms. Versions before wrote none, and scored by the
+    running averages of training.
+    """
+    return result.get("recalibration_batches", 0) in (None, asked_for(config))
+
+
+def recalibrated(
+    run: "Run", variables: dict[str, Tree], step: int
+) -> tuple[dict[str, Tree], int | None]:
     """The variables of a checkpoint, with the moments that the config asks for.
 
-    They are read, or estimated and written. A run without its data cannot estimate them: where
-    none are written it keeps the running averages of training, and says so.
+    They are read, or estimated and written. A run without its data cannot estimate them: it reads
+    those by which its `test.json` says that the step was scored, else those that its config asks
+    for. Where none are written it keeps the running averages of training, and says so.
 
     Args:
       run: the run.
       variables: {network: {collection: tree}} from `state.evaluation_variables`.
       step: the checkpoint's step.
 
+    Returns:
+      The variables, and the number of training batches whose moments they have, as `batches_of`.
+
     Raises:
       ValueError: a run without its data finds a damaged file.
     """
-    count = batches_of(run)
+    count = batches_of(run) if run.has_data else _scored_by(run, step)
     if not count:
-        return variables
+        return variables, count
     name, of = f"step_{step:08d}_{count}_batches.npz", _identity(variables)
     old = {network: variables[network][COLLECTION] for network in networks(run)}
-    moments = run.estimated.get((name, of)) or _found(run, name, of, old)
+    moments = run.estimated.get((name, of))
+    if moments is None:
+        moments = _found(run, name, of, old)
     if moments is None:
         if not run.has_data:
             say(
                 f"{run.workdir}: the batch norms of step {step} have the running averages of "
-                "training; --mode=evaluate estimates their moments anew and keeps them"
+                f"training, as no moments of {count} training batches are written; "
+                "--mode=evaluate estimates and keeps them"
             )
-            return variables
+            return variables, 0
         moments = estimate(run, variables, step, count)
         _write(run, name, of, moments)
     run.estimated[name, of] = moments
     placed = jax.device_put(moments, run.parallel.replicated)
     return variables | {
         network: {**variables[network], COLLECTION: placed[network]} for network in placed
-    }
+    }, count
 
 
 def estimate(run: "Run", variables: dict[str, Tree], step: int, count: int) -> dict[str, Tree]:
@@ -114,6 +133,15 @@ def estimate(run: "Run", variables: dict[str, Tree], step: int, count: int) -> d
     seconds = time.perf_counter() - start
     say(f"batch norms of step {step}: the moments of {count} training batches ({seconds:.1f} s)")
     return jax.tree.map(lambda *each: np.mean(each, 0, np.float64).astype(np.float32), *found)
+
+
+def _scored_by(run: "Run", step: int) -> int | None:
+    """`batches_of` a run when its `test.json` was written, if that has the step."""
+    path, batches = run.workdir / "test.json", batches_of(run)
+    if batches is None or not path.exists():
+        return batches
+    result = read_json(path)
+    return result.get("recalibration_batches", 0) if result.get("step") == step else batches
 
 
 def _identity(variables: dict[str, Tree]) -> str:

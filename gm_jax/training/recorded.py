@@ -113,16 +113,33 @@ def read_data(workdir: epath.PathLike) -> dict[str, Field] | None:
         return fields.from_json(saved["fields"] if "splits" in saved else saved)
 
 
-def record_frozen(workdir: epath.PathLike, recipes: dict[str, Any]) -> None:
+def record_frozen(
+    workdir: epath.PathLike, recipes: dict[str, Any], checkpoints: dict[str, dict[str, Any]]
+) -> None:
     """Writes `frozen.json`, which suffices to rebuild the models frozen inside a run.
 
     Args:
       workdir: the run's work directory.
       recipes: {name: {"config", "data"}}; if empty, nothing is written.
+      checkpoints: {name: which}, from `Run.check_start`.
+
+    Raises:
+      ValueError: it was to start around other checkpoints, or moments of their batch norms.
     """
     path = workdirs.absolute(workdir) / "frozen.json"
+    for name, which in checkpoints.items():
+        before = recipes[name].get("checkpoint", which)
+        if before != which:
+            raise ValueError(
+                f"frozen.{name} was {before} when {path.parent} was begun, and is {which} now; "
+                "give another --workdir"
+            )
     if recipes and not path.exists():
-        workdirs.write_atomically(path, json.dumps(recipes, indent=2) + "\n")
+        found = {
+            name: {**recipe, "checkpoint": checkpoints[name]} if name in checkpoints else recipe
+            for name, recipe in recipes.items()
+        }
+        workdirs.write_atomically(path, json.dumps(found, indent=2) + "\n")
 
 
 def read_frozen(workdir: epath.PathLike) -> dict[str, Any] | None:

@@ -132,8 +132,8 @@ class Run:
         """What this run takes from other runs' best checkpoints on validation (or latest).
 
         This is {network: parameters} from the work directories in the section `pretrained`, which
-        keep learning, and {name: variables of every network} from those in `frozen`, which do not.
-        Both are averages if the other run kept an average.
+        keep learning, and {name: variables of every network} of `frozen`. Both are averages if the
+        other run kept an average.
 
         Raises:
           ValueError: a run does not exist, has no checkpoint, or does not fit this one.
@@ -145,10 +145,22 @@ class Run:
                 f"pretrained.{name}={workdir}",
                 name,
                 (self.method, self.state_template.params),
-                (other.method, other.restore("best")[0]),
+                (other.method, other.checkpoint("best")[0]),
             )
+        return taken | {name: variables for name, (variables, _) in self.frozen.items()}
+
+    @functools.cached_property
+    def frozen(self) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        """The runs in the section `frozen`, which learn no more: {name: (variables, which)}.
+
+        `which` is the checkpoint's `step` and `recalibration_batches`, as from `recalibrated`.
+        """
+        taken = {}
         for name, workdir in self._named("frozen").items():
-            taken[name] = reopen(workdir, self.parallel).restore("best")[0]
+            other = reopen(workdir, self.parallel)
+            variables, step = other.checkpoint("best")
+            variables, batches = recalibration.recalibrated(other, variables, step)
+            taken[name] = variables, {"step": step, "recalibration_batches": batches}
         return taken
 
     def _named(self, section: str) -> dict[str, str]:
@@ -157,10 +169,16 @@ class Run:
             return {}
         return {name: workdir for name, workdir in self.config[section].items() if workdir}
 
-    def check_start(self) -> None:
-        """Refuses other runs' models that do not fit, unless this run has a checkpoint."""
-        if self.best_step() is None:
-            _ = self.pretrained
+    def check_start(self) -> dict[str, dict[str, Any]]:
+        """Refuses other runs' models that do not fit, unless this run has a checkpoint.
+
+        Returns:
+          {name: which checkpoint}, as in `frozen`, of the models that it starts around.
+        """
+        if self.best_step() is not None:
+            return {}
+        _ = self.pretrained
+        return {name: which for name, (_, which) in self.frozen.items()}
 
     def best_step(self) -> int | None:
         """The step of the best checkpoint on validation, or of the latest if none was scored."""
@@ -178,10 +196,14 @@ class Run:
           Variables from `state.evaluation_variables`, whose batch norms have the moments of
           `recalibration`, and their step.
         """
+        variables, step = self.checkpoint(which)
+        return recalibration.recalibrated(self, variables, step)[0], step
+
+    def checkpoint(self, which: Literal["latest", "best"]) -> tuple[dict[str, Any], int]:
+        """The same, whose batch norms have the running averages of training."""
         with Checkpoints(self.workdir, read_only=True) as checkpoints:
             state, step = checkpoints.restore(self.state_template, which=which)
-        variables = train_state.evaluation_variables(state)
-        return recalibration.recalibrated(self, variables, step), step
+        return train_state.evaluation_variables(state), step
 
 
 def load_split(config: Any, split: str) -> data.Dataset:

@@ -62,11 +62,11 @@ def test_the_command_trains_scores_and_pictures(trained):
     steps = [line for line in lines if "generator/loss" in line]
     assert [line["generator/adversarial"] != 0 for line in steps] == [False, True]
     for picture in ("samples", "reconstructions"):
-        assert len(list((folder / picture).glob("*step_00000002.png"))) == 2
+        assert len(list((folder / picture).glob("*step_00000002*.png"))) == 2
 
 
 def test_samples_of_the_mean_and_with_noise_are_written(trained, model):
-    with np.load(trained[0] / "samples" / "best_step_00000002.npz") as written:
+    with np.load(trained[0] / "samples" / "best_step_00000002_2_batches.npz") as written:
         drawn = model.sample(8)
         assert drawn.keys() == {"image", "with_noise"}
         for name, array in drawn.items():
@@ -81,7 +81,7 @@ def test_a_run_may_be_asked_for_the_other_samples(trained, model):
     config = adaptive_density.get_config("av_ade,smoke").unlock()
     config.sample.from_mean = False
     session.run(config.lock(), str(trained[0]), "sample")
-    with np.load(trained[0] / "samples" / "best_step_00000002.npz") as written:
+    with np.load(trained[0] / "samples" / "best_step_00000002_2_batches.npz") as written:
         np.testing.assert_array_equal(written["image"], model.sample(8)["with_noise"])
     request = Request(metrics=("diversity",))
     run = model._run
@@ -126,7 +126,7 @@ def conditional(tmp_path_factory):
 def test_the_command_draws_every_class_in_turn(conditional):
     folder, model = conditional
     labels = np.arange(12) % 10
-    with np.load(folder / "samples" / "best_step_00000002.npz") as written:
+    with np.load(folder / "samples" / "best_step_00000002_2_batches.npz") as written:
         for drawn in (model.sample(12, labels=labels), model.sample(12)):
             np.testing.assert_array_equal(written["with_noise"], drawn["with_noise"])
         other = model.sample(12, labels=(labels + 1) % 10)

@@ -5,6 +5,7 @@ import numpy as np
 
 from gm_jax.flows.coupling import Checkerboard
 from gm_jax.flows.normalise import FlowBatchNorm
+from gm_jax.nn.batch_norm import forgetting
 from gm_jax.flows.transform import Context
 
 X = 2 + 3 * jax.random.normal(jax.random.key(0), (64, 4, 4, 2))
@@ -36,3 +37,14 @@ def test_the_inverse_takes_the_running_moments_of_evaluation():
     x, _ = NORM.apply(statistics, y, EVALUATE, method="inverse_and_log_det")
     np.testing.assert_allclose(x, other, atol=1e-5)
     assert np.abs(y - trained).max() > 0.1
+
+
+def test_the_moments_of_a_batch_are_those_of_its_masked_images():
+    with forgetting():
+        _, found = NORM.apply(
+            VARIABLES, 3 * X, TRAIN, method="forward_and_log_det", mutable=["batch_stats"]
+        )
+    masked = 3 * np.asarray(X, np.float64) * CHANGED[..., None]
+    moments = found["batch_stats"]["statistics"]
+    np.testing.assert_allclose(moments["mean"], masked.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(moments["variance"], masked.var((0, 1, 2)), rtol=1e-5)

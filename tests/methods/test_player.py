@@ -10,7 +10,8 @@ import pytest
 
 from gm_jax import devices
 from gm_jax import state as train_state
-from gm_jax.methods.player import Player, in_order, play
+from gm_jax.methods.player import Player, in_order, moments, play
+from gm_jax.nn.batch_norm import COLLECTION, BatchStatistics, global_moments
 from gm_jax.state import Loss
 
 KEY = jax.random.key(5)
@@ -109,3 +110,23 @@ def test_two_players_of_one_name_with_other_optimizers_are_refused():
     with pytest.raises(ValueError, match="two players are called 'E'"):
         in_order((E, D, other))
     assert in_order((E, D, E.on_batch(1))) == [E, D, E.on_batch(1)]
+
+
+def test_the_moments_of_a_network_are_the_mean_over_the_losses_that_normalise_it():
+    norm = BatchStatistics(decay=0.9)
+
+    def judge(factor):
+        def loss(variables, batch, noise, step):
+            running = {COLLECTION: variables["d"][COLLECTION]}
+            _, moved = norm.apply(running, factor * batch["x"], True, mutable=[COLLECTION])
+            return Loss({"none": jnp.zeros(())}, statistics={"d": moved})
+
+        return dataclasses.replace(D, loss=loss)
+
+    updates = (judge(1.0), E, judge(3.0).on_batch(1), judge(-2.0))
+    scaled = [BATCHES[0]["x"], 3 * BATCHES[1]["x"], -2 * BATCHES[0]["x"]]
+    variables = {name: {"params": value} for name, value in PARAMS.items()}
+    variables["d"] |= norm.init(KEY, BATCHES[1]["x"], True)
+    found = moments(updates, variables, BATCHES, KEY, jnp.int32(0))
+    expected = np.mean([global_moments(x) for x in scaled], 0)
+    np.testing.assert_allclose([*found["d"].values()], expected, rtol=1e-5)
