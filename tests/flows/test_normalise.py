@@ -5,8 +5,8 @@ import numpy as np
 
 from gm_jax.flows.coupling import Checkerboard
 from gm_jax.flows.normalise import FlowBatchNorm
-from gm_jax.nn.batch_norm import forgetting
 from gm_jax.flows.transform import Context
+from gm_jax.nn.batch_norm import forgetting
 
 X = 2 + 3 * jax.random.normal(jax.random.key(0), (64, 4, 4, 2))
 TRAIN, EVALUATE = Context(True), Context(False)
