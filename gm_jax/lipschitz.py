@@ -39,12 +39,6 @@ class Lipschitz:
             raise ValueError(
                 f"model.lipschitz is '{self.control}'; choose among {', '.join(CONTROLS)}"
             )
-        if self.gradient_penalty < 0:
-            raise ValueError(
-                f"model.gradient_penalty is {self.gradient_penalty}; give a weight, or 0 for none"
-            )
-        if self.weight_clip <= 0:
-            raise ValueError(f"model.weight_clip is {self.weight_clip}; give a positive number")
         if self.spectral_norm not in spectral_norm.KINDS:
             raise ValueError(
                 f"model.spectral_norm is '{self.spectral_norm}'; choose among "

@@ -77,11 +77,8 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
 
     Raises:
-      ValueError: there is no such optimizer, one of its fields is missing, or `clip_norm` is
-        negative.
+      ValueError: there is no such optimizer, or one of its fields is missing.
     """
-    if config.clip_norm < 0:
-        raise ValueError(f"optimizer.clip_norm is {config.clip_norm}; give a length, or 0 for none")
     if config.name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")
     build, fields = OPTIMIZERS[config.name]

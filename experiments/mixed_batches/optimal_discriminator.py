@@ -125,7 +125,8 @@ def train(name: str, seed: int, options: Any) -> dict[str, list[tuple[int, float
     params = discriminator.init(start, y[0])
     carry, done = (params, optimizer.init(params)), 0
     curves: dict[str, list[tuple[int, float]]] = {}
-    for mark in sorted({0, 10, 30, 100, 300, *range(500, options.updates, 500), options.updates}):
+    marks = {0, 10, 30, 100, 300, *range(500, options.updates, 500), options.updates}
+    for mark in sorted(mark for mark in marks if mark <= options.updates):
         if mark > done:
             carry, done = updates(carry, jax.random.fold_in(stream, mark), mark - done), mark
         logits = np.asarray(judge(carry[0]), np.float64)

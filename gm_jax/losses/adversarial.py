@@ -20,7 +20,8 @@ class AdversarialLoss(NamedTuple):
 
     Attributes:
       term: name of the discriminator's loss in the curves.
-      discriminator: (logits of data, logits of samples), float [B] each -> float32 [B].
+      discriminator: (logits of data, logits of samples), float [B] each -> float32 [B]; of mixed
+        batches (logits, share of data), float [B] and [], as in `mixed_batch.REDUCTIONS`.
       generator: (logits of samples), float [B] -> float32 [B].
     """
 

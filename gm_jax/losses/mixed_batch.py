@@ -18,7 +18,7 @@ from gm_jax.nn.noise import Noise
 
 Array = jax.Array
 Tree = Any
-PRIORS = {"uniform": 0, "gamma": 1, "beta": 2}  # and the number of their parameters
+PRIORS = {"uniform": 0, "gamma": 1, "beta": 2}  # {law of p*: the number of its parameters}
 
 
 def draw_mixing(noise: Noise, gamma: float) -> Array:

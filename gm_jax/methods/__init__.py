@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gm_jax import ranges
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.adaptive_density import AdaptiveDensity
 from gm_jax.methods.agave import Agave
@@ -42,7 +43,11 @@ def create(config: Any, data: DataSpec, frozen: dict[str, Method] | None = None)
       config: a config from `configs/`.
       data: the fields of the examples.
       frozen: {name: method}, the trained models that it contains (`training.frozen`).
+
+    Raises:
+      ValueError: the method is unknown, a value is out of range, or config and data do not fit.
     """
+    ranges.check(config.to_dict())  # checking a field does not count as reading it
     if config.method not in METHODS:
         raise ValueError(f"unknown method '{config.method}'; choose among {', '.join(METHODS)}")
     return METHODS[config.method](config, data, frozen)

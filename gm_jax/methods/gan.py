@@ -78,8 +78,6 @@ class Gan(Method):
 
     def alternate(self, critic_steps: int) -> tuple[Player, ...]:
         """`critic_steps` discriminator updates, each on a fresh batch, then a generator update."""
-        if critic_steps < 1:
-            raise ValueError(f"model.critic_steps is {critic_steps}; give 1 or more (published: 5)")
         optimizer = self.lipschitz.constrain(optimizers.create(self.config.optimizer, critic_steps))
         critic = Player("discriminator", ("discriminator",), optimizer, self.discriminator_loss)
         optimizer = optimizers.create(self.config.optimizer)

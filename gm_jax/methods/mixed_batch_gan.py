@@ -25,6 +25,8 @@ _MIXING = 0x6D6978  # keeps the mixing's stream apart from others of the seed
 class MixedBatchGan(Sngan):
     """SNGAN's networks, a symmetric discriminator, and the losses of Eqs. 4.4 and 4.5.
 
+    With γ = 0 an update of the discriminator sees a batch of data or one of samples, where Eq. 4.1
+    has both, and half of the generator's updates see data alone, which gives no gradient.
     `model.symmetric` False keeps SNGAN's pointwise layers, so that only the loss sees the batch.
     Spectral norm, if asked for, divides Λ and Γ each; the thesis does not say whether its
     discriminators have it.
@@ -32,27 +34,22 @@ class MixedBatchGan(Sngan):
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
-        model = config.model
-        if not 0 <= model.gamma <= 0.5:
-            raise ValueError(f"model.gamma is {model.gamma}; give a number from 0 to 0.5")
         if config.data.batch_size < 2:
             raise ValueError(
                 f"data.batch_size is {config.data.batch_size}: a mixed batch has 2 examples or more"
             )
         *critics, generator = self.players
-        # A player cannot know which of the step's updates it is; its loss is told.
+        # A player does not know which of the step's updates it is; its loss is told.
         numbered = [
-            critic.with_loss(partial(self.loss_of_update, number))
+            critic.with_loss(partial(self.discriminator_loss, number=number))
             for number, critic in enumerate(critics)
         ]
         self.players = (*numbered, generator)
 
     def create_loss(self) -> AdversarialLoss:
-        """Its discriminator's loss takes the logits of a mixed batch and their target, #β/B."""
-        name, known = self.model.reduction, mixed_batch.REDUCTIONS
-        if name not in known:
-            raise ValueError(f"model.reduction is '{name}'; choose among {', '.join(known)}")
-        return AdversarialLoss("mixed_batch", known[name], partial(known[name], ratio=1.0))
+        """The losses of Eqs. 4.4 and 4.5, with the reduction that the page names."""
+        reduce = mixed_batch.REDUCTIONS[self.model.reduction]
+        return AdversarialLoss("mixed_batch", reduce, partial(reduce, ratio=1.0))
 
     @property
     def critic_layers(self) -> Layers:
@@ -60,12 +57,12 @@ class MixedBatchGan(Sngan):
         layers = super().critic_layers
         return equivariant(layers) if self.model.symmetric else layers
 
-    def dependence_on_the_batch(self) -> str:
-        """Why a logit depends on the batch's other examples: the mixed loss always sees it."""
-        return "model.reduction is of whole batches"
+    def penalty_obstacle(self) -> str:
+        """A mixed batch has no pairs of data and samples to interpolate between."""
+        return "a discriminator of mixed batches judges no pairs of data and samples"
 
-    def loss_of_update(
-        self, number: int, variables: Variables, batch: Batch, noise: Noise, step: Array
+    def discriminator_loss(
+        self, variables: Variables, batch: Batch, noise: Noise, step: Array, number: int = 0
     ) -> Loss:
         """KL(B(#β/B) ‖ B(D(m_β))) (Eq. 4.4) in update `number` of the step, on fresh samples."""
         beta = self.mixing(step * self.model.critic_steps + number, noise.index)
@@ -78,8 +75,9 @@ class MixedBatchGan(Sngan):
     def mixing(self, update: Array, index: Array) -> Array:
         """β, bool [B], of the examples `index` in the discriminator's update u of the run.
 
-        It is draw ⌊u/2⌋, and its complement if u is odd (below Eq. 4.2): a function of the run's
-        seed and u, so that nothing is stored.
+        It is draw ⌊u/2⌋, and its complement if u is odd: a function of the run's seed and u, so
+        that nothing is stored. Below Eq. 4.2 the complement serves to use the discarded examples;
+        here it sees fresh ones, and balances the targets of each pair of updates.
         """
         draws = Noise(jax.random.key(self.config.seed), index).layer(_MIXING)
         beta = mixed_batch.draw_mixing(draws.layer(update // 2), self.model.gamma)

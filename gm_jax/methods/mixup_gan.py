@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gm_jax.data.fields import DataSpec
+from gm_jax.losses.adversarial import AdversarialLoss
 from gm_jax.losses.mixed_batch import bernoulli_cross_entropy
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Variables
+from gm_jax.methods.method import Batch, Loss, Noise, Variables
 from gm_jax.methods.sngan import Sngan
 
 
@@ -17,10 +17,19 @@ class MixupGan(Sngan):
     alone.
     """
 
-    def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
-        super().__init__(config, data, frozen)
-        if not 0 <= config.model.mixup <= 1:
-            raise ValueError(f"model.mixup is {config.model.mixup}; give a number from 0 to 1")
+    def create_loss(self) -> AdversarialLoss:
+        """A pair whose discriminator minimises the cross-entropy, which takes soft labels."""
+        loss = super().create_loss()
+        if loss.term != "cross_entropy":
+            raise ValueError(
+                f"model.adversarial_loss is '{self.model.adversarial_loss}', which has no soft "
+                "labels; choose minimax, non_saturating or log_ratio"
+            )
+        return loss
+
+    def penalty_obstacle(self) -> str:
+        """Its discriminator sees averages, so that there is no pair to penalise between."""
+        return "mixup controls the slope between data and samples itself"
 
     def discriminator_loss(
         self, variables: Variables, batch: Batch, noise: Noise, step: Any

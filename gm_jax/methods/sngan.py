@@ -35,14 +35,14 @@ class Sngan(Gan):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         self.players = self.alternate(config.model.critic_steps)
-        if self.lipschitz.penalty_weight and (dependence := self.dependence_on_the_batch()):
+        if self.lipschitz.penalty_weight and (obstacle := self.penalty_obstacle()):
             raise ValueError(
                 "model.lipschitz is 'penalty', which takes the gradient of each example's logit "
-                f"alone, but {dependence}; choose none, clipping or spectral_norm"
+                f"alone, but {obstacle}; choose none, clipping or spectral_norm"
             )
 
-    def dependence_on_the_batch(self) -> str:
-        """Why a logit depends on the batch's other examples; "" if it does not."""
+    def penalty_obstacle(self) -> str:
+        """Why a penalty on each example's gradient makes no sense; "" if it does."""
         if (kind := self.discriminator.batch_features) == "none":
             return ""
         return f"model.discriminator.batch_features is '{kind}'"
@@ -53,7 +53,15 @@ class Sngan(Gan):
         shared: dict[str, Any] = {"num_classes": classes, "dtype": self.dtype}
         of_critic = {**shared, "layers": self.critic_layers}
         self.num_latents = model.num_latents
-        if main_field(self.data) == "image":
+        modelled = main_field(self.data)
+        for_images = "kind" in model.generator and "kind" in model.discriminator
+        if modelled not in ("image", "point") or (modelled == "image") != for_images:
+            raise ValueError(
+                f"data.source '{self.config.data.source}' has {modelled}s, but the networks of "
+                f"variant '{self.config.variant}' are for {'images' if for_images else 'points'}: "
+                "choose another data.source or variant"
+            )
+        if for_images:
             self.generator = sngan.create_generator(model.generator, self.image_shape, **shared)
             self.discriminator = sngan.create_discriminator(model.discriminator, **of_critic)
         else:
@@ -87,5 +95,8 @@ class Sngan(Gan):
         return samples, {"generator": statistics} if statistics else {}
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
-        """Maps standard normal latents [B, Z] to images in [−1, 1], with running statistics."""
+        """Maps standard normal latents [B, Z] to images in [−1, 1], or points.
+
+        The running statistics normalise.
+        """
         return cast(Array, self.generator.apply(variables["generator"], latents, labels))

@@ -1,5 +1,7 @@
 """Features of an example that depend on its batch, for the last layer of a discriminator."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,7 +50,16 @@ def standard_deviation(x: Array) -> Array:
     return jnp.broadcast_to(jnp.mean(jnp.sqrt(variance + 1e-8)), (len(x), 1))
 
 
-KINDS = ("none", "minibatch_discrimination", "standard_deviation")
+def none(x: Array) -> Array:
+    """No feature: maps [B, F] to [B, 0]."""
+    return x[:, :0].astype(jnp.float32)
+
+
+KINDS: dict[str, Callable[[Array], Array]] = {
+    "none": none,
+    "minibatch_discrimination": lambda x: MinibatchDiscrimination()(x),
+    "standard_deviation": standard_deviation,
+}
 
 
 def append(kind: str, features: Array) -> Array:
@@ -57,12 +68,6 @@ def append(kind: str, features: Array) -> Array:
     Raises:
       ValueError: there are no such features.
     """
-    if kind == "none":
-        return features
-    if kind == "minibatch_discrimination":
-        return jnp.concatenate([features, MinibatchDiscrimination()(features)], -1)
-    if kind == "standard_deviation":
-        return jnp.concatenate([features, standard_deviation(features)], -1)
-    raise ValueError(
-        f"model.discriminator.batch_features is '{kind}'; choose among {', '.join(KINDS)}"
-    )
+    if kind not in KINDS:
+        raise ValueError(f"unknown batch_features '{kind}'; choose among {', '.join(KINDS)}")
+    return jnp.concatenate([features, KINDS[kind](features)], -1)

@@ -17,8 +17,8 @@ Array = jax.Array
 class Equivariant(nn.Module):
     """bias + x_b·Λ̃ + ρ(x)·Γ̃ (Eq. 4.12), ρ the mean of the global batch of B examples.
 
-    Λ̃ = B/(B + 1)·Λ and Γ̃ = Γ/(B + 1) (section 4.4.3), so that at the start the mean weighs no more
-    than another example. The inputs are scaled instead of the weights, which is the same.
+    Λ̃ = B/(B + 1)·Λ and Γ̃ = Γ/(B + 1) (section 4.4.3), so that at the start the mean weighs 1/B of
+    the example itself. The inputs are scaled instead of the weights, which is the same.
 
     Attributes:
       linear: (use_bias) -> a linear layer, dense or convolutional; the first is Λ, the second Γ.

@@ -51,6 +51,7 @@ PAGES = {
     "gan_likelihood": (gan_likelihood, "smoke"),
     "lsgan": (lsgan, "smoke"),
     "mixed_batch_gan": (mixed_batch_gan, "m_bgan,smoke"),
+    "points": (mixed_batch_gan, "bgan,smoke_ring"),
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
@@ -59,9 +60,9 @@ PAGES = {
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
-    "bgan": (mixed_batch_gan, "bgan,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
     "mixup": (mixed_batch_gan, "mixup,smoke"),
+    "standard_deviation": (mixed_batch_gan, "standard_deviation,smoke_ring"),
 }
 KEY, STEPS = jax.random.key(7), 4
 READ: dict[str, set[str]] = {}  # {page: the fields that its session has read}

@@ -126,7 +126,9 @@ def test_mixup_predicts_the_weights_of_its_averages():
     [
         ("bgan", {"gamma": 0.6}, "from 0 to 0.5"),
         ("bgan", {"gamma": -0.1}, "from 0 to 0.5"),
-        ("bgan", {"reduction": "mean"}, "choose among bgan, m_bgan"),
+        ("bgan", {"reduction": "mean"}, "one of bgan, m_bgan"),
+        ("mixup", {"lipschitz": "penalty"}, "mixup controls the slope"),
+        ("mixup", {"adversarial_loss": "hinge"}, "has no soft labels"),
         ("m_bgan", {"lipschitz": "penalty"}, "choose none, clipping or spectral_norm"),
         ("standard_deviation", {"lipschitz": "penalty"}, "batch_features is 'standard_deviation'"),
         ("mixup", {"mixup": 1.5}, "from 0 to 1"),
@@ -135,6 +137,13 @@ def test_mixup_predicts_the_weights_of_its_averages():
 def test_what_does_not_fit_is_refused(variant, fields, expected):
     with pytest.raises(ValueError, match=expected):
         method_of(f"{variant},smoke", **fields)
+
+
+@pytest.mark.parametrize("variant", ["m_bgan,smoke_ring", "sn,smoke"])
+def test_networks_of_points_take_no_images_and_the_other_way_round(variant):
+    for_points = "ring" in variant
+    with pytest.raises(ValueError, match=f"are for {'points' if for_points else 'images'}: choose"):
+        method_of(variant, SPEC if for_points else POINTS)
 
 
 def test_batches_of_one_example_are_refused():

@@ -90,9 +90,10 @@ def test_a_label_chooses_the_samples_and_their_judgement():
         ("lipschitz", "spectral", "choose among none, clipping, penalty, spectral_norm"),
         ("spectral_norm", "frobenius", "choose among reshaped, operator"),
         ("adversarial_loss", "wgan", "choose among minimax, non_saturating"),
-        ("weight_clip", 0.0, "give a positive number"),
-        ("gradient_penalty", -1.0, "or 0 for none"),
-        ("critic_steps", 0, "give 1 or more"),
+        ("weight_clip", 0.0, "a finite number above 0"),
+        ("gradient_penalty", -1.0, "a finite number from 0 on"),
+        ("critic_steps", 0, "a whole number from 1 on"),
+        ("samples_per_image", 0, "a whole number from 1 on"),
     ],
 )
 def test_what_does_not_fit_is_refused(field, value, expected):

@@ -48,7 +48,7 @@ def test_every_update_of_the_critic_sees_a_batch_of_its_own():
 
 
 def test_no_update_of_the_critic_is_refused():
-    with pytest.raises(ValueError, match="critic_steps is 0; give 1 or more"):
+    with pytest.raises(ValueError, match="critic_steps is 0; give a whole number from 1 on"):
         method(critic_steps=0)
 
 

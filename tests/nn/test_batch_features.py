@@ -51,5 +51,5 @@ def test_eight_devices_see_one_batch_and_its_gradient(kind):
 
 
 def test_unknown_features_are_refused():
-    with pytest.raises(ValueError, match="choose among none, minibatch_discrimination"):
+    with pytest.raises(ValueError, match="choose among none, minibatch_discrimination, standard"):
         batch_features.append("variance", X)

@@ -86,8 +86,8 @@ def test_two_layers_compute_the_batchs_variance():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_at_the_start_the_mean_weighs_as_another_example():
-    """Λ and Γ are drawn alike; the mean of B examples enters with 1/B of an example's weight."""
+def test_at_the_start_the_mean_weighs_a_bth_of_the_example():
+    """Λ and Γ are drawn alike, and enter with B/(B + 1) and 1/(B + 1)."""
     layer = Equivariant(partial(nn.Dense, 2000, use_bias=False), use_bias=False)
     x = jax.random.normal(jax.random.key(3), (9, 50))
     variables = layer.init(jax.random.key(4), x)

@@ -23,6 +23,10 @@ KEY = jax.random.key(7)
         ("real_nvp:smoke", 1 + 15 * 2 - 1),
         # The generator's three batch norms stand in all updates, their gradients in its own.
         ("sngan:smoke", 3 + 3 * 3 + 3),
+        # Forward: two batch norms, four layers' means, the mean logit, and the discriminator's
+        # #β/B; backward: those of them that the player's parameters move.
+        ("mixed_batch_gan:bgan,smoke", 2 * (8 + 4 + 1) + (7 + 7 + 1)),
+        ("mixed_batch_gan:minibatch_discrimination,smoke", 2 * (2 + 1) + (2 + 2 + 1)),
     ],
 )
 def test_a_step_has_one_all_reduce_a_player_and_one_a_statistic(page, count):
