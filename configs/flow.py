@@ -6,7 +6,7 @@
 |---|---|---|
 | glow (default) | actnorm, 1×1 convolutions, affine couplings, learned priors | 3.35 |
 | glow_additive | the same with additive couplings | - |
-| glow_lu | glow, whose 1×1 kernels are P·L·U and stay regular | - |
+| glow_lu | glow, whose 1×1 kernels are L·U and stay regular | - |
 | nice | additive couplings of dense networks, a scale for each dimension | 4.48, whitened |
 
 | DATA | examples | expected |
@@ -36,7 +36,7 @@ PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 512},  # 64 on each of 8 GPUs
     "train": common.TRAIN | {"init_batch_size": 256},
     "evaluate": common.RECONSTRUCT,
-    "sample": common.SAMPLE | {"temperature": 0.7},  # that of the paper's figures
+    "sample": common.SAMPLE,  # the paper's figures: --temperature=0.7
     "optimizer": common.ADAMAX
     | {
         "learning_rate": 1e-3,
@@ -62,7 +62,6 @@ def nice(config: ConfigDict) -> None:
     """NICE as its authors train it on CIFAR-10."""
     config.data.batch_size = 200
     config.train.steps = 375_000  # 1,500 epochs
-    config.sample.temperature = 1.0
     config.optimizer = common.ADAM | {"beta2": 0.99, "epsilon": 1e-4}
     config.model.interval = (-1.0, 1.0)
     config.model.network = {
@@ -97,7 +96,7 @@ def points(source: str) -> common.Change:
         common.without("model.interval"),
         {"data": common.images(source) | {"batch_size": 256}},
         {"train": common.MINUTES | {"steps": 5_000, "evaluate_every_steps": 1_000}},
-        {"sample": {"num_images": 2_000, "batch_size": 2_000, "temperature": 1.0}},
+        {"sample": {"num_images": 2_000, "batch_size": 2_000}},
         {"optimizer": common.ADAM | {"warmup_steps": 100, "clip_norm": 10.0}},
         sizes(
             glow={"num_scales": 1, "num_steps": 8, "features": 64},
@@ -116,7 +115,7 @@ DATA = {
     "digits": (
         QUICK,
         {"data": common.DIGITS | {"batch_size": 64}, "train": common.MINUTES},
-        {"evaluate": {"batch_size": 64}, "sample": {"temperature": 1.0}},
+        {"evaluate": {"batch_size": 64}},
         sizes(
             glow={"num_scales": 2, "num_steps": 6, "features": 48},
             nice={"hidden_layers": (3,) * 6, "features": 256, "init_range": 0.05},

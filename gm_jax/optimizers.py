@@ -73,7 +73,7 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
         `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor per step
         (1 keeps the rate); `decay_steps`, after each of which the rate is multiplied by
         `decay_factor`; `linear_decay_steps`, over which the rate also falls linearly to 0 (0 for no
-        such decay); `warmup_steps`, over which it also rises linearly, from its share 1/warmup_steps
+        such decay); `warmup_steps`, over which it also rises linearly, to 1/warmup_steps of itself
         at the first step (0 for no rise); `clip_norm`, to which longer gradients are shortened
         first (0 for never).
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.

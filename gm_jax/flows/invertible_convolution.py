@@ -51,35 +51,32 @@ class InvertibleConvolution(Transform):
 
 
 class LuConvolution(InvertibleConvolution):
-    """W = P·L·(U + diag(s)), whose log-determinant is Σ ln|s| (Eqs. 10 and 11).
+    """W = L·(U + diag(s)), whose log-determinant is Σ ln s (Eqs. 10 and 11, with P = I).
 
-    L has ones on its diagonal, U has zeros. What is learned is L and U off their diagonals and
-    ln|s|: C² numbers, as many as W has. The permutation P and the signs of s stay as they start,
-    so W never becomes singular.
+    L has ones on its diagonal, and U zeros. What is learned is L and U off their diagonals and
+    ln s: C² numbers, as many as W has, and W stays regular. The paper has a fixed permutation P in
+    front, and fixed signs of s. Here the rows of the random rotation are put in the order of its
+    pivots, and its columns are turned, so that it has P = I and s > 0 from the start.
     """
 
     @nn.compact
     def _weights(self, channels: int, inverse: bool) -> tuple[Array, Array, Array]:
         below = np.tril_indices(channels, -1)
-        packed, place = jnp.eye(channels), jnp.arange(channels)
-        if self.is_initializing():  # one rotation for all that follows
+        packed = jnp.eye(channels)
+        if self.is_initializing():  # one rotation for all parameters
             rotation = _rotation(self.make_rng("params"), (channels, channels))
-            packed, _, order = jax.lax.linalg.lu(rotation)
-            place = jnp.argsort(order)  # rotation[order] is L·U
-        s = jnp.diag(packed)
-        place = self.variable("constants", "place", lambda: place).value
-        sign = self.variable("constants", "sign", lambda: jnp.sign(s)).value
-        log_scale = self.param("log_scale", lambda _: jnp.log(jnp.abs(s)))
+            packed, _, _ = jax.lax.linalg.lu(rotation)
+        pivots = jnp.diag(packed)
         lower = self.param("lower", lambda _: packed[below])
-        upper = self.param("upper", lambda _: packed.T[below])
+        upper = self.param("upper", lambda _: (packed * jnp.sign(pivots)).T[below])
+        log_scale = self.param("log_scale", lambda _: jnp.log(jnp.abs(pivots)))
         left = jnp.eye(channels).at[below].set(lower)
-        right = jnp.diag(sign * jnp.exp(log_scale)).at[below[::-1]].set(upper)
-        kernel = jnp.matmul(left, right, precision="highest")[place]
-        log_det = jnp.sum(log_scale)
+        right = jnp.diag(jnp.exp(log_scale)).at[below[::-1]].set(upper)
+        kernel, log_det = jnp.matmul(left, right, precision="highest"), jnp.sum(log_scale)
         if not inverse:
             return kernel, log_det, kernel
-        permuted = solve_triangular(left, jnp.eye(channels)[place].T, lower=True)
-        return kernel, log_det, solve_triangular(right, permuted)
+        undone = solve_triangular(left, jnp.eye(channels), lower=True)
+        return kernel, log_det, solve_triangular(right, undone)
 
 
 def _of_example(log_det: Array, x: Array) -> Array:

@@ -37,7 +37,7 @@ class Flow(Method):
       flow: the bijection, from levels or points to features of the same shape.
     """
 
-    needs = ()
+    needs: tuple[str, ...] = ()
     likelihood: Literal["exact", "bound", "estimate", "bracketed"] | None = "bound"
     network_name: ClassVar[str] = "flow"
 

@@ -5,10 +5,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gm_jax.flows.actnorm import ActNorm
-from gm_jax.flows.coupling import Additive, ChannelHalf, Coupling, SigmoidAffine
+from gm_jax.flows.coupling import Additive, ChannelHalf, Coupling, Kind, SigmoidAffine
 from gm_jax.flows.invertible_convolution import InvertibleConvolution, LuConvolution
 from gm_jax.flows.priors import Everything, Standardise
 from gm_jax.flows.reshape import FactorOut, Squeeze
@@ -18,7 +17,7 @@ from gm_jax.nn.weight_norm import NormalKernel, convolve
 
 Array = jax.Array
 CONVOLUTIONS = {"plain": InvertibleConvolution, "lu": LuConvolution}
-COUPLINGS = {"affine": SigmoidAffine(), "additive": Additive()}
+COUPLINGS: dict[str, Kind] = {"affine": SigmoidAffine(), "additive": Additive()}
 
 
 class Conv(NormalKernel, nn.Module):
@@ -43,8 +42,7 @@ class Conv(NormalKernel, nn.Module):
     def __call__(self, x: Array) -> Array:
         """Maps [B, H, W, C] to [B, H, W, features]; C may be 0 if the kernel is 3×3."""
         *_, height, width, channels = x.shape
-        outside = np.ones((1, height + 2, width + 2, 1), np.float32)
-        outside[:, 1:-1, 1:-1] = 0
+        outside = jnp.ones((1, height + 2, width + 2, 1)).at[:, 1:-1, 1:-1].set(0)
         shape = (self.size, self.size, channels + (self.size > 1), self.features)
         kernel = self.param("v", nn.initializers.normal(self.kernel_std), shape)
         y = jnp.zeros((*x.shape[:-1], self.features))

@@ -1,4 +1,4 @@
-"""NICE: additive couplings of dense networks, and a scale for each dimension (Dinh et al., 2015)."""
+"""NICE: additive couplings of dense networks, then a scale per dimension (Dinh et al., 2015)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -14,7 +14,7 @@ Array = jax.Array
 
 
 class NormalKernel:
-    """A layer whose kernel `v` starts as N(0, kernel_std²); `init` draws those of a network at once.
+    """A layer whose kernel `v` starts as N(0, kernel_std²); `init` draws all such kernels at once.
 
     Attributes:
       kernel_std: the standard deviation.
@@ -171,8 +171,9 @@ def init(
     stds = {}
 
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        path = context.module.path
         if isinstance(context.module, NormalKernel):
-            stds[*context.module.path, "v"] = context.module.kernel_std
+            stds[*path, "v"] = context.module.kernel_std
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):

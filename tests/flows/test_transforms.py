@@ -20,8 +20,8 @@ from gm_jax.flows.coupling import (
     SigmoidAffine,
 )
 from gm_jax.flows.dequantise import Dequantise, Logit
-from gm_jax.flows.normalise import FlowBatchNorm
 from gm_jax.flows.invertible_convolution import InvertibleConvolution
+from gm_jax.flows.normalise import FlowBatchNorm
 from gm_jax.flows.priors import Everything, LogisticPrior, Standardise
 from gm_jax.flows.reshape import FactorOut, Flatten, OrderedSqueeze, Squeeze
 from gm_jax.flows.transform import Chain, Context, Inverse, Transform

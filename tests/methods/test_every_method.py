@@ -61,7 +61,6 @@ PAGES = {
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
-    "glow_lu": (flow, "glow_lu,smoke"),
     "nice": (flow, "nice,smoke"),
     "bgan": (mixed_batch_gan, "bgan,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
