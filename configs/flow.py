@@ -19,13 +19,13 @@
 | smoke | digits, two tiny steps, for tests | - |
 
 Bits/dim are of the dequantised images: an exact density, and a bound on the discrete likelihood.
-Affine couplings and short warm-ups can diverge (openai/glow#40, #62): a step whose loss is not
-finite is skipped, and the run says so.
+Affine couplings and short warm-ups can diverge (openai/glow#40, #62): a run whose loss is not finite
+ends with a line that says so, and its last checkpoint is good.
 
 Departures. Glow is trained on images shifted by up to a tenth, here on unshifted ones; its Adamax
 corrects for its start, ours does not, which matters for about 100 of the 980 steps of warm-up.
 NICE's code trains by RMSProp; the fields here are those of the paper's Adam. Its CIFAR-10 is
-whitened, here it is not, so that bits/dim compare. The epochs of Glow are not given.
+whitened, here it is not, so that bits/dim compare. For how long Glow was trained is not known.
 """
 
 from ml_collections import ConfigDict

@@ -19,7 +19,7 @@ class InvertibleConvolution(Transform):
 
     On points it is a linear map. Its products are exact in float32 whatever the page's
     `matmul_dtype`: the inverse has to undo them. A singular W has no inverse: where W is known it
-    is refused; inside `jit` the log-determinant is not finite, and training skips the update.
+    is refused; inside `jit` the log-determinant is not finite, which ends a run.
     """
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
