@@ -19,8 +19,8 @@
 | smoke | digits, two tiny steps, for tests | - |
 
 Bits/dim are of the dequantised images: an exact density, and a bound on the discrete likelihood.
-Affine couplings and short warm-ups can diverge (openai/glow#40, #62): a run whose loss is not finite
-ends with a line that says so, and its last checkpoint is good.
+Affine couplings and short warm-ups can diverge (openai/glow#40, #62): a run ends with a line when
+its loss is not finite, and its last checkpoint is good.
 
 Departures. Glow is trained on images shifted by up to a tenth, here on unshifted ones; its Adamax
 corrects for its start, ours does not, which matters for about 100 of the 980 steps of warm-up.
