@@ -96,6 +96,7 @@ SGD = {
     "decay_steps": (),  # after each, the rate is multiplied by `decay_factor`
     "decay_factor": 0.1,
     "linear_decay_steps": 0,  # over which the rate also falls linearly to 0; 0: it does not
+    "warmup_steps": 0,  # over which the rate also rises linearly from 0; 0: it does not
     "clip_norm": 0.0,  # longer gradients are shortened to this; 0: never
 }
 MOMENTUM = SGD | {"name": "momentum", "momentum": 0.9}

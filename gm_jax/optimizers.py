@@ -73,7 +73,9 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
         `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor per step
         (1 keeps the rate); `decay_steps`, after each of which the rate is multiplied by
         `decay_factor`; `linear_decay_steps`, over which the rate also falls linearly to 0 (0 for no
-        such decay); `clip_norm`, to which longer gradients are shortened first (0 for never).
+        such decay); `warmup_steps`, over which it also rises linearly, to 1/warmup_steps of itself
+        at the first step (0 for no rise); `clip_norm`, to which longer gradients are shortened
+        first (0 for never).
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
 
     Raises:
@@ -98,14 +100,16 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
 
 
 def _rate(config: Any, updates_per_step: int) -> optax.Schedule:
-    """Returns update -> learning rate, which decays at every step and drops at `decay_steps`."""
+    """Returns update -> learning rate, by all the fields of a config that change it."""
     smooth = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
     jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
-    end = config.linear_decay_steps
+    end, warmup = config.linear_decay_steps, config.warmup_steps
 
     def rate(update: jax.Array) -> jax.Array:
         step = update // updates_per_step
         value = optax.piecewise_constant_schedule(smooth(step), jumps)(step)
+        if warmup:
+            value *= jnp.minimum((step + 1) / warmup, 1)
         return value * jnp.maximum(1 - step / end, 0) if end else value
 
     return rate

@@ -20,6 +20,7 @@ def config(name, **fields):
             "decay_steps": (),
             "decay_factor": 0.1,
             "linear_decay_steps": 0,
+            "warmup_steps": 0,
             "momentum": 0.9,
             "beta1": 0.9,
             "beta2": 0.999,
@@ -75,6 +76,15 @@ def test_the_rate_falls_in_a_line_that_counts_steps_not_updates():
     sgd = optimizers.create(config("sgd", linear_decay_steps=4), updates_per_step=2)
     ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(11)]
     rates = np.repeat([0.1, 0.075, 0.05, 0.025, 0.0], 2)
+    np.testing.assert_allclose(np.diff(ends), rates, rtol=1e-5, atol=1e-7)
+
+
+def test_the_rate_rises_in_a_line_and_meets_the_decay():
+    """Steps count, not updates: the rate of step t is .1·min((t + 1)/4, 1), halved from step 5."""
+    fields = {"warmup_steps": 4, "decay_steps": (5,), "decay_factor": 0.5}
+    sgd = optimizers.create(config("sgd", **fields), updates_per_step=2)
+    ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(13)]
+    rates = np.repeat([0.025, 0.05, 0.075, 0.1, 0.1, 0.05], 2)
     np.testing.assert_allclose(np.diff(ends), rates, rtol=1e-5, atol=1e-7)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import common, mixed_batch_gan, vae_iaf
+from configs import common, flow, mixed_batch_gan, vae_iaf
 from docs import make_fields
 from gm_jax import ranges
 from gm_jax.training.run import open_run
@@ -21,7 +21,8 @@ SMOKE = {page: importlib.import_module(f"configs.{page}").get_config for page in
 
 def configs():
     """The first variant of every page, and those with fields that it lacks."""
-    return [get_config() for get_config in SMOKE.values()] + [mixed_batch_gan.get_config("mixup")]
+    others = [mixed_batch_gan.get_config("mixup"), flow.get_config("nice")]
+    return [get_config() for get_config in SMOKE.values()] + others
 
 
 def numbers(value):

@@ -25,7 +25,7 @@ class Split(Protocol):
         """1 at changed dimensions and 0 at kept ones; broadcasts to x of this shape."""
 
     def halves(self, x: Array) -> tuple[Array, Array]:
-        """The kept half and the changed half, arrays of the same shape."""
+        """The kept part and the changed part; they differ at most in their number of channels."""
 
     def join(self, kept: Array, changed: Array) -> Array:
         """Puts the halves back in place; positions of `changed` that are kept are ignored."""
@@ -87,6 +87,34 @@ class ChannelHalf:
         return jnp.concatenate([kept, changed] if self.half else [changed, kept], -1)
 
 
+@dataclasses.dataclass(frozen=True)
+class EvenOdd:
+    """Every other channel of [B, ..., C], which for vectors is every other dimension.
+
+    Attributes:
+      parity: 0 changes the channels with an even number, 1 the others.
+    """
+
+    parity: int
+
+    def mask(self, shape: Sequence[int]) -> np.ndarray:
+        """[C]."""
+        return (np.arange(shape[-1]) % 2 == self.parity).astype(np.float32)
+
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """[B, ..., C/2] each; if C is odd, the channels with an even number are one more."""
+        return x[..., 1 - self.parity :: 2], x[..., self.parity :: 2]
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """[B, ..., C]."""
+        even, odd = (kept, changed) if self.parity else (changed, kept)
+        count = even.shape[-1] + odd.shape[-1]
+        if count % 2:
+            odd = jnp.concatenate([odd, even[..., :1]], -1)  # its last channel is cut off again
+        pairs = jnp.stack([even, odd], -1)
+        return pairs.reshape(*pairs.shape[:-2], -1)[..., :count]
+
+
 class Kind(Protocol):
     """An elementwise change, with parameters for each dimension."""
 
@@ -131,12 +159,52 @@ class Affine(nn.Module):
         return shift, self.scale * jnp.tanh(log_scale)
 
 
+@dataclasses.dataclass(frozen=True)
+class Additive:
+    """y = x + t, which keeps volumes (Dinh et al., 2015, Eq. 7)."""
+
+    num_parameters: ClassVar[int] = 1
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps x to y and 0."""
+        return x + parameters, jnp.zeros_like(x)
+
+    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps y to x and 0."""
+        return y - parameters, jnp.zeros_like(y)
+
+
+@dataclasses.dataclass(frozen=True)
+class SigmoidAffine:
+    """y = (x + t)·σ(h + 2), whose scale is below 1, as in the code of Glow (openai/glow).
+
+    The paper has s ⊙ x + t (Kingma & Dhariwal, 2018, Table 1). That code takes t and h from the
+    network's even and odd channels; here t comes first, which only numbers the channels anew.
+    """
+
+    num_parameters: ClassVar[int] = 2  # t and h
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps x to y and ln σ(h + 2)."""
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return (x + shift) * jnp.exp(log_scale), log_scale
+
+    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps y to x and −ln σ(h + 2)."""
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return y * jnp.exp(-log_scale) - shift, -log_scale
+
+    def _shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+        shift, h = jnp.split(parameters, 2, -1)
+        return shift, nn.log_sigmoid(h + 2)
+
+
 class Coupling(Transform):
     """Keeps some dimensions and changes the others, with parameters computed from the kept ones.
 
     Attributes:
       split: which dimensions are kept and which are changed.
-      network: maps (kept half, number of parameters, context) to [..., number of parameters].
+      network: maps (kept part, number of parameters, context) to [..., number of parameters].
       kind: how the parameters change a dimension.
     """
 
@@ -147,17 +215,17 @@ class Coupling(Transform):
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x to y and ln|det ∂y/∂x| in nats [B]."""
         kept, changed = self.split.halves(x)
-        changed, slopes = self.kind.forward(changed, self._parameters(kept, context))
+        changed, slopes = self.kind.forward(changed, self._parameters(kept, changed, context))
         return self._joined(kept, changed, slopes)
 
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
         """Maps y to x and ln|det ∂x/∂y| in nats [B]."""
         kept, changed = self.split.halves(y)
-        changed, slopes = self.kind.inverse(changed, self._parameters(kept, context))
+        changed, slopes = self.kind.inverse(changed, self._parameters(kept, changed, context))
         return self._joined(kept, changed, slopes)
 
-    def _parameters(self, kept: Array, context: Context) -> Array:
-        return self.network(kept, self.kind.num_parameters * kept.shape[-1], context)
+    def _parameters(self, kept: Array, changed: Array, context: Context) -> Array:
+        return self.network(kept, self.kind.num_parameters * changed.shape[-1], context)
 
     def _joined(self, kept: Array, changed: Array, slopes: Array) -> tuple[Array, Array]:
         of_kept = jnp.zeros_like(kept)  # the log slope of a kept dimension

@@ -1,4 +1,4 @@
-"""Space to depth, and factoring out dimensions between scales (Dinh et al., 2017, §3.6)."""
+"""Space to depth, vectors, and factoring out between scales (Dinh et al., 2017, §3.6)."""
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,26 @@ class OrderedSqueeze(Transform):
         pixels = dict(zip(DIAGONALS, jnp.split(y, 4, -1), strict=True))
         squares = jnp.stack([jnp.stack([pixels[row, 0], pixels[row, 1]], 3) for row in (0, 1)], 2)
         return squares.reshape(batch, 2 * height, 2 * width, channels // 4), jnp.zeros(batch)
+
+
+class Flatten(Transform):
+    """[B, ...] to vectors [B, D].
+
+    Attributes:
+      shape: the shape of an example.
+    """
+
+    shape: tuple[int, ...]
+
+    def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Maps x [B, *shape] to y [B, D] and its log-determinant, 0 [B]."""
+        del context
+        return x.reshape(x.shape[0], -1), jnp.zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
+        """Maps y [B, D] to x and its log-determinant, 0 [B]."""
+        del context
+        return y.reshape(-1, *self.shape), jnp.zeros(y.shape[0])
 
 
 class FactorOut(Transform):

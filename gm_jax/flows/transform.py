@@ -124,3 +124,8 @@ class Inverse(Transform):
 def sum_of_example(x: Array) -> Array:
     """Sums all dimensions of each example: [B, ...] to [B]."""
     return jnp.sum(x, tuple(range(1, x.ndim)))
+
+
+def is_known(x: Array) -> bool:
+    """Whether an array has values, so that they can be checked; inside `jit` it has none."""
+    return not isinstance(x, jax.core.Tracer)

@@ -7,6 +7,7 @@ from gm_jax.data.fields import DataSpec
 from gm_jax.methods.adaptive_density import AdaptiveDensity
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.flow import Flow
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
 from gm_jax.methods.lsgan import Lsgan
@@ -23,6 +24,7 @@ METHODS = {
     "adaptive_density": AdaptiveDensity,
     "agave": Agave,
     "classifier": Classifier,
+    "flow": Flow,
     "gan": Gan,
     "gan_likelihood": GanLikelihood,
     "lsgan": Lsgan,

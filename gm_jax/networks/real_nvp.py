@@ -172,7 +172,7 @@ def initialize(flow: Transform, key: Array, x: Array, context: Context) -> dict[
     Returns:
       The variables {"params": tree, "batch_stats": tree}.
     """
-    params = weight_norm.init(flow, key, x, context, method="forward_and_log_det")
+    params = weight_norm.init(flow, key, x, context, method="forward_and_log_det")["params"]
     _, statistics = flow.apply(
         {"params": params}, x, context, method="forward_and_log_det", mutable=["batch_stats"]
     )

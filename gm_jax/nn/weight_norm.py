@@ -13,7 +13,17 @@ from flax import traverse_util
 Array = jax.Array
 
 
-class WeightNormConv(nn.Module):
+class NormalKernel:
+    """A layer whose kernel `v` starts as N(0, kernel_std²); `init` draws all such kernels at once.
+
+    Attributes:
+      kernel_std: the standard deviation.
+    """
+
+    kernel_std: float
+
+
+class WeightNormConv(NormalKernel, nn.Module):
     """Convolution with kernel g·V/‖V‖, where the norm is taken per output channel.
 
     `data_dependent_init` sets g and b from the batch so that the outputs have mean 0 and standard
@@ -129,49 +139,53 @@ def is_data_dependent_init(module: nn.Module) -> bool:
 def data_dependent_init(
     module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """Initialises a network of weight-normalised layers on the batch that it is called with.
+    """Initialises a network on the batch that it is called with.
+
+    Layers initialise on data if `is_data_dependent_init` says so.
 
     Args:
       module: the network.
       key: draws the parameters.
-      *args: arguments of `module.__call__`, as are `**kwargs`.
+      *args: arguments of `module.__call__`, as are `**kwargs`, which may include `method`.
       rngs: keys for other noise, such as dropout, which is active as in training.
 
     Returns:
-      The outputs, and the variables {"params": tree}.
+      The outputs, and the variables {collection: tree}.
     """
-    variables = {"params": init(module, key, *args, rngs=rngs, **kwargs)}
-    initialised = module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
-    return cast(tuple[Any, dict[str, Any]], initialised)
+    variables = init(module, key, *args, rngs=rngs, **kwargs)
+    outputs, initialised = module.apply(variables, *args, mutable=["params"], rngs=rngs, **kwargs)
+    return outputs, {**variables, **cast(dict[str, Any], initialised)}
 
 
 def init(
     module: nn.Module, key: Array, *args: Any, rngs: dict[str, Array] | None = None, **kwargs: Any
-) -> Any:
-    """The parameters from `module.init`, with all kernels V drawn at once.
+) -> dict[str, Any]:
+    """The variables from `module.init`, with all kernels V drawn at once.
 
     With one draw per layer, the random generators would take longer to compile than the network.
     The compiler drops those draws here, unless something else that depends on them is used.
 
-    The arguments are as for `data_dependent_init`; `**kwargs` may include `method`.
+    The arguments are as for `data_dependent_init`.
     """
     init_key, kernel_key = jax.random.split(key)
     stds = {}
 
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        if isinstance(context.module, WeightNormConv):
-            stds[*context.module.path, "v"] = context.module.kernel_std
+        path = context.module.path
+        if isinstance(context.module, NormalKernel):
+            stds[*path, "v"] = context.module.kernel_std
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        params = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)["params"]
-    flat = traverse_util.flatten_dict(params)
+        variables = module.init({"params": init_key, **(rngs or {})}, *args, **kwargs)
+    flat = traverse_util.flatten_dict(variables["params"])
     kernels = sorted(stds)
     sizes = [flat[path].size for path in kernels]
-    draws = jnp.split(jax.random.normal(kernel_key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    ends = np.cumsum(sizes, dtype=int)
+    draws = jnp.split(jax.random.normal(kernel_key, (sum(sizes),)), ends)[:-1]  # the last is empty
     for path, draw in zip(kernels, draws, strict=True):
         flat[path] = stds[path] * draw.reshape(flat[path].shape)
-    return traverse_util.unflatten_dict(flat)
+    return {**variables, "params": traverse_util.unflatten_dict(flat)}
 
 
 def num_parameters(tree: Any) -> int:

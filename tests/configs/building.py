@@ -6,10 +6,14 @@ import jax.numpy as jnp
 
 from gm_jax import methods
 from gm_jax.data import image_spec
+from gm_jax.data.fields import Field, blanks, label_field
 
 
 def create(config, frozen=None):
-    """The method of a config, for the images that the config is for."""
+    """The method of a config, for the images or points that the config is for."""
+    if config.data.source.startswith("points:"):
+        spec = {"point": Field((2,), "float32"), "label": label_field(8)}
+        return methods.create(config, spec, frozen)
     side = config.data.resize or 32
     grey = {"digits": ((8, 8, 1), 17), "tfds:fashion_mnist": ((28, 28, 1), 256)}
     images = grey.get(config.data.source, ((side, side, 3), 256))
@@ -17,9 +21,8 @@ def create(config, frozen=None):
 
 
 def zero_batch(method, size):
-    """A batch of black images of the first class."""
-    images = jnp.zeros((size, *method.image_shape), jnp.uint8)
-    return {"image": images, "label": jnp.zeros(size, jnp.int32)}
+    """A batch of black images, or of the origin, all of the first class."""
+    return jax.tree.map(jnp.asarray, blanks(method.data, size))
 
 
 def initial(method, size=4):

@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from configs import adaptive_density, gan_likelihood, mixed_batch_gan
+from configs import adaptive_density, flow, gan_likelihood, mixed_batch_gan
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
@@ -69,6 +69,17 @@ def test_mixed_batches_and_their_rivals_share_networks(variant):
     state = initial(create(config))
     assert state.params.keys() == {"discriminator", "generator"}
     check_recalibration(config, state)
+
+
+@pytest.mark.parametrize("model", flow.MODELS)
+def test_flows_fit_their_images_and_points(model):
+    for data in flow.DATA:
+        config = flow.get_config(f"{model},{data}")
+        method = create(config)
+        if data != "cifar10":  # `test_sizes.py` traces these
+            state = initial(method)
+            assert state.params.keys() == {"flow"}
+            check_recalibration(config, state)
 
 
 @pytest.mark.parametrize("variant", MODELS)

@@ -16,7 +16,7 @@ PAGES = sorted(
     for path in Path(common.__file__).parent.glob("*.py")
     if path.stem not in ("__init__", "common")
 )
-OF_TWO_TABLES = {"adaptive_density", "mixed_batch_gan"}  # their variants are KEY,KEY
+OF_TWO_TABLES = {"adaptive_density", "flow", "mixed_batch_gan"}  # their variants are KEY,KEY
 # {page: {variant: {field: value}}}. The first variant of a page is complete; the others list what
 # differs from the variant "=", and under "-" the fields of that variant that they lack.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
@@ -35,6 +35,7 @@ CHANGES = [
     ("optimizer.name", "momentum", lambda page, variant: page == "classifier"),
     ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
     ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
+    ("optimizer.warmup_steps", 0, lambda page, variant: True),
     # The GAN's losses and the control of its critic's slope became fields of the page.
     *(
         (field, value, lambda page, variant: variant.startswith("gan"))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import pytest
 
-from configs import adaptive_density, agave, pixelcnn, real_nvp, sngan, vae_iaf
+from configs import adaptive_density, agave, flow, pixelcnn, real_nvp, sngan, vae_iaf
 from gm_jax.nn.weight_norm import WeightNormConv, num_parameters
 from gm_jax.training.pretrained import fit_params
 from tests.configs.building import create, initial
@@ -92,6 +92,30 @@ def test_the_discriminators_of_sngan_are_as_large_as_published(
         config.model.discriminator.double_when_strided = double_when_strided
     count = num_parameters(initial(create(config.lock())).params["discriminator"])
     assert round(count / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [("glow", 44_603_604), ("glow_additive", 38_395_668), ("glow_lu", 44_603_604)],
+)
+def test_glow_is_as_large_as_the_authors_code_makes_it(model, count):
+    """From one step and from two, as every further step is like the second.
+
+    Their prior of the last scale convolves zeros: these weights do nothing, and are left out.
+    """
+    config = flow.get_config(f"{model},cifar10").unlock()
+    steps, sizes = config.model.network.num_steps, []
+    for config.model.network.num_steps in (1, 2):
+        sizes.append(num_parameters(initial(create(config)).params))
+    assert sizes[0] + (steps - 1) * (sizes[1] - sizes[0]) + 9 * 96 * 96 == count
+
+
+def test_nice_is_as_large_as_the_authors_code_makes_it():
+    params = initial(create(flow.get_config("nice,cifar10"))).params
+    half, width, hidden = 1536, 2400, (1, 1, 3, 3, 2, 2, 1, 1)
+    outer = (half + 1) * width + (width + 1) * half
+    expected = sum(outer + (count - 1) * (width + 1) * width for count in hidden) + 2 * half
+    assert num_parameters(params) == expected
 
 
 def parameters(variant):

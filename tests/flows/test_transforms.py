@@ -9,11 +9,23 @@ import numpy as np
 import pytest
 
 from gm_jax.distributions import gaussian_log_prob
-from gm_jax.flows.coupling import Affine, ChannelHalf, Checkerboard, Coupling
+from gm_jax.flows.actnorm import ActNorm, Rescale
+from gm_jax.flows.coupling import (
+    Additive,
+    Affine,
+    ChannelHalf,
+    Checkerboard,
+    Coupling,
+    EvenOdd,
+    SigmoidAffine,
+)
 from gm_jax.flows.dequantise import Dequantise, Logit
+from gm_jax.flows.invertible_convolution import InvertibleConvolution
 from gm_jax.flows.normalise import FlowBatchNorm
-from gm_jax.flows.reshape import FactorOut, OrderedSqueeze, Squeeze
+from gm_jax.flows.priors import Everything, LogisticPrior, Standardise
+from gm_jax.flows.reshape import FactorOut, Flatten, OrderedSqueeze, Squeeze
 from gm_jax.flows.transform import Chain, Context, Inverse, Transform
+from gm_jax.networks.glow import ZeroConv
 from tests.support import jacobian_log_det, noise_of, randomized, zeros_like
 
 X = jax.random.uniform(jax.random.key(0), (3, 4, 6, 2))
@@ -30,18 +42,6 @@ class Network(nn.Module):
         return nn.tanh(nn.Dense(outputs)(jnp.concatenate([nn.elu(kept), *conditions], -1)))
 
 
-class Additive(nn.Module):
-    """Another kind of change, as in NICE."""
-
-    num_parameters = 1
-
-    def forward(self, x, parameters):
-        return x + parameters, jnp.zeros_like(x)
-
-    def inverse(self, y, parameters):
-        return y - parameters, jnp.zeros_like(y)
-
-
 def coupling(split, kind=None):
     return Coupling(split, Network(), kind or Affine(1.0))
 
@@ -52,6 +52,18 @@ TRANSFORMS = {
     "first half": lambda: coupling(ChannelHalf(0)),
     "second half": lambda: coupling(ChannelHalf(1)),
     "additive": lambda: coupling(Checkerboard(0), Additive()),
+    "sigmoid affine": lambda: coupling(ChannelHalf(1), SigmoidAffine()),
+    "even channels": lambda: coupling(EvenOdd(0)),
+    "odd channels": lambda: coupling(EvenOdd(1), Additive()),
+    "learned prior": lambda: coupling(ChannelHalf(1), Standardise()),
+    "prior of everything": lambda: Coupling(Everything(), ZeroConv(), Standardise()),
+    "logistic prior": lambda: LogisticPrior(),
+    "actnorm": lambda: ActNorm(),
+    "rescale": lambda: Rescale(),
+    "1×1": lambda: InvertibleConvolution(),
+    "flatten": lambda: Chain(
+        (Flatten((4, 6, 2)), coupling(EvenOdd(1)), Inverse(Flatten((4, 6, 2))))
+    ),
     "logit": lambda: Logit(0.05),
     "squeeze": lambda: Squeeze(),
     "ordered squeeze": lambda: OrderedSqueeze(),
@@ -105,7 +117,8 @@ def test_the_log_determinant_is_that_of_the_jacobian(name, train):
 
 
 @pytest.mark.parametrize(
-    ("name", "split"), [("even", Checkerboard(0)), ("second half", ChannelHalf(1))]
+    ("name", "split"),
+    [("even", Checkerboard(0)), ("second half", ChannelHalf(1)), ("odd channels", EvenOdd(1))],
 )
 def test_a_coupling_keeps_what_it_is_a_function_of(name, split):
     """Changed dimensions depend on themselves by one factor each, and on some kept dimensions."""
@@ -119,13 +132,22 @@ def test_a_coupling_keeps_what_it_is_a_function_of(name, split):
     np.testing.assert_array_equal(own, np.diag(np.diag(own)))
 
 
-@pytest.mark.parametrize("split_of", [Checkerboard, ChannelHalf])
+@pytest.mark.parametrize("split_of", [Checkerboard, ChannelHalf, EvenOdd])
 def test_two_splits_change_everything_and_a_split_joins_what_it_halves(split_of):
     first, second = split_of(0), split_of(1)
     np.testing.assert_array_equal(first.mask(X.shape) + second.mask(X.shape), 1)
     np.testing.assert_array_equal(second.join(*second.halves(X)), X)
     kept, changed = second.halves(X)
     np.testing.assert_array_equal(second.join(0 * kept, changed), X * second.mask(X.shape))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_other_channel_of_any_number_is_put_back(count):
+    x = jnp.arange(2.0 * count).reshape(2, count)
+    for parity in (0, 1):
+        kept, changed = EvenOdd(parity).halves(x)
+        np.testing.assert_array_equal(EvenOdd(parity).join(kept, changed), x)
+        np.testing.assert_array_equal(changed, x[:, np.arange(count) % 2 == parity])
 
 
 def test_a_checkerboard_counts_rows_and_columns():

@@ -22,6 +22,7 @@ from configs import (
     adaptive_density,
     agave,
     classifier,
+    flow,
     gan_likelihood,
     lsgan,
     mixed_batch_gan,
@@ -47,6 +48,7 @@ PAGES = {
     "adaptive_density": (adaptive_density, "av_ade,smoke"),
     "agave": (agave, "smoke"),
     "classifier": (classifier, "smoke"),
+    "flow": (flow, "glow,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
     "gan_likelihood": (gan_likelihood, "smoke"),
     "lsgan": (lsgan, "smoke"),
@@ -60,6 +62,7 @@ PAGES = {
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "nice": (flow, "nice,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
     "mixup": (mixed_batch_gan, "mixup,smoke"),
     "standard_deviation": (mixed_batch_gan, "standard_deviation,smoke_ring"),
