@@ -27,6 +27,8 @@ CHANGEABLE_FIELDS = (
     "data.cache_dir",
 )
 CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
+# Fields that every page has got since the first runs, with the values by which those ran.
+FIELDS_SINCE = {"optimizer.linear_decay_steps": 0, "optimizer.warmup_steps": 0}
 # {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}
 CLIENTS = {
     "gs": ("gcsfs", "pip install -e '.[gcs]'"),
@@ -176,7 +178,7 @@ def check_config(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, given)
         return
-    found = differences(read_json(path), json.loads(given))
+    found = differences(_saved(path), json.loads(given))
     refused = [text for name, text in found.items() if not _may_change(name)]
     if refused:
         raise ValueError(
@@ -196,9 +198,19 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     path = absolute(workdir) / "config.json"
     if not path.exists():
         raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
-    saved = read_json(path)
+    saved = _saved(path)
     with reading(f"{path} is damaged and", "restore it"):
         return config_dict.ConfigDict(with_tuples(saved)).lock()
+
+
+def _saved(path: epath.Path) -> dict[str, Any]:
+    """A saved config, with the fields that pages have had since it was written."""
+    saved = read_json(path)
+    for name, value in FIELDS_SINCE.items():
+        section, field = name.split(".")
+        if isinstance(saved.get(section), dict):
+            saved[section].setdefault(field, value)
+    return saved
 
 
 def to_json(config: config_dict.ConfigDict) -> str:

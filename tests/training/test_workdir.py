@@ -9,6 +9,7 @@ import sys
 import pytest
 from ml_collections import config_dict
 
+from configs import real_nvp
 from gm_jax.training import workdir
 
 HOLDER = """
@@ -113,6 +114,21 @@ def test_a_field_that_only_one_config_has_differs(tmp_path):
     more = config_dict.ConfigDict(make_config().to_dict() | {"extra": {}})
     with pytest.raises(ValueError, match=r"extra: \(absent\) -> {}"):
         workdir.check_config(tmp_path, more)
+
+
+def test_a_run_from_before_a_field_goes_on_as_it_was(tmp_path):
+    """Every page has the fields that were added; earlier configs read as if they had been there."""
+    config = real_nvp.get_config("smoke").unlock()
+    for field in workdir.FIELDS_SINCE:
+        section, name = field.split(".")
+        del config[section][name]
+    (tmp_path / "config.json").write_text(workdir.to_json(config))
+    assert workdir.read_config(tmp_path).optimizer.warmup_steps == 0
+    workdir.check_config(tmp_path, real_nvp.get_config("smoke"))
+    later = real_nvp.get_config("smoke").unlock()
+    later.optimizer.warmup_steps = 5
+    with pytest.raises(ValueError, match=r"optimizer\.warmup_steps"):
+        workdir.check_config(tmp_path, later)
 
 
 def test_reading_only_compares_and_writes_nothing(tmp_path):
