@@ -72,6 +72,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("sample.temperature", NOT_NEGATIVE, "scales deviations and divides the logits of mixtures"),
     ("sample.*", COUNT, "images, and images at once"),
     ("optimizer.learning_rate", POSITIVE, "learning rate at the first step"),
+    ("optimizer.learning_rate.*", POSITIVE, "that of a player"),
     ("optimizer.learning_rate_decay", FACTOR, "multiplies the learning rate at each step"),
     ("optimizer.decay_steps", COUNT, "steps after which `decay_factor` applies"),
     ("optimizer.linear_decay_steps", FROM_NONE, "steps until the rate is 0; 0: no such decay"),
