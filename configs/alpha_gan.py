@@ -201,7 +201,7 @@ DATA = {
     "smoke": (
         SMALL,
         common.scale(1 / 8, "model.*.widths"),
-        networks({"layers": ((8, 2), (8, 2))}, {"layers": ((8, 2), (8, 2))}),
+        networks({"layers": ((8, 4),)}, {"layers": ((8, 2), (8, 2))}),
         common.SMOKE,
         {"data": SMOKE_DATA},
         {"model": {"num_latents": 8}},

@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from configs import adaptive_density, gan_likelihood
+from configs import adaptive_density, alpha_gan, gan_likelihood
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
 
@@ -31,6 +31,14 @@ MODELS = {
     "av_ade+rd+wg+iaf,smoke": {"discriminator", "real_nvp", "encoder", "decoder"},
     "gan+rd,cifar10": {"discriminator", "decoder"},
     "gan+wg,stl10": {"discriminator", "decoder"},
+}
+ENCODING = {"encoder", "generator"}
+OF_ALPHA_GAN = {
+    "alpha_gan": ENCODING | {"discriminator", "code_discriminator"},
+    "alpha_gan_kl": ENCODING | {"discriminator"},
+    "age": ENCODING,
+    "dcgan": {"generator", "discriminator"},
+    "wgan_gp": {"generator", "discriminator"},
 }
 
 
@@ -56,6 +64,17 @@ def test_the_networks_of_minutes_fit_their_images(name):
 def test_models_and_refinements_of_adaptive_density_have_their_networks(variant):
     method = create(adaptive_density.get_config(variant))
     assert initial(method).params.keys() == MODELS[variant]
+
+
+@pytest.mark.parametrize("model", OF_ALPHA_GAN)
+def test_models_of_alpha_gan_have_their_networks_on_all_data(model):
+    """And a learning rate for each, and none for others."""
+    for data in alpha_gan.DATA:
+        config = alpha_gan.get_config(f"{model},{data}")
+        method = create(config)
+        assert initial(method).params.keys() == OF_ALPHA_GAN[model]
+        players = {player.name for player in method.players}
+        assert players == OF_ALPHA_GAN[model] == {*config.optimizer.learning_rate}
 
 
 def test_a_step_of_every_choice_of_adaptive_density_builds():

@@ -1,13 +1,14 @@
 """Every variant of the first pages is the same config as before `page` was introduced."""
 
 import importlib
+import itertools
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from configs import adaptive_density, common
+from configs import adaptive_density, alpha_gan, common
 from gm_jax import pages
 
 PAGES = sorted(
@@ -90,6 +91,17 @@ def get_config(page):
     return importlib.import_module(f"configs.{page}").get_config
 
 
+# Pages with several tables, and the methods that their models have besides the page's.
+OTHERS = {"adaptive_density": ("gan",), "alpha_gan": ("age", "dcgan", "dcgan_wgan_gp")}
+
+
+def variants_of(page):
+    module = importlib.import_module(f"configs.{page}")
+    if page in OTHERS:
+        return map(",".join, itertools.product(module.MODELS, module.DATA))
+    return module.VARIANTS
+
+
 @pytest.mark.parametrize("page", STORED)
 def test_every_variant_is_as_stored_but_for_what_was_changed_on_purpose(page):
     for variant in STORED[page]:
@@ -109,17 +121,17 @@ def test_every_variant_is_as_stored_but_for_what_was_changed_on_purpose(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_variant_is_locked_and_has_the_common_fields(page):
-    for variant in STORED.get(page) or importlib.import_module(f"configs.{page}").VARIANTS:
+    for variant in STORED.get(page) or variants_of(page):
         config = get_config(page)(variant)
         train, section = config.train, config.data
         counts = (config.seed, section.batch_size, train.steps, train.checkpoint_every_steps)
         assert all(isinstance(field, int) for field in (*counts, train.evaluate_every_steps))
-        assert isinstance(section.source, str) and config.method in (page, "gan")
+        assert isinstance(section.source, str) and config.method in (page, *OTHERS.get(page, ()))
         with pytest.raises(AttributeError, match="typo"):
             config.train.typo = 1
 
 
-@pytest.mark.parametrize("page", sorted({*PAGES} - {"adaptive_density"}))
+@pytest.mark.parametrize("page", sorted({*PAGES} - OTHERS.keys()))
 def test_an_unknown_variant_is_refused_with_the_known_ones(page):
     known = ", ".join(importlib.import_module(f"configs.{page}").VARIANTS)
     with pytest.raises(ValueError, match=f"unknown variant 'cifar100'; choose among {known}$"):
@@ -143,6 +155,18 @@ def test_an_unknown_variant_is_refused_with_the_known_ones(page):
 def test_what_is_unknown_or_does_not_apply_is_refused(variant, expected):
     with pytest.raises(ValueError, match=expected):
         adaptive_density.get_config(variant)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("vae", "unknown model 'vae' in variant 'vae'; choose among alpha_gan, alpha_gan_kl, age"),
+        ("age,mnist", "unknown data 'mnist' .*; choose among colored_digits, color_mnist"),
+    ],
+)
+def test_an_unknown_model_or_data_set_of_alpha_gan_is_refused(variant, expected):
+    with pytest.raises(ValueError, match=expected):
+        alpha_gan.get_config(variant)
 
 
 PUBLISHED = {"train": {"steps": 8}, "model": {"net": {"widths": (4, 7)}, "rate": 0.5}}

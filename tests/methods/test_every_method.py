@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from configs import (
     adaptive_density,
     agave,
+    alpha_gan,
     classifier,
     gan_likelihood,
     lsgan,
@@ -45,7 +46,10 @@ from gm_jax.training.run import Run, open_run, open_trained
 PAGES = {
     "adaptive_density": (adaptive_density, "av_ade,smoke"),
     "agave": (agave, "smoke"),
+    "age": (alpha_gan, "age,smoke"),
+    "alpha_gan": (alpha_gan, "alpha_gan,smoke"),
     "classifier": (classifier, "smoke"),
+    "dcgan": (alpha_gan, "dcgan,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
     "gan_likelihood": (gan_likelihood, "smoke"),
     "lsgan": (lsgan, "smoke"),
@@ -55,7 +59,10 @@ PAGES = {
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }
-MORE = {"av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke")}
+MORE = {
+    "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "dcgan_wgan_gp": (alpha_gan, "wgan_gp,smoke"),
+}
 KEY, STEPS = jax.random.key(7), 4
 READ: dict[str, set[str]] = {}  # {page: the fields that its session has read}
 READ_ELSEWHERE = {
