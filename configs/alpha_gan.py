@@ -168,10 +168,7 @@ TINY = {"kernel_size": 4, "layers": ((32, 2), (64, 2))}
 DEEPER = {"layers": (*DCGAN["layers"], (512, 2))}
 SMOKE_DATA = common.images(
     "colored:digits",
-    *(
-        f"{split} of colored:digits"
-        for split in ("train[:64]", "validation[:24]", "test[:24]")
-    ),
+    *(f"{split} of colored:digits" for split in ("train[:64]", "validation[:24]", "test[:24]")),
 )
 DATA = {
     "colored_digits": (

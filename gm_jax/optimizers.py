@@ -73,9 +73,10 @@ def create(
     Args:
       config: has `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
         `epsilon_root` inside its root); `learning_rate`, a number or {player: number};
-        `learning_rate_decay`, a factor per step (1 keeps the rate); `decay_steps`, after each of which the rate is multiplied by
-        `decay_factor`; `linear_decay_steps`, over which the rate also falls linearly to 0 (0 for no
-        such decay); `clip_norm`, to which longer gradients are shortened first (0 for never).
+        `learning_rate_decay`, a factor per step (1 keeps the rate); `decay_steps`, after each of
+        which the rate is multiplied by `decay_factor`; `linear_decay_steps`, over which the rate
+        also falls linearly to 0 (0 for no such decay); `clip_norm`, to which longer gradients are
+        shortened first (0 for never).
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
       player: the player's name, which selects its learning rate where each has its own.
 

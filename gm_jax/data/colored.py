@@ -21,7 +21,7 @@ DRAWN = f"value × u / max u, u ~ U(0, 1)³ from RandomState([{_SEED}, crc32(spl
 
 
 def colours(split: str, count: int) -> np.ndarray:
-    """The colours of a split's first images, float64 [count, 3] in [0, 1], the largest of each 1."""
+    """The colours of a split's first images, float64 [count, 3], whose largest number is 1."""
     # RandomState's streams are the same in every version of NumPy; a longer draw only goes on.
     drawn = np.random.RandomState([_SEED, zlib.crc32(split.encode())]).uniform(size=(count, 3))
     return drawn / drawn.max(1, keepdims=True)

@@ -81,9 +81,7 @@ class Age(AutoEncodingGan):
         """Projects onto the unit sphere."""
         return z * jax.lax.rsqrt(jnp.sum(jnp.square(z), 1, keepdims=True) + 1e-12)
 
-    def sample_latents(
-        self, variables: Variables, noise: Noise, temperature: float = 1.0
-    ) -> Array:
+    def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Array:
         """Draws latents uniformly from the unit sphere, float32 [B, Z]."""
         _check_temperature("temperature", temperature)
         return self.to_prior(super().sample_latents(variables, noise))
@@ -106,4 +104,4 @@ class Age(AutoEncodingGan):
 
 def _check_temperature(name: str, temperature: float) -> None:
     if temperature != 1:
-        raise ValueError(f"{name} is {temperature}: latents on the unit sphere have no scale; set 1")
+        raise ValueError(f"{name} is {temperature}: points of a sphere have no scale; set 1")

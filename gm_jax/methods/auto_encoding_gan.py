@@ -19,11 +19,11 @@ REDUCTIONS = {"sum": jnp.sum, "mean": jnp.mean}
 
 
 class AutoEncodingGan(Method):
-    """An encoder E and a generator G, both with batch norm; z = E(x) is no distribution but a point.
+    """An encoder E and a generator G, both with batch norm.
 
-    The papers leave open whether E draws its codes; here z varies with the dequantisation of x
-    alone. In training both normalise by the moments of the batch that they are given. Samples and
-    all evaluation use running averages: of E over images of the data, of G over what its own
+    The papers leave open whether E draws its codes; here E(x) is a point, and varies with the
+    dequantisation of x alone. In training both normalise by the moments of the batch that they are
+    given. Samples and all evaluation use running averages: of E over images, of G over what its own
     updates generate.
 
     A method writes `encoder`, the losses and `players`; one whose prior is not N(0, I) overrides
@@ -100,9 +100,7 @@ class AutoEncodingGan(Method):
         x = self.generate(variables, latents, labels)
         return {"image": requantize((x + 1) / 2, self.levels)}
 
-    def sample_latents(
-        self, variables: Variables, noise: Noise, temperature: float = 1.0
-    ) -> Array:
+    def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Array:
         """Draws latents from N(0, T²·I), float32 [B, Z]."""
         return temperature * noise.normal(self.num_latents)
 
@@ -124,7 +122,7 @@ class AutoEncodingGan(Method):
         )
 
     def score(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """`reconstruction_error` [B]: the mean of |x − G(E(x))| over an image's values, from 0 to 2."""
+        """`reconstruction_error` [B]: the mean of |x − G(E(x))| over an image, from 0 to 2."""
         x = self.real(batch, noise)
         again = self.generate(variables, self.encode(variables, batch, noise))
         return {"reconstruction_error": jnp.mean(jnp.abs(x - again), (1, 2, 3))}

@@ -56,9 +56,7 @@ class Dcgan(Gan):
     def judge(self, variables: Variables, x: Array, label: Array | None, noise: Noise) -> Array:
         """The discriminator's outputs, [B]; an example's dropout is one in all calls of a loss."""
         rngs = {"dropout": noise.shared()}
-        logits = self.discriminator.apply(
-            variables["discriminator"], x, noise.index, rngs=rngs
-        )
+        logits = self.discriminator.apply(variables["discriminator"], x, noise.index, rngs=rngs)
         return cast(Array, logits)
 
     def generate_in_training(

@@ -189,7 +189,7 @@ class Method:
         raise NotImplementedError
 
     def check_latents(self, latents: Tree) -> None:
-        """Refuses latents on the host, a tree of [N, ...], that `decode` cannot take; ValueError."""
+        """ValueError for latents on the host, a tree of [N, ...], that `decode` cannot take."""
 
     def interpolate(self, start: Tree, end: Tree, weights: np.ndarray) -> Tree:
         """Interpolates between two latents [1, ...] at weights [n] in [0, 1], to [n, ...].

@@ -14,6 +14,7 @@ from tests.support import images, noise_of, random_variables
 
 BATCH = {"image": images(8, seed=1, shape=(8, 8, 3))}
 NOISE = noise_of(jax.random.key(0), 8)
+close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
 
 
 @functools.cache
@@ -67,7 +68,6 @@ def test_the_encoder_parts_images_from_samples_and_rebuilds_images():
     samples, _ = method().generate_in_training(variables(), z)
     of_samples, _ = method().encode_in_training(variables(), samples)
     terms, _, statistics = terms_of("encoder")
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
     close(terms["divergence_of_images"], empirical_kl(codes))
     close(terms["divergence_of_samples"], -empirical_kl(of_samples))
     close(terms["reconstruction"], 10 * np.abs(x - again).mean((1, 2, 3)))
@@ -79,7 +79,6 @@ def test_the_generator_makes_samples_that_their_codes_rebuild():
     samples, moved = method().generate_in_training(variables(), z)
     codes, _ = method().encode_in_training(variables(), samples)
     terms, _, statistics = terms_of("generator")
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
     close(terms["divergence_of_samples"], empirical_kl(codes))
     close(terms["reconstruction"], 10 * (1 - (z * codes).sum(1)))
     jax.tree.map(close, statistics, moved)
@@ -113,7 +112,7 @@ def test_latents_that_do_not_lie_on_the_sphere_are_refused():
     latents = np.full((2, 8), 8**-0.5, np.float32)
     method().check_latents(latents)
     latents[1] *= 3
-    with pytest.raises(ValueError, match="norms from 1 to 3;.*divide each by its norm"):
+    with pytest.raises(ValueError, match=r"norms from 1 to 3;.*divide each by its norm"):
         method().check_latents(latents)
 
 
@@ -131,5 +130,5 @@ def test_settings_that_do_not_fit_the_sphere_are_refused(fields, expected):
 
 
 def test_a_temperature_is_refused_when_samples_are_drawn():
-    with pytest.raises(ValueError, match="temperature is 2.0: .* set 1"):
+    with pytest.raises(ValueError, match=r"temperature is 2.0: .* set 1"):
         method().sample(variables(), jax.random.key(0), 2, temperature=2.0)

@@ -22,6 +22,7 @@ NOISE = noise_of(jax.random.key(0), 8)
 DATA = jnp.array([0.5, 0.25, 0.125, 0.0625, 0.0625])
 REMADE = jnp.array([0.1, 0.1, 0.2, 0.2, 0.4])
 MADE = jnp.array([0.4, 0.1, 0.1, 0.3, 0.1])
+close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
 
 
 @functools.cache
@@ -59,11 +60,9 @@ def test_the_encoders_loss_is_that_of_line_6():
     x = method().real(BATCH, NOISE)
     codes, moved = method().encode_in_training(variables(), x)
     again, _ = method().generate_in_training(variables(), codes)
-    distance = 10 * np.abs(x - again).mean((1, 2, 3))
-    np.testing.assert_allclose(terms["reconstruction"], distance, rtol=1e-4)
-    expected = -logits("code_discriminator", codes)
-    np.testing.assert_allclose(terms["discriminator"], expected, rtol=1e-3, atol=1e-4)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), statistics, moved)
+    close(terms["reconstruction"], 10 * np.abs(x - again).mean((1, 2, 3)))
+    close(terms["discriminator"], -logits("code_discriminator", codes))
+    jax.tree.map(close, statistics, moved)
 
 
 def test_the_losses_of_images_are_those_of_lines_7_and_8():
@@ -74,7 +73,7 @@ def test_the_losses_of_images_are_those_of_lines_7_and_8():
     z = np.concatenate([codes, latents.normal(8)])
     made, moved = method().generate_in_training(variables(), z)
     terms, _, statistics = terms_of("generator")
-    fake, close = logits("discriminator", made), functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
+    fake = logits("discriminator", made)
     close(terms["reconstruction"], 10 * np.abs(x - made[:8]).mean((1, 2, 3)))
     close(terms["reconstructions"], -fake[:8])
     close(terms["samples"], -fake[8:])
@@ -140,9 +139,11 @@ def test_the_codes_loss_is_their_divergence_where_the_code_discriminator_is_opti
     ticks = np.linspace(-9, 9, 18_001)
     q, p = stats.norm(1, 0.5), stats.norm()
     best = jnp.array(p.logpdf(ticks) - q.logpdf(ticks))
-    loss = lambda logits: jnp.sum(  # noqa: E731
-        p.pdf(ticks) * cross_entropy(logits, -jnp.inf) + q.pdf(ticks) * cross_entropy(jnp.inf, logits)
-    )
+
+    def loss(logits):
+        prior, codes = cross_entropy(logits, -jnp.inf), cross_entropy(jnp.inf, logits)
+        return jnp.sum(p.pdf(ticks) * prior + q.pdf(ticks) * codes)
+
     np.testing.assert_allclose(jax.grad(loss)(best), 0, atol=1e-6)
     expected = np.sum(q.pdf(ticks) * log_ratio(best)) * 1e-3
     np.testing.assert_allclose(expected, 0.8181, atol=1e-4)

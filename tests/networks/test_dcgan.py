@@ -1,5 +1,7 @@
 """The DCGAN's networks: published sizes and draws, positions of batch norm, what they refuse."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ DISCRIMINATOR = {"kernel_size": 5, "layers": LAYERS, "dropout_rate": 0.0}
 
 
 def kernels(area, *channels):
-    return area * sum(inputs * outputs for inputs, outputs in zip(channels, channels[1:]))
+    return area * sum(inputs * outputs for inputs, outputs in itertools.pairwise(channels))
 
 
 @pytest.mark.parametrize(("data", "side"), [("cifar10", 32), ("celeba", 64)])
@@ -38,7 +40,8 @@ def test_the_networks_are_those_of_the_wasserstein_gans_code(data, side):
 def test_color_mnists_generator_is_that_of_table_4(side, top):
     model = alpha_gan.get_config("alpha_gan,color_mnist").model
     network = dcgan.Generator((side, side, 3), **model.generator)
-    images, variables = jax.eval_shape(lambda z: network.init_with_output(KEY, z), jnp.zeros((2, 75)))
+    make = lambda z: network.init_with_output(KEY, z)  # noqa: E731
+    images, variables = jax.eval_shape(make, jnp.zeros((2, 75)))
     assert variables["params"]["Dense_0"]["kernel"].shape == (75, top * top * 64)  # 3136 at 28×28
     assert images.shape == (2, side, side, 3)
     deconvs = [variables["params"][f"ConvTranspose_{i}"]["kernel"].shape for i in range(3)]
@@ -115,5 +118,6 @@ def test_dropout_is_an_examples_own_and_scales_what_it_keeps():
     [((28, 30, 1), "data.resize to 28 or 32"), ((3, 3, 1), "data.resize to 4$")],
 )
 def test_images_that_the_generator_does_not_reach_are_refused(shape, way_out):
-    with pytest.raises(ValueError, match=f"{shape[0]}×{shape[1]} pixels.*multiples of 4.*{way_out}"):
+    refused = f"{shape[0]}×{shape[1]} pixels.*multiples of 4.*{way_out}"
+    with pytest.raises(ValueError, match=refused):
         dcgan.top_sides(shape, LAYERS)
