@@ -81,8 +81,8 @@ def create(
       player: the player's name, which selects its learning rate where each has its own.
 
     Raises:
-      ValueError: there is no such optimizer, one of its fields is missing, or `clip_norm` is
-        negative.
+      ValueError: there is no such optimizer, one of its fields or the player's rate is missing, or
+        `clip_norm` is negative.
     """
     if config.clip_norm < 0:
         raise ValueError(f"optimizer.clip_norm is {config.clip_norm}; give a length, or 0 for none")
@@ -108,6 +108,11 @@ def _rate(config: Any, updates_per_step: int, player: str | None) -> optax.Sched
     """Returns update -> learning rate, which decays at every step and drops at `decay_steps`."""
     start = config.learning_rate
     if not isinstance(start, int | float):
+        if player not in start:
+            raise ValueError(
+                f"optimizer.learning_rate has rates of {', '.join(start)}, and none of "
+                f"{player or 'a single player'}; add it, or give one number for all"
+            )
         start = start[player]
     smooth = optax.exponential_decay(start, 1, config.learning_rate_decay)
     jumps = dict.fromkeys(config.decay_steps, config.decay_factor)

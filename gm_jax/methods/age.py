@@ -3,8 +3,8 @@
 There is no discriminator. The encoder's codes of images shall follow the prior, and its codes of
 samples shall not; the generator wants the latter to follow it, too. Distance from the prior is the
 divergence of a batch's moments from the standard normal, though the prior is uniform on the unit
-sphere. There it is never 0: m² + s² sum to 1 over all n latents, so the least divergence is
-½(1/n + ln n − 1) nats per latent, at m = 0 and equal s.
+sphere (α-GAN's paper writes "ball"). There it is never 0: m² + s² sum to 1 over the n latents, so
+it is at least ½(1/n + ln n − 1) nats per latent, reached at m = 0 and equal s.
 """
 
 from typing import Any

@@ -9,7 +9,9 @@ import pytest
 from configs import alpha_gan
 from gm_jax import methods
 from gm_jax.data import image_spec
+from gm_jax.evaluation import latents as latent_space
 from gm_jax.losses.empirical_kl import empirical_kl
+from gm_jax.training.run import open_run
 from tests.support import images, noise_of, random_variables
 
 BATCH = {"image": images(8, seed=1, shape=(8, 8, 3))}
@@ -114,6 +116,14 @@ def test_latents_that_do_not_lie_on_the_sphere_are_refused():
     latents[1] *= 3
     with pytest.raises(ValueError, match=r"norms from 1 to 3;.*divide each by its norm"):
         method().check_latents(latents)
+
+
+def test_they_are_refused_wherever_they_are_decoded(tmp_path):
+    run = open_run(alpha_gan.get_config("age,smoke"), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"shape \[2, 7\]; give \[N, 8\]"):
+        latent_space.decode(run, {}, np.ones((2, 7)), np.arange(2))
+    with pytest.raises(ValueError, match="lie on the unit sphere"):
+        latent_space.decode(run, {}, np.ones((2, 8)), np.arange(2))
 
 
 @pytest.mark.parametrize(
