@@ -54,7 +54,7 @@ PUBLISHED = {
         "generator": DCGAN,
     },
 }
-DISCRIMINATOR = DCGAN | {"batch_norm": True, "dropout_rate": 0.0}
+DISCRIMINATOR = DCGAN | {"batch_norm": True}
 ALPHA_GAN: dict[str, Any] = {
     "reconstruction": {
         "reduction": "mean",  # of L1 over an image's values; or sum. The paper does not say
@@ -68,7 +68,7 @@ CODE_DISCRIMINATOR = {"widths": (750, 750, 750)}
 GAN = common.LIPSCHITZ | {
     "class_conditional": False,
     "ema_decay": 0.0,  # paper: none, and running statistics do not fit an average
-    "discriminator": DISCRIMINATOR,
+    "discriminator": DISCRIMINATOR | {"dropout_rate": 0.0},
 }
 
 
@@ -130,9 +130,9 @@ MODELS = {
                 "adversarial_loss": "wasserstein",
                 "lipschitz": "penalty",
                 "critic_steps": 5,  # critic updates per generator update
-                "discriminator": DISCRIMINATOR | {"batch_norm": False},  # paper: everywhere
             },
         },
+        {"model": {"discriminator": {"batch_norm": False}}},  # paper: everywhere
         *NO_ENCODER,
         SLOWER,
     ),
@@ -161,10 +161,19 @@ def dropout(config: ConfigDict) -> None:
         config.model.discriminator.dropout_rate = 0.2
 
 
-# 28×28: the generator starts at 7×7; any multiple of 4 will do, such as 8×8.
-COLOR_MNIST = (networks(TABLE_4, TABLE_3), dropout, {"model": {"num_latents": 50}})
-SMALL = (networks(TABLE_4, TABLE_3), {"model": {"num_latents": 50}})
-TINY = {"kernel_size": 4, "layers": ((32, 2), (64, 2))}
+def small(latents: int, generator: dict[str, Any], discriminator: dict[str, Any]) -> common.Change:
+    """A change to networks that two cores train."""
+    return (
+        networks(generator, discriminator),
+        {"model": {"num_latents": latents}},
+        common.where_present({"model": {"code_discriminator": {"widths": (128, 128, 128)}}}),
+    )
+
+
+TINY = {"kernel_size": 4, "layers": ((32, 2), (64, 2))}  # the generator starts at 2×2
+# Half of Tables 3 and 4.
+NARROW_3 = {"kernel_size": 5, "layers": ((8, 2), (16, 1), (16, 2), (32, 1), (32, 2))}
+NARROW_4 = {"kernel_size": 5, "layers": ((16, 2), (32, 1), (32, 2))}
 DEEPER = {"layers": (*DCGAN["layers"], (512, 2))}
 SMOKE_DATA = common.images(
     "colored:digits",
@@ -172,9 +181,7 @@ SMOKE_DATA = common.images(
 )
 DATA = {
     "colored_digits": (
-        networks(TINY, TINY),
-        {"model": {"num_latents": 16}},
-        common.where_present({"model": {"code_discriminator": {"widths": (128, 128, 128)}}}),
+        small(32, TINY, TINY),
         {
             "data": common.DIGITS | {"source": "colored:digits"},
             "train": common.MINUTES | {"steps": 2_000, "evaluate_every_steps": 500},
@@ -182,11 +189,13 @@ DATA = {
         },
     ),
     "color_mnist": (
-        COLOR_MNIST,
+        networks(TABLE_4, TABLE_3),  # on any images whose sides are multiples of 4
+        dropout,
         {"data": common.images("colored:tfds:mnist"), "train": {"steps": 100_000}},
+        {"model": {"num_latents": 50}},  # 10, 50 or 75
     ),
     "fashion_mnist": (
-        SMALL,
+        small(32, NARROW_4, NARROW_3),
         {"data": common.FASHION_MNIST | {"batch_size": 32}},
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
     ),
@@ -196,12 +205,10 @@ DATA = {
         {"data": common.images("tfds:celeb_a") | {"crop": "center", "resize": 64}},
     ),
     "smoke": (
-        SMALL,
+        small(8, {"layers": ((8, 4),)}, {"layers": ((8, 2), (8, 2))}),
         common.scale(1 / 8, "model.*.widths"),
-        networks({"layers": ((8, 4),)}, {"layers": ((8, 2), (8, 2))}),
         common.SMOKE,
         {"data": SMOKE_DATA},
-        {"model": {"num_latents": 8}},
         common.where_present({"model": {"critic_steps": 2}}),
     ),
 }

@@ -144,7 +144,7 @@ class Discriminator(nn.Module):
     kernel_size: int
     layers: Convolutions
     batch_norm: bool
-    dropout_rate: float
+    dropout_rate: float = 0.0
     kind: Layers = PLAIN
     dtype: Any = jnp.float32
 
