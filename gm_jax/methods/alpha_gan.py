@@ -118,9 +118,9 @@ class AlphaGan(AutoEncodingGan):
     ) -> Loss:
         """Images are real, reconstructions and samples made (line 8)."""
         x, made, _ = self.remake_and_make(variables, batch, noise)
-        logits = jnp.split(self.judged(variables, made), 2)
+        of_remade, of_made = jnp.split(self.judged(variables, made), 2)
         real = self.judged(variables, x)
-        return Loss(discrimination(real, *logits, self.model.real_weight))
+        return Loss(discrimination(real, of_remade, of_made, self.model.real_weight))
 
     def code_discriminator_loss(
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
