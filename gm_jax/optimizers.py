@@ -65,21 +65,24 @@ def clip_parameters(limit: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformation:
+def create(
+    config: Any, updates_per_step: int = 1, player: str | None = None
+) -> optax.GradientTransformation:
     """Builds an optimizer from a config; its state treats the parameters as one vector.
 
     Args:
       config: has `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
-        `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor per step
-        (1 keeps the rate); `decay_steps`, after each of which the rate is multiplied by
-        `decay_factor`; `linear_decay_steps`, over which the rate also falls linearly to 0 (0 for no
-        such decay); `warmup_steps`, over which it also rises linearly, to 1/warmup_steps of itself
-        at the first step (0 for no rise); `clip_norm`, to which longer gradients are shortened
-        first (0 for never).
+        `epsilon_root` inside its root); `learning_rate`, a number or {player: number};
+        `learning_rate_decay`, a factor per step (1 keeps the rate); `decay_steps`, after each of
+        which the rate is multiplied by `decay_factor`; `linear_decay_steps`, over which the rate
+        also falls linearly to 0 (0 for no such decay); `warmup_steps`, over which it also rises
+        linearly, to 1/warmup_steps of itself at the first step (0 for no rise); `clip_norm`, to
+        which longer gradients are shortened first (0 for never).
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
+      player: the player's name, which selects its learning rate where each has its own.
 
     Raises:
-      ValueError: there is no such optimizer, or one of its fields is missing.
+      ValueError: there is no such optimizer, or one of its fields or the player's rate is missing.
     """
     if config.name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")
@@ -90,7 +93,7 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
             f"optimizer.name is '{config.name}', but this page's section optimizer has no "
             f"{', '.join(missing)}; configs/common.py has sections with these fields"
         )
-    rate = _rate(config, updates_per_step)
+    rate = _rate(config, updates_per_step, player)
     optimizer = build(rate, *(config[field] for field in fields))
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
@@ -99,9 +102,17 @@ def create(config: Any, updates_per_step: int = 1) -> optax.GradientTransformati
     return optax.flatten(optimizer)
 
 
-def _rate(config: Any, updates_per_step: int) -> optax.Schedule:
+def _rate(config: Any, updates_per_step: int, player: str | None) -> optax.Schedule:
     """Returns update -> learning rate, by all the fields of a config that change it."""
-    smooth = optax.exponential_decay(config.learning_rate, 1, config.learning_rate_decay)
+    start = config.learning_rate
+    if not isinstance(start, int | float):
+        if player not in start:
+            raise ValueError(
+                f"optimizer.learning_rate has rates of {', '.join(start)}, and none of "
+                f"{player or 'a single player'}; add it, or give one number for all"
+            )
+        start = start[player]
+    smooth = optax.exponential_decay(start, 1, config.learning_rate_decay)
     jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
     end, warmup = config.linear_decay_steps, config.warmup_steps
 

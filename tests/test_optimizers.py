@@ -88,6 +88,17 @@ def test_the_rate_rises_in_a_line_and_meets_the_decay():
     np.testing.assert_allclose(np.diff(ends), rates, rtol=1e-5, atol=1e-7)
 
 
+def test_each_player_has_its_own_rate_where_the_config_says_so():
+    section = config("sgd", learning_rate={"encoder": 0.5, "critic": 0.25})
+    for player, rate in section.learning_rate.items():
+        sgd = optimizers.create(section, player=player)
+        np.testing.assert_allclose(run(sgd, [[-1.0, 0.0]])[0], rate)
+    with pytest.raises(ValueError, match=r"rates of critic, encoder, and none of decoder; add"):
+        optimizers.create(section, player="decoder")
+    with pytest.raises(ValueError, match=r"none of a single player; .* one number for all"):
+        optimizers.create(section)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_clipped_parameters_stay_in_the_box_as_a_tree_and_as_one_vector(name):
     optimizer = optax.chain(optimizers.create(config(name)), optimizers.clip_parameters(0.15))

@@ -21,7 +21,8 @@ class Dataset:
       split: the split, as requested.
       log_density: the exact log-density of the distribution of the examples, in nats: points, float
         [N, D] -> float64 [N]. None if unknown.
-      digests: {field: hash of its values} if the source provides them; see `fingerprint`.
+      digests: {field: hash of its values} if the source provides them, and `drawn`, what it says
+        that it draws at random; see `fingerprint`.
 
     Raises:
       ValueError: an array does not match its field, or the arrays of a domain differ in length.
@@ -93,7 +94,10 @@ class Dataset:
         return dataclasses.replace(self, arrays=arrays, digests=None)
 
     def fingerprint(self) -> dict[str, str]:
-        """{field: hash of its values}, which changes with any example and with their order."""
+        """{field: hash of its values}, which changes with any example and with their order.
+
+        Of a source that draws, `drawn` says what.
+        """
         if self.digests is not None:
             return dict(self.digests)
         return {name: digest_of(array) for name, array in self.arrays.items()}

@@ -35,12 +35,15 @@ class Reader:
       fingerprint: changes whenever the examples may have changed; part of the cache's key.
       fields: the fields of its examples; the shape of images is UNDECODED.
       read: (split, start, stop) -> examples start..stop-1 of that split, in order.
+      drawn: what the source adds to its files at random, and from which seed; a run records it
+        with its data. "": nothing.
     """
 
     split_sizes: dict[str, int]
     fingerprint: str
     fields: DataSpec
     read: Callable[[str, int, int], Iterator[Example]]
+    drawn: str = ""
 
 
 def files_fingerprint(files: Iterable[str | os.PathLike]) -> str:

@@ -47,7 +47,11 @@ def decode(
 
     Returns:
       {name: [N, ...]} from the method's `decode`.
+
+    Raises:
+      ValueError: the method's `check_latents` refuses them.
     """
+    run.method.check_latents(latents)
     rows = {"latents": latents} if labels is None else {"latents": latents, "labels": labels}
     name = "decode" if labels is None else "decode with labels"
     program = run.program(name, keyed(functools.partial(_decode, run.method)))

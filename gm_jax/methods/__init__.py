@@ -6,7 +6,10 @@ from gm_jax import ranges
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.adaptive_density import AdaptiveDensity
 from gm_jax.methods.agave import Agave
+from gm_jax.methods.age import Age
+from gm_jax.methods.alpha_gan import AlphaGan
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.flow import Flow
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
@@ -18,12 +21,16 @@ from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
 from gm_jax.methods.sngan import Sngan
 from gm_jax.methods.vae_iaf import VaeIaf
-from gm_jax.methods.wgan_gp import WganGp
+from gm_jax.methods.wgan_gp import DcganWganGp, WganGp
 
 METHODS = {
     "adaptive_density": AdaptiveDensity,
     "agave": Agave,
+    "age": Age,
+    "alpha_gan": AlphaGan,
     "classifier": Classifier,
+    "dcgan": Dcgan,
+    "dcgan_wgan_gp": DcganWganGp,
     "flow": Flow,
     "gan": Gan,
     "gan_likelihood": GanLikelihood,

@@ -76,13 +76,19 @@ class Gan(Method):
         """The kind of layers that the discriminator uses."""
         return self.lipschitz.layers
 
-    def alternate(self, critic_steps: int) -> tuple[Player, ...]:
-        """`critic_steps` discriminator updates, each on a fresh batch, then a generator update."""
-        optimizer = self.lipschitz.constrain(optimizers.create(self.config.optimizer, critic_steps))
+    def alternate(self, critic_steps: int, generator_steps: int = 1) -> tuple[Player, ...]:
+        """Updates of the discriminator, each on a fresh batch, then updates of the generator."""
+        config = self.config.optimizer
+        optimizer = self.lipschitz.constrain(
+            optimizers.create(config, critic_steps, "discriminator")
+        )
         critic = Player("discriminator", ("discriminator",), optimizer, self.discriminator_loss)
-        optimizer = optimizers.create(self.config.optimizer)
+        optimizer = optimizers.create(config, generator_steps, "generator")
         generator = Player("generator", self.generator_networks, optimizer, self.generator_loss)
-        return (*(critic.on_batch(number) for number in range(critic_steps)), generator)
+        return (
+            *(critic.on_batch(number) for number in range(critic_steps)),
+            *(generator,) * generator_steps,
+        )
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the generator on a latent for each image of `batch`, then its critic."""
@@ -143,22 +149,26 @@ class Gan(Method):
         fake, _ = self.generate_in_training(variables, latents.normal(self.num_latents), label)
 
         def discriminator(x: Array) -> Array:
-            return cast(Array, self.discriminator.apply(variables["discriminator"], x, label))
+            return self.judge(variables, x, label, noise)
 
         return discriminator, real, fake, fraction.uniform()
 
     def generator_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
         """The generator's adversarial loss (in the paper L_Q, Eq. 5)."""
-        return self.loss_of_samples(variables, noise.normal(self.num_latents), self.label(batch))
+        latents = noise.normal(self.num_latents)
+        return self.loss_of_samples(variables, latents, self.label(batch), noise)
 
-    def loss_of_samples(self, variables: Variables, latents: Array, label: Array | None) -> Loss:
+    def loss_of_samples(
+        self, variables: Variables, latents: Array, label: Array | None, noise: Noise
+    ) -> Loss:
         """The generator's loss on samples from latents [B, Z], with its new running statistics."""
         fake, statistics = self.generate_in_training(variables, latents, label)
-        logits = self.discriminator.apply(variables["discriminator"], fake, label)
-        return Loss(
-            {"adversarial": self.adversarial_loss.generator(cast(Array, logits))},
-            statistics=statistics,
-        )
+        logits = self.judge(variables, fake, label, noise)
+        return Loss({"adversarial": self.adversarial_loss.generator(logits)}, statistics=statistics)
+
+    def judge(self, variables: Variables, x: Array, label: Array | None, noise: Noise) -> Array:
+        """The discriminator's outputs in training, [B]; only its dropout would take `noise`."""
+        return cast(Array, self.discriminator.apply(variables["discriminator"], x, label))
 
     def generate_in_training(
         self, variables: Variables, latents: Array, labels: Array | None

@@ -55,7 +55,7 @@ class Method:
 
     A method defines `__init__`, `init_networks` and those of `draw`, `encode`, `decode`,
     `log_likelihood`, `score`, `generate`, `sample_latents` and `conditional_log_prob` that it can
-    offer; `capabilities` lists them.
+    offer; `capabilities` lists them. It may override `check_latents` and `interpolate`.
 
     Attributes that a method sets:
       likelihood: the kind of its `log_likelihood`: exact; a lower bound; an estimate; or bracketed,
@@ -187,6 +187,9 @@ class Method:
     ) -> Array:
         """ln p(x | z) of images, given latents from any source, in nats [B]."""
         raise NotImplementedError
+
+    def check_latents(self, latents: Tree) -> None:
+        """ValueError for latents on the host, a tree of [N, ...], that `decode` cannot take."""
 
     def interpolate(self, start: Tree, end: Tree, weights: np.ndarray) -> Tree:
         """Interpolates between two latents [1, ...] at weights [n] in [0, 1], to [n, ...].

@@ -83,7 +83,7 @@ class Sngan(Gan):
         many, label = self.model.samples_per_image, self.label(batch)
         latents = noise.normal(many, self.num_latents).reshape(-1, self.num_latents)
         labels = None if label is None else jnp.repeat(label, many)
-        return self.loss_of_samples(variables, latents, labels)
+        return self.loss_of_samples(variables, latents, labels, noise)
 
     def generate_in_training(
         self, variables: Variables, latents: Array, labels: Array | None

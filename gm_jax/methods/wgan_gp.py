@@ -9,12 +9,26 @@ al. (2017).
 from typing import Any
 
 from gm_jax.data.fields import DataSpec
+from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.method import Method
 
 
 class WganGp(Gan):
     """Algorithm 1: several critic updates, each on a fresh batch, then a generator update."""
+
+    def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
+        super().__init__(config, data, frozen)
+        self.players = self.alternate(config.model.critic_steps)
+
+
+class DcganWganGp(Dcgan):
+    """The same algorithm on the DCGAN's networks, the baseline of α-GAN (Rosca et al., 2017, H.1).
+
+    That paper has batch norm "for all our experiments". In the critic it makes an example's output
+    depend on the others', whose gradients then enter the penalty; the page omits it there
+    (`model.discriminator.batch_norm`).
+    """
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)

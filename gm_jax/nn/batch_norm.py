@@ -80,14 +80,15 @@ class BatchNorm(nn.Module):
     """Standardises each channel of [..., C] and adds a learned shift.
 
     Attributes:
-      decay: as for `BatchStatistics`.
+      decay: as for `BatchStatistics`; None keeps no running averages, and takes the batch's own
+        moments always, as a discriminator may, which has no use after training.
       epsilon: added to the variance.
       scale_init: initialises a learned scale, applied after standardisation; None learns none.
       num_classes: number of classes if the label selects shift and scale (Dumoulin et al., 2017),
         else None.
     """
 
-    decay: float
+    decay: float | None
     epsilon: float
     scale_init: Any = None
     num_classes: int | None = None
@@ -98,7 +99,10 @@ class BatchNorm(nn.Module):
 
         With classes, x is [B, ..., C] and the label int32 [B].
         """
-        mean, variance = BatchStatistics(self.decay)(x, train)
+        if self.decay is None:
+            mean, variance = global_moments(x)
+        else:
+            mean, variance = BatchStatistics(self.decay)(x, train)
         scale = jax.lax.rsqrt(variance + self.epsilon)
         if self.scale_init is not None:
             scale *= self._each("scale", self.scale_init, x, label)

@@ -15,8 +15,13 @@ def create(config, frozen=None):
         spec = {"point": Field((2,), "float32"), "label": label_field(8)}
         return methods.create(config, spec, frozen)
     side = config.data.resize or 32
-    grey = {"digits": ((8, 8, 1), 17), "tfds:fashion_mnist": ((28, 28, 1), 256)}
-    images = grey.get(config.data.source, ((side, side, 3), 256))
+    others = {
+        "digits": ((8, 8, 1), 17),
+        "colored:digits": ((8, 8, 3), 17),
+        "tfds:fashion_mnist": ((28, 28, 1), 256),
+        "colored:tfds:mnist": ((28, 28, 3), 256),
+    }
+    images = others.get(config.data.source, ((side, side, 3), 256))
     return methods.create(config, image_spec(*images, 10), frozen)
 
 

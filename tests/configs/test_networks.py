@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from configs import adaptive_density, flow, gan_likelihood, mixed_batch_gan
+from configs import adaptive_density, alpha_gan, flow, gan_likelihood, mixed_batch_gan
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
@@ -33,6 +33,14 @@ MODELS = {
     "av_ade+rd+wg+iaf,smoke": {"discriminator", "real_nvp", "encoder", "decoder"},
     "gan+rd,cifar10": {"discriminator", "decoder"},
     "gan+wg,stl10": {"discriminator", "decoder"},
+}
+ENCODING = {"encoder", "generator"}
+OF_ALPHA_GAN = {
+    "alpha_gan": ENCODING | {"discriminator", "code_discriminator"},
+    "alpha_gan_kl": ENCODING | {"discriminator"},
+    "age": ENCODING,
+    "dcgan": {"generator", "discriminator"},
+    "wgan_gp": {"generator", "discriminator"},
 }
 
 
@@ -88,6 +96,19 @@ def test_models_and_refinements_of_adaptive_density_have_their_networks(variant)
     state = initial(create(config))
     assert state.params.keys() == MODELS[variant]
     check_recalibration(config, state)
+
+
+@pytest.mark.parametrize("model", OF_ALPHA_GAN)
+def test_models_of_alpha_gan_have_their_networks_on_all_data(model):
+    """And a learning rate for each, and none for others."""
+    for data in alpha_gan.DATA:
+        config = alpha_gan.get_config(f"{model},{data}")
+        method = create(config)
+        state = initial(method)
+        assert state.params.keys() == OF_ALPHA_GAN[model]
+        check_recalibration(config, state)
+        players = {player.name for player in method.players}
+        assert players == OF_ALPHA_GAN[model] == {*config.optimizer.learning_rate}
 
 
 def test_a_step_of_every_choice_of_adaptive_density_builds():

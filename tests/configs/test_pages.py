@@ -1,13 +1,14 @@
 """Every variant of the first pages is the same config as before `page` was introduced."""
 
 import importlib
+import itertools
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from configs import adaptive_density, common
+from configs import adaptive_density, alpha_gan, common
 from gm_jax import pages
 from gm_jax.methods import METHODS
 
@@ -16,7 +17,8 @@ PAGES = sorted(
     for path in Path(common.__file__).parent.glob("*.py")
     if path.stem not in ("__init__", "common")
 )
-OF_TWO_TABLES = {"adaptive_density", "flow", "mixed_batch_gan"}  # their variants are KEY,KEY
+# Their variants are KEY,KEY.
+OF_TWO_TABLES = {"adaptive_density", "alpha_gan", "flow", "mixed_batch_gan"}
 # {page: {variant: {field: value}}}. The first variant of a page is complete; the others list what
 # differs from the variant "=", and under "-" the fields of that variant that they lack.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
@@ -132,12 +134,11 @@ def test_every_variant_is_as_stored_but_for_what_was_changed_on_purpose(page):
 
 
 def variants(page):
-    """The keys of a page's tables: of one table each, of two each with the other's first."""
-    tables = vars(importlib.import_module(f"configs.{page}"))
-    if "VARIANTS" in tables:
-        return [*tables["VARIANTS"]]
-    models, data = tables["MODELS"], tables["DATA"]
-    return [*models, *(f"{next(iter(models))},{key}" for key in data)]
+    """Every variant of a page of one table or two."""
+    module = importlib.import_module(f"configs.{page}")
+    if page in OF_TWO_TABLES:
+        return [*map(",".join, itertools.product(module.MODELS, module.DATA))]
+    return [*module.VARIANTS]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -176,6 +177,18 @@ def test_an_unknown_variant_is_refused_with_the_known_ones(page):
 def test_what_is_unknown_or_does_not_apply_is_refused(variant, expected):
     with pytest.raises(ValueError, match=expected):
         adaptive_density.get_config(variant)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("vae", "unknown model 'vae' in variant 'vae'; choose among alpha_gan, alpha_gan_kl, age"),
+        ("age,mnist", "unknown data 'mnist' .*; choose among colored_digits, color_mnist"),
+    ],
+)
+def test_an_unknown_model_or_data_set_of_alpha_gan_is_refused(variant, expected):
+    with pytest.raises(ValueError, match=expected):
+        alpha_gan.get_config(variant)
 
 
 PUBLISHED = {"train": {"steps": 8}, "model": {"net": {"widths": (4, 7)}, "rate": 0.5}}

@@ -4,7 +4,16 @@ import flax.linen as nn
 import jax
 import pytest
 
-from configs import adaptive_density, agave, flow, pixelcnn, real_nvp, sngan, vae_iaf
+from configs import (
+    adaptive_density,
+    agave,
+    alpha_gan,
+    flow,
+    pixelcnn,
+    real_nvp,
+    sngan,
+    vae_iaf,
+)
 from gm_jax.nn.weight_norm import WeightNormConv, num_parameters
 from gm_jax.training.pretrained import fit_params
 from tests.configs.building import create, initial
@@ -141,3 +150,19 @@ def test_the_published_constants_of_adaptive_density_are_those_of_the_appendix()
     assert (model.vae.num_latents, config.data.batch_size) == (32, 64)
     network = model.real_nvp
     assert (network.num_scales, network.num_last, network.num_blocks) == (1, 3, 2)
+
+
+@pytest.mark.parametrize("model", alpha_gan.MODELS)
+def test_the_published_constants_of_alpha_gan_are_those_of_appendix_h(model):
+    for data, steps in (("cifar10", 200_000), ("celeba", 200_000), ("color_mnist", 100_000)):
+        config = alpha_gan.get_config(f"{model},{data}")
+        optimizer = config.optimizer
+        assert (optimizer.name, optimizer.beta1, optimizer.beta2) == ("adam", 0.5, 0.9)
+        assert (config.data.batch_size, config.train.steps) == (64, steps)
+        assert (optimizer.learning_rate_decay, optimizer.linear_decay_steps) == (1.0, 0)
+        if "code_discriminator" in config.model:
+            assert config.model.code_discriminator.widths == (750, 750, 750)
+        if model == "wgan_gp":
+            assert (config.model.gradient_penalty, config.model.critic_steps) == (10, 5)
+        dropout = model == "dcgan" and data == "color_mnist"
+        assert bool(config.model.get("discriminator", {}).get("dropout_rate", 0)) == dropout

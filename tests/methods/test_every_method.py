@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from configs import (
     adaptive_density,
     agave,
+    alpha_gan,
     classifier,
     flow,
     gan_likelihood,
@@ -47,7 +48,10 @@ from gm_jax.training.run import Run, open_run, open_trained
 PAGES = {
     "adaptive_density": (adaptive_density, "av_ade,smoke"),
     "agave": (agave, "smoke"),
+    "age": (alpha_gan, "age,smoke"),
+    "alpha_gan": (alpha_gan, "alpha_gan,smoke"),
     "classifier": (classifier, "smoke"),
+    "dcgan": (alpha_gan, "dcgan,smoke"),
     "flow": (flow, "glow,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
     "gan_likelihood": (gan_likelihood, "smoke"),
@@ -66,6 +70,7 @@ MORE = {
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
     "mixup": (mixed_batch_gan, "mixup,smoke"),
     "standard_deviation": (mixed_batch_gan, "standard_deviation,smoke_ring"),
+    "dcgan_wgan_gp": (alpha_gan, "wgan_gp,smoke"),
 }
 KEY, STEPS = jax.random.key(7), 4
 READ: dict[str, set[str]] = {}  # {page: the fields that its session has read}

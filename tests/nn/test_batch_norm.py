@@ -40,6 +40,14 @@ def test_running_averages_that_forget_are_the_moments_of_the_last_batch():
     assert (later["batch_stats"]["mean"] != last["batch_stats"]["mean"]).all()
 
 
+def test_without_running_averages_it_takes_the_moments_of_its_batch_always():
+    norm = BatchNorm(decay=None, epsilon=1e-6)
+    variables = norm.init(jax.random.key(0), X, False)
+    assert variables.keys() == {"params"}
+    y = norm.apply(variables, 3 * X + 1, False)
+    np.testing.assert_allclose(y.std((0, 1, 2)), 1, rtol=1e-4)
+
+
 def test_moments_are_those_of_the_global_batch():
     split = X.reshape(8, 2, 3, 3, 5)
     moments = jax.pmap(global_moments, devices.AXIS)(split)
