@@ -49,7 +49,7 @@ def test_both_losses_are_those_of_equations_1_and_2():
     expected = np.logaddexp(0, -logits(real)) + np.logaddexp(0, logits(fake))
     found, _, statistics = terms_of("discriminator")
     close(found["cross_entropy"], expected)
-    assert statistics is None
+    assert not statistics
     fake, moved = method().generate_in_training(variables(), NOISE.normal(8), None)
     found, _, statistics = terms_of("generator")
     close(found["adversarial"], np.logaddexp(0, -logits(fake)))
