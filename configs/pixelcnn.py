@@ -6,7 +6,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | 1.69 (one seed of commit 1a4987f) |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
-| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | 3.05 after 1,000 steps, 12 minutes of a core (one seed) |
 | cifar10 | CIFAR-10, the paper's setting | not yet reproduced (published: 2.92) |
 | smoke | digits, two tiny steps, for tests | - |
 

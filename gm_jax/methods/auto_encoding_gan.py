@@ -89,9 +89,10 @@ class AutoEncodingGan(Method):
         return self.to_prior(cast(Array, self.encoder.apply(variables["encoder"], x)))
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
-        """Maps latents [B, Z] to images in [−1, 1]."""
+        """Maps latents [B, Z] to images in [−1, 1], from where `to_prior` puts them."""
         self.check_labels(labels)
-        return cast(Array, self.generator.apply(variables["generator"], latents))
+        z = self.to_prior(latents)
+        return cast(Array, self.generator.apply(variables["generator"], z))
 
     def decode(
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
