@@ -5,7 +5,6 @@ on an auxiliary image y, either the image x or a reduced version of it. A PixelC
 f(z) draws x. One encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
 """
 
-import math
 from typing import Any, cast
 
 import jax
@@ -34,10 +33,6 @@ class Agave(Method):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        if not 0 <= model.kl_weight < math.inf:
-            raise ValueError(f"model.kl_weight = {model.kl_weight}: λ of Eq. 3.13 must be ≥ 0")
-        if model.auxiliary_until_step < -1:
-            raise ValueError(f"{model.auxiliary_until_step = }: give a step, or −1 for never")
         self.ema_decay = model.ema_decay
         self.auxiliary = AuxiliaryImage.create(model.auxiliary, self.image_shape, self.levels)
         self.vae = HierarchicalVAE(

@@ -36,10 +36,6 @@ class VaeIaf(Method):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        if model.num_importance_samples < 1:
-            raise ValueError(
-                f"model.num_importance_samples = {model.num_importance_samples}: k must be ≥ 1"
-            )
         if model.num_importance_samples > 1 and model.free_bits > 0:
             raise ValueError(
                 f"model.free_bits = {model.free_bits} with {model.num_importance_samples} "

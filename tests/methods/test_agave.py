@@ -160,11 +160,11 @@ def test_an_auxiliary_image_changes_the_auxiliary_term_alone(auxiliary):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"kl_weight = -1.*λ"):
+    with pytest.raises(ValueError, match=r"kl_weight is -1.0; give a finite number from 0"):
         methods.create(smoke_config(kl_weight=-1.0), SPEC)
     with pytest.raises(ValueError, match="2 channels: Agave models images of 1 or 3"):
         methods.create(smoke_config(), image_spec((8, 8, 2), LEVELS))
-    with pytest.raises(ValueError, match=r"auxiliary_until_step = -2"):
+    with pytest.raises(ValueError, match=r"auxiliary_until_step is -2"):
         methods.create(smoke_config(auxiliary_until_step=-2), SPEC)
     with pytest.raises(ValueError, match=r"auxiliary.levels = 18: give 2 to 17"):
         coarse = {"downsampling": 1, "grayscale": False, "levels": 18}
