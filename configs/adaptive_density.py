@@ -14,7 +14,7 @@
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | av_ade: ≤ 2.148, three seeds |
 | photos | 32×32 crops of scikit-image's photographs | not measured |
-| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | av_ade: ≤ 4.13 after 1,200 steps, 18 minutes (one seed) |
 | cifar10, stl10, imagenet64, lsun64, lsun128 | the paper's | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | - |
 
