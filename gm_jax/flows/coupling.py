@@ -129,7 +129,27 @@ class Kind(Protocol):
         """Maps y [..., C], with the same parameters, to x and ln|∂x/∂y|."""
 
 
-class Affine(nn.Module):
+class ShiftThenScale:
+    """y = (x + t)·e^l, with t and l from `shift_and_log_scale` of the parameters."""
+
+    num_parameters: ClassVar[int] = 2  # of which t is the first
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps x to y and l."""
+        shift, log_scale = self.shift_and_log_scale(parameters)
+        return (x + shift) * jnp.exp(log_scale), log_scale
+
+    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
+        """Maps y to x and −l."""
+        shift, log_scale = self.shift_and_log_scale(parameters)
+        return y * jnp.exp(-log_scale) - shift, -log_scale
+
+    def shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+        """Maps parameters [..., 2·C] to t and l, [..., C] each."""
+        raise NotImplementedError
+
+
+class Affine(ShiftThenScale, nn.Module):
     """y = (x + t)·e^s with s = scale·tanh(·); all dimensions share one learned scale.
 
     The shift comes before the scale, as in the authors' code (Eqs. 7 and 8 scale first).
@@ -139,22 +159,12 @@ class Affine(nn.Module):
     """
 
     init_scale: float
-    num_parameters: ClassVar[int] = 2  # t, and the argument of tanh
 
     def setup(self) -> None:
         self.scale = self.param("scale", nn.initializers.constant(self.init_scale), ())
 
-    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
-        """Maps x to y and s."""
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return (x + shift) * jnp.exp(log_scale), log_scale
-
-    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
-        """Maps y to x and −s."""
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return y * jnp.exp(-log_scale) - shift, -log_scale
-
-    def _shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+    def shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+        """Maps t and the argument of tanh to t and s."""
         shift, log_scale = jnp.split(parameters, 2, -1)
         return shift, self.scale * jnp.tanh(log_scale)
 
@@ -175,26 +185,15 @@ class Additive:
 
 
 @dataclasses.dataclass(frozen=True)
-class SigmoidAffine:
+class SigmoidAffine(ShiftThenScale):
     """y = (x + t)·σ(h + 2), whose scale is below 1, as in the code of Glow (openai/glow).
 
     The paper has s ⊙ x + t (Kingma & Dhariwal, 2018, Table 1). That code takes t and h from the
     network's even and odd channels; here t comes first, which only numbers the channels anew.
     """
 
-    num_parameters: ClassVar[int] = 2  # t and h
-
-    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
-        """Maps x to y and ln σ(h + 2)."""
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return (x + shift) * jnp.exp(log_scale), log_scale
-
-    def inverse(self, y: Array, parameters: Array) -> tuple[Array, Array]:
-        """Maps y to x and −ln σ(h + 2)."""
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return y * jnp.exp(-log_scale) - shift, -log_scale
-
-    def _shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+    def shift_and_log_scale(self, parameters: Array) -> tuple[Array, Array]:
+        """Maps t and h to t and ln σ(h + 2)."""
         shift, h = jnp.split(parameters, 2, -1)
         return shift, nn.log_sigmoid(h + 2)
 

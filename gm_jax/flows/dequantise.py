@@ -36,9 +36,7 @@ class Dequantise(Transform):
         """Maps levels uint8 [B, ...] to float32 [B, ...] and D·ln((high − low)/levels) [B]."""
         if context.noise is None:
             raise ValueError("Dequantise draws noise: give Context(train, noise)")
-        low, high = self.interval
-        y = low + (high - low) * dequantize(x, self.levels, context.noise)
-        return y, self._log_det(x)
+        return dequantize(x, self.levels, context.noise, self.interval), self._log_det(x)
 
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
         """Maps y [B, ...] to the levels in whose intervals it lies, uint8, and −log-det [B].
@@ -49,8 +47,7 @@ class Dequantise(Transform):
         them: P(v) sums to the mass within the interval.
         """
         del context
-        low, high = self.interval
-        return requantize((y - low) / (high - low), self.levels), -self._log_det(y)
+        return requantize(y, self.levels, self.interval), -self._log_det(y)
 
     def _log_det(self, x: Array) -> Array:
         low, high = self.interval

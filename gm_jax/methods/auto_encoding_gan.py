@@ -9,7 +9,7 @@ import numpy as np
 
 from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.dequantization import dequantize, requantize
+from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import dcgan
 
@@ -23,8 +23,8 @@ class AutoEncodingGan(Method):
 
     The papers leave open whether E draws its codes; here E(x) is a point, and varies with the
     dequantisation of x alone. In training both normalise by the moments of the batch that they are
-    given. Samples and all evaluation use running averages: of E over images, of G over what its own
-    updates generate.
+    given. Samples and all evaluation use moments of E over images, and of G over what its own
+    updates generate: running averages, or those that are estimated anew before scoring.
 
     A method writes `encoder`, the losses and `players`; one whose prior is not N(0, I) overrides
     `sample_latents` and `to_prior`.
@@ -59,7 +59,7 @@ class AutoEncodingGan(Method):
 
     def real(self, batch: Batch, noise: Noise) -> Array:
         """Images in [−1, 1], dequantised: samples are continuous, so a grid would be told apart."""
-        return 2 * dequantize(batch["image"], self.levels, noise) - 1
+        return dequantize(batch["image"], self.levels, noise, CENTRED)
 
     def encode_in_training(self, variables: Variables, x: Array) -> tuple[Array, Variables]:
         """Codes [B, Z] of images in [−1, 1], and E's new running statistics for a `Loss`."""
@@ -99,7 +99,7 @@ class AutoEncodingGan(Method):
     ) -> dict[str, Array]:
         """The `image` of each latent; the noise is unused, as G draws nothing."""
         x = self.generate(variables, latents, labels)
-        return {"image": requantize((x + 1) / 2, self.levels)}
+        return {"image": requantize(x, self.levels, CENTRED)}
 
     def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Array:
         """Draws latents from N(0, T²·I), float32 [B, Z]."""

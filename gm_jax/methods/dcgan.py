@@ -21,8 +21,8 @@ class Dcgan(Gan):
     """An update of the discriminator, then two of the generator.
 
     In training both normalise by the moments of the batch that they are given, which holds images
-    or samples alone; samples for evaluation are normalised by running averages over the generator's
-    updates.
+    or samples alone. Samples for evaluation are normalised by the generator's moments over its own
+    updates: running averages, or those that are estimated anew before scoring.
     """
 
     generator_networks = ("generator",)

@@ -99,7 +99,7 @@ class Flow(Method):
         )
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """Of images a one-sample bound; the sample is the dequantisation noise.
+        """For images it is a bound of one sample, the dequantisation noise.
 
         Returns:
           `log_likelihood` = `prior`, ln N(f(x); 0, I), + `log_det`, ln|det| of the map from levels

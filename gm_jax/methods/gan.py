@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.dequantization import dequantize, requantize
+from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.lipschitz import Lipschitz
 from gm_jax.losses import adversarial
 from gm_jax.losses.adversarial import AdversarialLoss
@@ -137,7 +137,7 @@ class Gan(Method):
         """
         if "image" not in self.data:
             return batch["point"]
-        return 2 * dequantize(batch["image"], self.levels, noise) - 1
+        return dequantize(batch["image"], self.levels, noise, CENTRED)
 
     def judged(
         self, variables: Variables, batch: Batch, noise: Noise
@@ -190,4 +190,4 @@ class Gan(Method):
         x = self.generate(variables, latents, labels)
         if "image" not in self.data:
             return {"point": x}
-        return {"image": requantize((x + 1) / 2, self.levels)}
+        return {"image": requantize(x, self.levels, CENTRED)}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from gm_jax import distributions, optimizers
 from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec
-from gm_jax.dequantization import requantize
+from gm_jax.dequantization import CENTRED, requantize
 from gm_jax.flows.dequantise import Dequantise
 from gm_jax.flows.transform import Context
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
@@ -139,7 +139,7 @@ class GanLikelihood(Method):
         deviation = temperature * jnp.exp(_log_std(variables))
         noisy = mean + deviation * noise.normal(*self.image_shape)
         pictures = {"image": mean, "with_noise": noisy}
-        return {name: requantize((x + 1) / 2, self.levels) for name, x in pictures.items()}
+        return {name: requantize(x, self.levels, CENTRED) for name, x in pictures.items()}
 
     def _posterior(
         self, variables: Variables, x: Array, noise: Noise, label: Array | None

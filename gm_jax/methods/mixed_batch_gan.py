@@ -6,7 +6,7 @@ it judges distributions and not examples: BGAN (Eq. 4.13) and M-BGAN (Eq. 4.14).
 """
 
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import jax
 
@@ -101,5 +101,4 @@ class MixedBatchGan(Sngan):
             variables, latents.normal(self.num_latents), label
         )
         mixed = mixed_batch.mix(beta, self.real(batch, pixels), fake)
-        logits = self.discriminator.apply(variables["discriminator"], mixed, label)
-        return cast(Array, logits), statistics
+        return self.judge(variables, mixed, label, noise), statistics
