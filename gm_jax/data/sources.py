@@ -1,4 +1,4 @@
-"""Data sets by name, such as 'digits', 'tfds:NAME', 'folder:PATH', 'points:ring', 'pair:A|B'."""
+"""Data sets by name, such as 'digits', 'tfds:NAME', 'points:ring', 'pair:A|B', 'binary:SOURCE'."""
 
 import difflib
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gm_jax.data import cache
+from gm_jax.data.binary import PREFIX, binary
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.digits import open_digits
 from gm_jax.data.folder import open_folder, sizes_of_folder
@@ -35,6 +36,7 @@ SOURCES = (
     "idx:FOLDER",
     "points:SET",
     "pair:SOURCE_A|SOURCE_B",
+    "binary:SOURCE",
 )
 
 
@@ -45,7 +47,12 @@ def _open(name: str) -> Reader:
         return _EMBEDDED[kind]()
     if kind in _NAMED and argument:
         return _NAMED[kind](argument)
-    close = difflib.get_close_matches(kind, [*_EMBEDDED, *_NAMED, *_OTHERS], n=1)
+    if f"{kind}:" == PREFIX and argument:
+        if argument.partition(":")[0] in _OTHERS:
+            raise ValueError(f"{name}: {argument} is no source of images; give {PREFIX}SOURCE")
+        return binary(_open(argument))
+    kinds = [*_EMBEDDED, *_NAMED, *_OTHERS, PREFIX[:-1]]
+    close = difflib.get_close_matches(kind, kinds, n=1)
     hint = f" (closest: {close[0]})" if close else ""
     raise ValueError(f"unknown data.source {name!r}{hint}; the sources are {', '.join(SOURCES)}")
 
@@ -95,7 +102,7 @@ def median_side(name: str) -> int | None:
 
     None if all have the same size, or the source is not a folder.
     """
-    kind, _, argument = name.partition(":")
+    kind, _, argument = name.removeprefix(PREFIX).partition(":")
     if kind != "folder" or not argument:
         return None
     sizes = sizes_of_folder(argument)

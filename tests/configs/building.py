@@ -11,7 +11,12 @@ from gm_jax.data import image_spec
 def create(config, frozen=None):
     """The method of a config, for the images that the config is for."""
     side = config.data.resize or 32
-    grey = {"digits": ((8, 8, 1), 17), "tfds:fashion_mnist": ((28, 28, 1), 256)}
+    grey = {
+        "digits": ((8, 8, 1), 17),
+        "binary:digits": ((8, 8, 1), 2),
+        "tfds:fashion_mnist": ((28, 28, 1), 256),
+        "binary:tfds:mnist": ((28, 28, 1), 2),
+    }
     images = grey.get(config.data.source, ((side, side, 3), 256))
     return methods.create(config, image_spec(*images, 10), frozen)
 

@@ -28,6 +28,7 @@ from configs import (
     pixelcnn,
     real_nvp,
     sngan,
+    vae,
     vae_iaf,
     wgan_gp,
 )
@@ -54,14 +55,17 @@ PAGES = {
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
+    "vae": (vae, "gaussian,smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
     "bgan": (mixed_batch_gan, "bgan,smoke"),
+    "iaf": (vae, "iaf,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
     "mixup": (mixed_batch_gan, "mixup,smoke"),
+    "planar": (vae, "planar,smoke"),
 }
 KEY, STEPS = jax.random.key(7), 4
 READ: dict[str, set[str]] = {}  # {page: the fields that its session has read}
