@@ -11,7 +11,7 @@ from gm_jax.flows.amortised import Amortised, positive
 from gm_jax.flows.transform import Context, Transform
 
 Array = jax.Array
-HALVINGS = 40  # of a bracket: 24 exhaust float32, if the bracket is as wide as the root is large
+HALVINGS = 40  # of a bracket; 24 exhaust float32 where it is as wide as the root is large
 TINY = 1e-12  # a length of w below 1e-6 moves nothing by more than rounding
 
 

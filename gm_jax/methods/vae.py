@@ -62,7 +62,7 @@ class Vae(Method):
         one draw of ln q(z | x) − ln p(z) (Rezende & Mohamed, Eq. 15).
         """
         posterior, log_prob = self._draw_and_score(variables, batch, noise)
-        kl = posterior.log_ratio() if self.model.flow.length else posterior.gaussian_kl()
+        kl = posterior.sampled_kl() if self.model.flow.length else posterior.closed_form_kl()
         weight = self.kl_weight(step)
         terms = {"reconstruction": -log_prob, "regularization": weight * kl}
         return Loss(
@@ -86,7 +86,7 @@ class Vae(Method):
         `importance_weighted_likelihood` makes of them could lie above ln p(x).
         """
         posterior, log_prob = self._draw_and_score(variables, batch, noise)
-        kl = posterior.log_ratio()
+        kl = posterior.sampled_kl()
         return {"log_likelihood": log_prob - kl, "reconstruction": log_prob, "kl": kl}
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:

@@ -30,12 +30,12 @@ class Posterior(NamedTuple):
     latents: Array  # z_K, [B, Z]
     log_det: Array  # ln|det ∂z_K/∂z₀|, [B]
 
-    def log_ratio(self) -> Array:
+    def sampled_kl(self) -> Array:
         """ln q(z_K | x) − ln p(z_K) with p = N(0, I), in nats [B] (thesis, Eq. 2.58)."""
         log_q = jnp.sum(gaussian_log_prob(self.start, self.mean, self.log_std), -1) - self.log_det
         return log_q - jnp.sum(gaussian_log_prob(self.latents, 0.0, 0.0), -1)
 
-    def gaussian_kl(self) -> Array:
+    def closed_form_kl(self) -> Array:
         """KL(N(mean, std²) ‖ N(0, I)) in nats [B]: that of q(z₀ | x), whatever the flow.
 
         It is −½ Σ (1 + ln σ² − µ² − σ²). The thesis prints it without squares and with the opposite

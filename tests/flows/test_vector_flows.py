@@ -83,16 +83,14 @@ def test_a_flow_starts_as_the_identity_whatever_the_condition(kind):
 
 
 @every_kind
-@pytest.mark.parametrize("direction", ["forward", "inverse"])
-def test_densities_in_the_plane_integrate_to_one(kind, direction):
+def test_densities_in_the_plane_integrate_to_one(kind):
+    """That of what a flow makes of N(0, I): its inverse leads back to the normal."""
     flow, width = flow_of(kind, 2), 0.05
     steps = np.arange(-12, 12, width, np.float32)
     points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-    variables = made(flow, points[:3], scale=3.0 if kind in LAYERS else 1.0)
-    if direction == "inverse":
-        flow, variables = Inverse(flow), {"params": {"transform": variables["params"]}}
-    log_prob = jax.jit(functools.partial(flow.apply, method="log_prob"))
-    total, _ = log_prob(variables, points, Context(False))
+    params = made(flow, points[:3], scale=3.0 if kind in LAYERS else 1.0)["params"]
+    log_prob = jax.jit(functools.partial(Inverse(flow).apply, method="log_prob"))
+    total, _ = log_prob({"params": {"transform": params}}, points, Context(False))
     np.testing.assert_allclose(np.exp(np.float64(total)).sum() * width**2, 1, atol=1e-3)
 
 
