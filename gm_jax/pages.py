@@ -38,7 +38,7 @@ def _described(page: Path) -> str:
     title, *lines = docstring.splitlines() or [""]
     usage = re.search(r"--config=(\S+)", docstring)
     rows = [_cells(line) for line in lines if line.startswith("| ")]
-    tables = [row for row in rows if row[0] not in ("variant", "MODEL", "DATA")]
+    tables = [row for row in rows if row[0] not in ("variant", "MODEL", "POSTERIOR", "DATA")]
     width = max([len(name) for name, *_ in tables], default=0)
     variants = [
         f"    {name:<{width}}  {'; '.join(cell for cell in cells if cell not in ('', '-'))}"

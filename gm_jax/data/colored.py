@@ -14,7 +14,6 @@ import numpy as np
 
 from gm_jax.data.reader import Example, Reader
 
-PREFIX = "colored:"
 _SEED = 0
 # What a reader is told of the data; a change of what is drawn has to change it.
 DRAWN = f"value × u / max u, u ~ U(0, 1)³ from RandomState([{_SEED}, crc32(split)])"
@@ -40,7 +39,7 @@ def colored(grey: Reader, name: str) -> Reader:
             image = np.asarray(example.values["image"])
             if image.ndim != 3 or image.shape[-1] != 1:
                 raise ValueError(
-                    f"{PREFIX}{name}: {example.name} has shape {list(image.shape)}, and only grey "
+                    f"colored:{name}: {example.name} has shape {list(image.shape)}, and only grey "
                     f"images [H, W, 1] can be coloured; give data.source={name}, or grey images"
                 )
             values = {**example.values, "image": np.rint(image * colour).astype(image.dtype)}

@@ -1,4 +1,4 @@
-"""Data sets by name, such as 'digits', 'tfds:NAME', 'points:ring', 'pair:A|B', 'colored:SOURCE'."""
+"""Data sets by name: 'digits', 'tfds:NAME', 'points:ring', 'pair:A|B', 'colored:SOURCE' …."""
 
 import difflib
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from gm_jax.data import cache
-from gm_jax.data.colored import PREFIX, colored
+from gm_jax.data.binary import binary
+from gm_jax.data.colored import colored
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.digits import open_digits
 from gm_jax.data.folder import open_folder, sizes_of_folder
@@ -25,6 +26,8 @@ from gm_jax.data.transforms import CROPS, FILTER, crop_and_resize
 # Sources of images without an argument, and those with an argument after a colon.
 _EMBEDDED = {"digits": open_digits, "photos": open_photos}
 _NAMED = {"tfds": open_tfds, "folder": open_folder, "npz": open_npz, "idx": open_idx}
+# Sources that change another one, which follows the colon.
+_DERIVED = {"colored": colored, "binary": binary}
 # Sources that are not decoded from files.
 _OTHERS = ("points", "pair")
 SOURCES = (
@@ -37,6 +40,7 @@ SOURCES = (
     "points:SET",
     "pair:SOURCE_A|SOURCE_B",
     "colored:SOURCE",
+    "binary:SOURCE",
 )
 
 
@@ -47,11 +51,11 @@ def _open(name: str) -> Reader:
         return _EMBEDDED[kind]()
     if kind in _NAMED and argument:
         return _NAMED[kind](argument)
-    if f"{kind}:" == PREFIX and argument:
+    if kind in _DERIVED and argument:
         if argument.partition(":")[0] in _OTHERS:
-            raise ValueError(f"{name}: {argument} is no source of grey images; give {PREFIX}SOURCE")
-        return colored(_open(argument), argument)
-    kinds = [*_EMBEDDED, *_NAMED, *_OTHERS, PREFIX[:-1]]
+            raise ValueError(f"{name}: {argument} is no source of images; give {kind}:SOURCE")
+        return _DERIVED[kind](_open(argument), argument)
+    kinds = [*_EMBEDDED, *_NAMED, *_DERIVED, *_OTHERS]
     close = difflib.get_close_matches(kind, kinds, n=1)
     hint = f" (closest: {close[0]})" if close else ""
     raise ValueError(f"unknown data.source {name!r}{hint}; the sources are {', '.join(SOURCES)}")
@@ -102,7 +106,9 @@ def median_side(name: str) -> int | None:
 
     None if all have the same size, or the source is not a folder.
     """
-    kind, _, argument = name.removeprefix(PREFIX).partition(":")
+    kind, _, argument = name.partition(":")
+    if kind in _DERIVED:
+        return median_side(argument)
     if kind != "folder" or not argument:
         return None
     sizes = sizes_of_folder(argument)

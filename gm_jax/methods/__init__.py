@@ -20,6 +20,7 @@ from gm_jax.methods.mixup_gan import MixupGan
 from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
 from gm_jax.methods.sngan import Sngan
+from gm_jax.methods.vae import Vae
 from gm_jax.methods.vae_iaf import VaeIaf
 from gm_jax.methods.wgan_gp import DcganWganGp, WganGp
 
@@ -40,6 +41,7 @@ METHODS = {
     "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
     "sngan": Sngan,
+    "vae": Vae,
     "vae_iaf": VaeIaf,
     "wgan_gp": WganGp,
 }

@@ -17,8 +17,10 @@ def create(config, frozen=None):
     side = config.data.resize or 32
     others = {
         "digits": ((8, 8, 1), 17),
+        "binary:digits": ((8, 8, 1), 2),
         "colored:digits": ((8, 8, 3), 17),
         "tfds:fashion_mnist": ((28, 28, 1), 256),
+        "binary:tfds:mnist": ((28, 28, 1), 2),
         "colored:tfds:mnist": ((28, 28, 3), 256),
     }
     images = others.get(config.data.source, ((side, side, 3), 256))

@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from configs import adaptive_density, alpha_gan, flow, gan_likelihood, mixed_batch_gan
+from configs import adaptive_density, alpha_gan, flow, gan_likelihood, mixed_batch_gan, vae
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
@@ -88,6 +88,14 @@ def test_flows_fit_their_images_and_points(model):
             state = initial(method)
             assert state.params.keys() == {"flow"}
             check_recalibration(config, state)
+
+
+@pytest.mark.parametrize("posterior", vae.MODELS)
+def test_posteriors_of_the_vae_fit_all_data(posterior):
+    for data in vae.DATA:
+        state = initial(create(vae.get_config(f"{posterior},{data}")))
+        assert state.params.keys() == {"encoder", "decoder"}
+        assert ("flow" in state.params["encoder"]) == (posterior != "gaussian")
 
 
 @pytest.mark.parametrize("variant", MODELS)

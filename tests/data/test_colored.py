@@ -61,7 +61,7 @@ def test_what_is_drawn_is_recorded_with_the_data(cache):
     ("name", "message"),
     [
         ("colored:photos", r"colored:photos: .* has shape \[32, 32, 3\].*give data.source=photos"),
-        ("colored:points:ring", "points:ring is no source of grey images"),
+        ("colored:points:ring", "points:ring is no source of images"),
         ("colored:digit", r"'digit' \(closest: digits\)"),
         ("colord:digits", r"\(closest: colored\)"),
         ("colored:", "the sources are .*colored:SOURCE"),

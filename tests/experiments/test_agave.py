@@ -85,8 +85,8 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(folder, m
     fewer = sweep.with_fields(CONFIG, {"train.steps": 1})
     other = sweep.with_fields(CONFIG, {"model.free_bits": 0.5})
     for config, weights, message in (
-        (CONFIG, [3, -1], "model.kl_weight = -1.0: λ of Eq. 3.13 must be ≥ 0"),
-        (CONFIG, [math.nan], "model.kl_weight = nan"),
+        (CONFIG, [3, -1], "model.kl_weight is -1.0; give a finite number from 0 on"),
+        (CONFIG, [math.nan], "model.kl_weight is nan"),
         (CONFIG, [], "give at least one setting"),
         (fewer, [3, 2], "is trained for 2 steps, more than the 1 asked for: ask for 2"),
         (other, [2], "holds a run of another config: model.free_bits"),

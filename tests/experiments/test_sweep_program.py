@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """(process, folder) of a sweep of two runs, one of which has an untrainable config."""
+    """(process, folder) of a sweep of two runs, one of which wants more images than there are."""
     folder = tmp_path_factory.mktemp("sweep")
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
@@ -34,7 +34,7 @@ def done(tmp_path_factory):
             sys.executable,
             ROOT / "experiments" / "sweep.py",
             f"--config={page}:gan,smoke",
-            "--grid=train.log_every_steps=1,0",
+            "--grid=data.batch_size=8,100000",
             "--config.train.steps=1",
             "--jobs=2",
             "--output=out",
@@ -51,22 +51,23 @@ def done(tmp_path_factory):
 def test_a_run_that_fails_says_so_and_does_not_stop_the_others(done):
     process, folder = done
     assert process.returncode == 1, process.stderr
-    assert "log_every_steps_1-seed_0: finished" in process.stderr
-    assert "train.log_every_steps is 0; give a whole number" in process.stderr
+    assert "batch_size_8-seed_0: finished" in process.stderr
+    assert "data.batch_size is 100000, but digits has only 64 examples" in process.stderr
     (command,) = [line for line in process.stderr.splitlines() if "main.py" in line]
     assert shlex.split(command)[-4:] == [
         "--config.train.steps=1",
-        "--config.train.log_every_steps=0",
+        "--config.data.batch_size=100000",
         "--config.seed=0",
-        "--workdir=out/log_every_steps_0-seed_0",
+        "--workdir=out/batch_size_100000-seed_0",
     ]
-    assert "give a whole number" in (folder / "logs" / "log_every_steps_0-seed_0.log").read_text()
+    log = (folder / "logs" / "batch_size_100000-seed_0.log").read_text()
+    assert "lower data.batch_size" in log
 
 
 def test_a_method_without_scores_has_a_table_of_its_runs_and_samples(done):
     _, folder = done
-    assert (folder / "table.csv").read_text() == "train.log_every_steps,seeds\n1,1\n"
-    assert (folder / "table.md").read_text().splitlines()[2] == "| 1 | 1 |"
+    assert (folder / "table.csv").read_text() == "data.batch_size,seeds\n8,1\n"
+    assert (folder / "table.md").read_text().splitlines()[2] == "| 8 | 1 |"
     with Image.open(folder / "samples.png") as picture:
         assert picture.width > 2 * picture.height  # one row
     assert not (folder / "curve.png").exists()
@@ -75,7 +76,7 @@ def test_a_method_without_scores_has_a_table_of_its_runs_and_samples(done):
 def test_a_finished_run_is_not_started_again(done, capsys):
     _, folder = done
     config = with_fields(adaptive_density.get_config("gan,smoke"), {"train.steps": 1})
-    members = product(config, {"train.log_every_steps": [1]}, [0])
+    members = product(config, {"data.batch_size": [8]}, [0])
     commands = {name: ["no such program"] for name in members}
     assert program.train_all(members, commands, folder, jobs=1) == []
     assert "1 runs, 0 of them to train" in capsys.readouterr().err

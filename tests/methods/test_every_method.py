@@ -30,6 +30,7 @@ from configs import (
     pixelcnn,
     real_nvp,
     sngan,
+    vae,
     vae_iaf,
     wgan_gp,
 )
@@ -61,14 +62,17 @@ PAGES = {
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
+    "vae": (vae, "gaussian,smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "iaf": (vae, "iaf,smoke"),
     "nice": (flow, "nice,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
     "mixup": (mixed_batch_gan, "mixup,smoke"),
+    "planar": (vae, "planar,smoke"),
     "standard_deviation": (mixed_batch_gan, "standard_deviation,smoke_ring"),
     "dcgan_wgan_gp": (alpha_gan, "wgan_gp,smoke"),
 }

@@ -1,0 +1,162 @@
+"""Variational autoencoder with a normalising flow in its posterior.
+
+p(x | z) is a decoder of one vector z ~ N(0, I) (Kingma & Welling, 2014; thesis 2.10.1). q(z | x) is
+a Gaussian, followed by K invertible layers whose parameters the encoder gives as well (Rezende &
+Mohamed, 2015; thesis 2.10.3).
+"""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+
+from gm_jax import distributions, optimizers
+from gm_jax.data.fields import DataSpec
+from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.networks.vae import LIKELIHOODS, Decoder, Encoder, Posterior, bodies
+from gm_jax.networks.vector_flow import vector_flow
+
+Array = jax.Array
+
+
+class Vae(Method):
+    """One player, whose loss is minus the evidence lower bound, with a KL that may be annealed."""
+
+    likelihood = "bound"
+    generator_networks = ("decoder",)
+
+    def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
+        super().__init__(config, data, frozen)
+        model = config.model
+        if model.likelihood not in LIKELIHOODS:
+            raise ValueError(
+                f"model.likelihood is '{model.likelihood}'; choose among {', '.join(LIKELIHOODS)}"
+            )
+        if model.likelihood == "bernoulli" and self.levels != 2:
+            raise ValueError(
+                f"model.likelihood is 'bernoulli', which gives grey images no probability; those "
+                f"of {config.data.source} have {self.levels} levels: give "
+                f"data.source=binary:{config.data.source}, or "
+                "model.likelihood=discretized_logistic"
+            )
+        self.num_latents = model.num_latents
+        outputs = LIKELIHOODS[model.likelihood] * self.image_shape[-1]
+        of_encoder, of_decoder = bodies(model.network, self.image_shape, outputs, self.dtype)
+        self.encoder = Encoder(of_encoder, model.num_latents, vector_flow(**model.flow))
+        self.decoder = Decoder(of_decoder, self.image_shape, model.likelihood, model.init_log_scale)
+        optimizer = optimizers.create(config.optimizer)
+        self.players = (Player("model", ("encoder", "decoder"), optimizer, self.loss),)
+
+    def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
+        """Draws the parameters."""
+        keys, latents = jax.random.split(key), noise.normal(self.num_latents)
+        return {
+            "encoder": self.encoder.init(keys[0], self.scale(batch["image"]), latents),
+            "decoder": self.decoder.init(keys[1], latents),
+        }
+
+    def loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
+        """−ln p(x | z) + λ(step)·KL, in nats per image.
+
+        The KL of a Gaussian posterior is in closed form (thesis, Eq. 2.45); with a flow it is the
+        one draw of ln q(z | x) − ln p(z) (Rezende & Mohamed, Eq. 15).
+        """
+        posterior, log_prob = self._draw_and_score(variables, batch, noise)
+        kl = posterior.sampled_kl() if self.model.flow.length else posterior.closed_form_kl()
+        weight = self.kl_weight(step)
+        terms = {"reconstruction": -log_prob, "regularization": weight * kl}
+        return Loss(
+            terms, {"kl": kl, "kl_weight": weight, "bits_per_dim": self.bits(log_prob - kl)}
+        )
+
+    def kl_weight(self, step: Array) -> Array:
+        """λ, which rises linearly from `kl_start` to 1 over `kl_annealing_steps`, float32 [].
+
+        Rezende & Mohamed weigh ln p(x, z) instead (Eq. 20); this is the warm-up of later code.
+        """
+        steps, start = self.model.kl_annealing_steps, self.model.kl_start
+        share = jnp.minimum(jnp.asarray(step, jnp.float32) / steps, 1.0) if steps else 1.0
+        return jnp.asarray(start + (1.0 - start) * share, jnp.float32)
+
+    def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
+        """One-sample bound, `log_likelihood` = `reconstruction` − `kl`: ln p(x, z) − ln q(z | x).
+
+        The KL is that of the draw for Gaussian posteriors, too: in closed form it would have less
+        noise, but the mean of several exp(log_likelihood) would no longer estimate p(x), and what
+        `importance_weighted_likelihood` makes of them could lie above ln p(x).
+        """
+        posterior, log_prob = self._draw_and_score(variables, batch, noise)
+        kl = posterior.sampled_kl()
+        return {"log_likelihood": log_prob - kl, "reconstruction": log_prob, "kl": kl}
+
+    def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:
+        """Draws latents from the posterior, float32 [B, Z]."""
+        return self._posterior(variables, batch, noise).latents
+
+    def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Array:
+        """Draws latents from N(0, T²·I), float32 [B, Z]."""
+        return temperature * noise.normal(self.num_latents)
+
+    def draw(
+        self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
+    ) -> dict[str, Array]:
+        """Draws z, then `image` given z, around the means `f_z`."""
+        latents, pixels = noise.split()
+        z = self.sample_latents(variables, latents, temperature)
+        return self._images(variables, z, pixels, temperature)
+
+    def decode(
+        self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
+    ) -> dict[str, Array]:
+        """Draws `image` around the means `f_z`."""
+        self.check_labels(labels)
+        return self._images(variables, latents, noise, 1.0)
+
+    def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
+        """Maps latents [B, Z] to the means of images, clipped to [−1, 1]."""
+        self.check_labels(labels)
+        return self._mean_image(self._decoded(variables, latents)[0])
+
+    def conditional_log_prob(
+        self, variables: Variables, batch: Batch, latents: Any, noise: Noise
+    ) -> Array:
+        """ln p(x | z), in nats [B]."""
+        return self._log_prob(variables, batch, latents)
+
+    def _draw_and_score(
+        self, variables: Variables, batch: Batch, noise: Noise
+    ) -> tuple[Posterior, Array]:
+        """A draw from the posterior and ln p(x | z) [B]."""
+        posterior = self._posterior(variables, batch, noise)
+        return posterior, self._log_prob(variables, batch, posterior.latents)
+
+    def _posterior(self, variables: Variables, batch: Batch, noise: Noise) -> Posterior:
+        x, drawn = self.scale(batch["image"]), noise.normal(self.num_latents)
+        return cast(Posterior, self.encoder.apply(variables["encoder"], x, drawn))
+
+    def _decoded(self, variables: Variables, latents: Array) -> tuple[Array, Array]:
+        decoded = self.decoder.apply(variables["decoder"], latents)
+        return cast(tuple[Array, Array], decoded)
+
+    def _log_prob(self, variables: Variables, batch: Batch, latents: Array) -> Array:
+        mean, log_scale = self._decoded(variables, latents)
+        x = self.scale(batch["image"])
+        log_prob = distributions.discretized_logistic_log_prob(x, mean, log_scale, self.levels)
+        return jnp.sum(log_prob, (1, 2, 3))
+
+    def _images(
+        self, variables: Variables, latents: Array, noise: Noise, temperature: float
+    ) -> dict[str, Array]:
+        mean, log_scale = self._decoded(variables, latents)
+        drawn = noise.logistic(*self.image_shape)
+        image = distributions.discretized_logistic_sample(
+            mean, log_scale, drawn, self.levels, temperature
+        )
+        pictures = {"f_z": self._mean_image(mean), "image": image}
+        return {name: distributions.quantize(x, self.levels) for name, x in pictures.items()}
+
+    def _mean_image(self, mean: Array) -> Array:
+        """In [−1, 1]: the mean of a logistic, clipped, or of a Bernoulli variable, which is ±1."""
+        if self.model.likelihood == "bernoulli":
+            return jnp.tanh(mean / 2)
+        return jnp.clip(mean, -1.0, 1.0)
