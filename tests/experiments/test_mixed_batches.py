@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from scipy.special import logsumexp
 
+from experiments import program
+from experiments.mixed_batches import images, points
 from experiments.mixed_batches import optimal_discriminator as optimum
-from experiments.mixed_batches import points
+from gm_jax import sweep
 from gm_jax.data.points import MIXTURES
 
 
@@ -52,3 +54,24 @@ def test_a_training_is_kept_for_its_config_alone(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     points.trained("m_bgan:gamma=0.1", "ring", 0, options)
     assert "is written" in capsys.readouterr().out
+
+
+def test_images_are_judged_at_every_step_and_once(tmp_path, capsys):
+    classifier, workdir = tmp_path / "classifier", tmp_path / "run"
+    sweep.train(program.load_config("classifier", "smoke", None), classifier)
+    options = types.SimpleNamespace(
+        variant="smoke",
+        set=["optimizer.learning_rate=0.001"],
+        steps=["2", "1"],
+        num_samples=24,
+        features=f"classifier:{classifier}",
+    )
+    config = images.config_of("gan", 3, options)
+    assert (config.optimizer.learning_rate, config.seed) == (0.001, 3)
+    first = images.judged(config, workdir, options)
+    assert list(first) == [1, 2]
+    assert all({*scores} == {"IS-C", "FD-C", "F_8", "F_1/8"} for scores in first.values())
+    assert first[1] != first[2]
+    capsys.readouterr()
+    assert images.judged(config, workdir, options) == first
+    assert capsys.readouterr() == ("", "")
