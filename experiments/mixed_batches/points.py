@@ -53,7 +53,8 @@ MODELS = ["gan", "mixup", "bgan", "m_bgan"]  # fig. 4.3
 GAMMAS = [f"bgan:gamma={gamma}" for gamma in (0.1, 0.2, 0.4, 0.5)]  # fig. 4.2; 0.3 is bgan
 MARKS = (10, 100, 1_000, 10_000, 20_000)
 SAMPLES = 2_500
-CHUNK = 500  # steps per call of the compiled program
+CHUNK = 500  # steps per call of the compiled program, at most
+KEYS = ("start", "stream", "noise", "drawing")
 POINTS: DataSpec = {"point": Field((2,), "float32")}
 
 
@@ -74,7 +75,7 @@ def config_of(model: str, data: str, seed: int, width: int) -> Any:
 def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
     """Samples at every mark, [marks, SAMPLES, 2], and both players' losses at every step."""
     method, modes = methods.create(config, POINTS), MIXTURES[data]
-    start, stream, noise, drawing = jax.random.split(jax.random.key(config.seed), 4)
+    keys = dict(zip(KEYS, jax.random.split(jax.random.key(config.seed), len(KEYS)), strict=True))
     centres = jnp.asarray(modes.modes, jnp.float32)
 
     def draw(key: jax.Array) -> dict[str, jax.Array]:
@@ -83,27 +84,33 @@ def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
         chosen = centres[jax.random.randint(which, size, 0, len(centres))]
         return {"point": chosen + modes.std * jax.random.normal(where, (*size, 2))}
 
-    @functools.partial(jax.jit, static_argnums=1, donate_argnums=0)
-    def run(state: Any, count: int) -> Any:
-        def step(state: Any, _: None) -> Any:
-            key = jax.random.fold_in(stream, state.step)
+    # The keys and the count are arguments, so that all seeds and marks share one compiled program.
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state: Any, keys: dict[str, jax.Array], count: int) -> Any:
+        def step(place: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            state, losses = carry
+            key = jax.random.fold_in(keys["stream"], state.step)
             batches = tuple(map(draw, jax.random.split(key, method.batches_per_step)))
-            state, terms = method.train_step(state, batches, noise)
-            return state, (terms["discriminator/loss"], terms["generator/loss"])
+            state, terms = method.train_step(state, batches, keys["noise"])
+            found = jnp.stack([terms["discriminator/loss"], terms["generator/loss"]])
+            return state, losses.at[place].set(found)
 
-        return jax.lax.scan(step, state, None, count)
+        return jax.lax.fori_loop(0, count, step, (state, jnp.zeros((CHUNK, 2))))
 
-    sample = jax.jit(lambda state: method.sample(evaluation_variables(state), drawing, SAMPLES))
-    state, done = jax.jit(method.init)(start, draw(drawing)), 0
+    @jax.jit
+    def sample(state: Any, keys: dict[str, jax.Array]) -> jax.Array:
+        return method.sample(evaluation_variables(state), keys["drawing"], SAMPLES)["point"]
+
+    state, done = jax.jit(method.init)(keys["start"], draw(keys["drawing"])), 0
     marks = [mark for mark in MARKS if mark < steps] + [steps]
     samples, losses = [], []
     for mark in marks:
         while done < mark:
             count = min(CHUNK, mark - done)
-            state, found = run(state, count)
-            losses.append(np.stack(found, 1))
+            state, found = run(state, keys, count)
+            losses.append(np.asarray(found)[:count])
             done += count
-        samples.append(np.asarray(sample(state)["point"]))
+        samples.append(np.asarray(sample(state, keys)))
     return {
         "marks": np.array(marks),
         "samples": np.stack(samples),
