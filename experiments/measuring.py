@@ -18,7 +18,7 @@ def timed(function: Any, *args: Any) -> tuple[Any, float]:
 
 
 def seconds_in_a_row(function: Any, args: tuple[Any, ...], count: int) -> float:
-    """Returns the seconds of a call among `count` that are all enqueued before the first is awaited.
+    """Returns the seconds of a call among `count` that are enqueued before any is awaited.
 
     So the host's share, which a training hides behind the device's, is hidden here too.
     """

@@ -81,7 +81,7 @@ def concat_elu(x: Tensor) -> Tensor:
 
 
 class GatedResnet(nn.Module):
-    """x + a·σ(b), with [a, b] from two convolutions and an auxiliary input of that many channels."""
+    """x + a·σ(b), with [a, b] from two convolutions; auxiliary: channels of a further input."""
 
     def __init__(self, conv: Callable[..., Conv], features: int, auxiliary: int, dropout: float):
         super().__init__()
@@ -201,9 +201,7 @@ def log_prob(x: Tensor, parameters: Tensor, min_log_scale: float = -7.0) -> Tens
     return torch.logsumexp(log_joint, 1).sum((1, 2))
 
 
-def train_step(
-    network: PixelCNN, dtype: torch.dtype, compiled: bool
-) -> Callable[[Tensor], float | Tensor]:
+def train_step(network: PixelCNN, dtype: torch.dtype, compiled: bool) -> Callable[[Tensor], Tensor]:
     """Returns a step of Adam with dropout and an average of the parameters, as ours has.
 
     Convolutions are in `dtype`. What stands between them follows PyTorch's rules for it, so that
