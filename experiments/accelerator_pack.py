@@ -19,7 +19,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-OUTPUT = Path(__file__).resolve().parents[1] / ".accelerator"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
+
+from experiments.accelerator_report import PACK
+
 MISSING = ("ml-collections", "grain", "array-record", "portpicker", "tensorboardX")
 # Of the versions of glibc for which wheels are made; pip takes only those that are named.
 PLATFORMS = ("2_35", "2_34", "2_31", "2_28", "2_27", "2_24", "2_17")
@@ -30,7 +33,7 @@ def main(arguments: list[str]) -> None:
     """Makes the folder, and prints what lies there."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--data", type=Path, help="file of images; without it only wheels")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder that is made anew")
+    parser.add_argument("--output", type=Path, default=PACK, help="folder that is made anew")
     parser.add_argument("--packages", default=",".join(MISSING), help="what the machine lacks")
     parser.add_argument("--python", default="3.12", help="the machine's version of Python")
     options = parser.parse_args(arguments)

@@ -110,7 +110,7 @@ def run_part(
     except KeyboardInterrupt:
         outcome = "interrupted"
     end(process)
-    listener.join(GRACE)
+    listener.join(2.0)  # it ends with its part, unless that left a daemon behind
     if not outcome or (outcome == "out of time" and process.returncode == 0):
         outcome = "failed" if process.returncode else "done"
     ended = {"outcome": outcome, "seconds": time.monotonic() - start, "limit": limit}

@@ -127,9 +127,9 @@ class TorchStep:
         names = ("num_scales", "num_blocks", "features", "num_mixtures", "dropout_rate")
         on = "cuda" if torch.cuda.is_available() else "cpu"
         network = peer.PixelCNN(**{name: ours[name] for name in names})
-        count = network.num_parameters()
-        if count != peer_size(ours):
-            raise ValueError(f"PyTorch's network has {count} parameters, ours {peer_size(ours)}")
+        count, expected = network.num_parameters(), size_of_pixelcnn(ours)
+        if count != expected:
+            raise ValueError(f"PyTorch's network has {count} parameters, ours {expected}")
         network = network.to(on, memory_format=torch.channels_last)
         side = 16 if given.tiny else 32
         images = torch.randint(0, 256, (batch_size, peer.CHANNELS, side, side), device=on)
@@ -156,7 +156,7 @@ class TorchStep:
             yield {"row": row, "peak_memory_megabytes": torch.cuda.max_memory_allocated() / 1e6}
 
 
-def peer_size(fields: Any) -> int:
+def size_of_pixelcnn(fields: Any) -> int:
     """The number of parameters of our PixelCNN on RGB images; nothing is computed."""
     import jax
     import jax.numpy as jnp
