@@ -7,7 +7,6 @@ Timings on a shared machine are noisy: compare ratios within one run.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -69,23 +68,16 @@ def _seconds_to_first_line(command: list[str], environment: dict, folder: Path) 
         process.wait()
 
 
-def timed(function: Any, *args: Any) -> tuple[Any, float]:
-    """Returns a function's result, once it is computed, and the seconds that it took."""
-    import jax
-
-    start = time.perf_counter()
-    result = jax.block_until_ready(function(*args))
-    return result, time.perf_counter() - start
-
-
-def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, dict[str, float]]:
+def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, float, dict[str, float]]:
     """Compiles the train step with an empty and with a filled compilation cache.
 
     Returns:
-      The compiled step, and {cold, warm} in seconds, including tracing.
+      The compiled step and its FLOP, from `measuring.compile_step`, and {cold, warm} in seconds.
     """
     import jax
     from jax.experimental.compilation_cache import compilation_cache
+
+    from experiments import measuring
 
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -94,67 +86,10 @@ def compile_seconds(run: Any, state: Any, batch: Any) -> tuple[Any, dict[str, fl
         for name in ("cold", "warm"):
             compilation_cache.reset_cache()
             jax.clear_caches()
-            step = run.parallel.train_step(run.method.train_step)
-            start = time.perf_counter()
-            compiled = step.lower(state, batch, run.keys["train"]).compile()
-            seconds[name] = time.perf_counter() - start
+            compiled, flops, seconds[name] = measuring.compile_step(run, state, batch)
         compilation_cache.reset_cache()
         jax.config.update("jax_compilation_cache_dir", None)
-    return compiled, seconds
-
-
-def step_seconds(step: Any, state: Any, batch: Any, key: Any, num_steps: int) -> float:
-    """Returns the median seconds of a compiled train step on one batch."""
-    seconds = []
-    for _ in range(num_steps):
-        (state, _), elapsed = timed(step, state, batch, key)
-        seconds.append(elapsed)
-    return sorted(seconds)[num_steps // 2]
-
-
-def pipeline_images_per_second(run: Any, num_batches: int = 2_000) -> float:
-    """Returns the rate at which batches reach the devices when nothing else runs."""
-    import jax
-
-    from gm_jax import data
-
-    batches = data.training_batches(
-        run.train_data,
-        batch_size=run.config.data.batch_size,
-        seed=run.config.seed,
-        flip=run.config.data.flip,
-        batches_per_step=run.method.batches_per_step,
-        put=run.parallel.put_training_batch,
-    )
-    jax.block_until_ready(next(batches))
-    start = time.perf_counter()
-    for _ in range(num_batches):
-        batch = next(batches)
-    jax.block_until_ready(batch)
-    seconds = time.perf_counter() - start
-    batches.close()
-    return num_batches * run.config.data.batch_size * run.method.batches_per_step / seconds
-
-
-def matmul_flops_per_second(dtype: str, size: int = 2048) -> float:
-    """Returns the device's rate on one large matrix product, as a yardstick for a step."""
-    import jax
-    import jax.numpy as jnp
-
-    product = jax.jit(jnp.matmul)
-    a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
-    jax.block_until_ready(product(a, a))
-    seconds = min(timed(product, a, a)[1] for _ in range(5))
-    return 2 * size**3 / seconds
-
-
-def peak_memory_bytes() -> int:
-    """Returns the device's peak memory, or this process's if the device does not count it."""
-    import jax
-
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return statistics.get("peak_bytes_in_use", resident * (1 if sys.platform == "darwin" else 1024))
+    return compiled, flops, seconds
 
 
 def measure(config: Any, num_steps: int) -> dict[str, Any]:
@@ -162,35 +97,27 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
     starts = start_seconds() if _START.value else {}
     import jax
 
-    from gm_jax import cpu, data
+    from experiments import measuring
+    from gm_jax import cpu
+    from gm_jax.methods.method import matmul
     from gm_jax.training.run import open_run
 
     cpu.keep_buffers()
     with tempfile.TemporaryDirectory() as workdir:
         run = open_run(config, workdir)
         images_per_step = config.data.batch_size * run.method.batches_per_step
-        state, init_seconds = timed(run.initial_state)
-        given = data.training_batches(
-            run.train_data,
-            batch_size=config.data.batch_size,
-            batches_per_step=run.method.batches_per_step,
-            seed=0,
-            put=run.parallel.put_training_batch,
-        )
-        batch = next(given)
-        given.close()
-        step, compiles = compile_seconds(run, state, batch)
-        seconds = step_seconds(step, state, batch, run.keys["train"], num_steps)
-        pipeline = pipeline_images_per_second(run)
-    # The compiler counts the work of one device.
-    flops = step.cost_analysis()["flops"] * run.parallel.num_devices
-    dtype = config.model.matmul_dtype
-    yardstick = matmul_flops_per_second(dtype) * run.parallel.num_devices
+        state, init_seconds = measuring.timed(run.initial_state)
+        batch = measuring.first_batch(run)
+        step, flops, compiles = compile_seconds(run, state, batch)
+        _, several = measuring.step_seconds(step, state, batch, run.keys["train"], num_steps)
+        seconds = sorted(several)[num_steps // 2]
+        pipeline = measuring.pipeline_images_per_second(run)
+    yardstick = measuring.matmul_flops_per_second(*matmul(config)) * run.parallel.num_devices
     return {
         "config": f"{config.method}:{config.variant}",
         "device": f"{run.parallel.num_devices} × {jax.devices()[0].device_kind}",
         "parallel": config.train.parallel,
-        "matmul_dtype": dtype,
+        "matmul_dtype": config.model.matmul_dtype,
         "batch_size": config.data.batch_size,
         **{f"start_to_first_step_{name}_seconds": value for name, value in starts.items()},
         "initialisation_seconds": init_seconds,
@@ -205,7 +132,7 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
         "pipeline_over_step": pipeline * seconds / images_per_step,
         # What the step needs besides its arguments, according to the compiler.
         "step_memory_megabytes": step.memory_analysis().temp_size_in_bytes / 1e6,
-        "peak_memory_megabytes": peak_memory_bytes() / 1e6,
+        "peak_memory_megabytes": measuring.peak_memory_bytes() / 1e6,
     }
 
 
