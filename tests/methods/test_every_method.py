@@ -23,6 +23,7 @@ from configs import (
     agave,
     alpha_gan,
     classifier,
+    cycle_gan,
     flow,
     gan_likelihood,
     lsgan,
@@ -52,6 +53,7 @@ PAGES = {
     "age": (alpha_gan, "age,smoke"),
     "alpha_gan": (alpha_gan, "alpha_gan,smoke"),
     "classifier": (classifier, "smoke"),
+    "cycle_gan": (cycle_gan, "smoke"),
     "dcgan": (alpha_gan, "dcgan,smoke"),
     "flow": (flow, "glow,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
@@ -68,6 +70,7 @@ PAGES = {
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "cycle_gan_of_points": (cycle_gan, "smoke_blobs"),
     "iaf": (vae, "iaf,smoke"),
     "nice": (flow, "nice,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
