@@ -285,7 +285,8 @@ def test_a_session_writes_what_the_method_offers(name):
     assert scores.get("recalibration_batches") == (2 if normalised else None)
     assert len([*folder.glob("statistics/*.npz")]) == normalised
     assert ({"bits_per_dim", "nats"} & scores.keys() != set()) == ("log_likelihood" in offered)
-    for kind, capability in (("samples", "sample"), ("reconstructions", "reconstruct")):
+    drawn = {"samples": "sample", "reconstructions": "reconstruct", "translations": "translate"}
+    for kind, capability in drawn.items():
         assert bool([*folder.glob(f"{kind}/best_step_*.png")]) == (capability in offered)
 
 
@@ -314,6 +315,11 @@ def test_a_loaded_model_scores_and_draws_as_its_session_did(name):
     if "encode" in offered:
         decoded = model.decode(model.encode(test.arrays[main]))[main]
         assert (decoded.shape, decoded.dtype) == (test.arrays[main].shape, test.arrays[main].dtype)
+    if "translate" in offered:
+        for domain, direction in (("a", "a_to_b"), ("b", "b_to_a")):
+            given = test.domain(domain).arrays[main]
+            found = model.translate(given, direction)["cycle"]
+            assert (found.shape, found.dtype) == (given.shape, given.dtype)
 
 
 @every_page
