@@ -95,7 +95,8 @@ SGD = {
     "learning_rate_decay": 1.0,  # factor per step
     "decay_steps": (),  # after each, the rate is multiplied by `decay_factor`
     "decay_factor": 0.1,
-    "linear_decay_steps": 0,  # over which the rate also falls linearly to 0; 0: it does not
+    "linear_decay_steps": 0,  # by which the rate has also fallen linearly to 0; 0: it does not
+    "linear_decay_start": 0,  # the step from which it falls
     "warmup_steps": 0,  # over which the rate also rises linearly from 0; 0: it does not
     "clip_norm": 0.0,  # longer gradients are shortened to this; 0: never
 }

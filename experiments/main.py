@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 from gm_jax import command_line
 from gm_jax.training import workdir as workdirs
 
-MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate")
+MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate", "translate")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory; runs/<config>-<variant> if empty.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -21,6 +21,8 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one i
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config as JSON; no run.")
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
 _OUTPUT = flags.DEFINE_string("output", None, "Where modes but train write, if not to workdir.")
+_DIRECTION = flags.DEFINE_enum("direction", None, ("a_to_b", "b_to_a"), "Of --mode=translate.")
+_INPUT = flags.DEFINE_string("input", None, "Source of what it translates, if not test images.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
     flags.DEFINE_list(
         "metrics", None, "auto; bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."
@@ -60,7 +62,16 @@ def main(_: list[str]) -> None:
         cpu.keep_buffers()
         workdir = _WORKDIR.value or command_line.default_workdir(config_file, config)
         battery = {flag.name: flag.value for flag in _BATTERY if flag.value is not None}
-        session.run(config, workdir, _MODE.value, battery, _TEMPERATURE.value, _OUTPUT.value)
+        session.run(
+            config,
+            workdir,
+            _MODE.value,
+            battery,
+            _TEMPERATURE.value,
+            _OUTPUT.value,
+            _DIRECTION.value,
+            _INPUT.value,
+        )
 
 
 if __name__ == "__main__":

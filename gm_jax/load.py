@@ -12,19 +12,20 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gm_jax import data, distributions
-from gm_jax.data.fields import main_field
+from gm_jax.data.fields import DIRECTIONS, main_field, of_domain
 from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation import latents as latent_space
 from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
 from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples, side_by_side
 from gm_jax.evaluation.scatter import scatter_row
+from gm_jax.evaluation.translation import translate
 from gm_jax.images import picture_of, save_gif, save_png, save_pngs, spread
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import Run, open_trained
 from gm_jax.training.workdir import write_npz
 
 Tree = Any
-_FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode")
+_FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode", "translate")
 
 
 def load(
@@ -191,6 +192,26 @@ class TrainedModel:
                 raise ValueError(f"an end of the path has shape {image.shape}, not {shape}")
         ends = self._dataset(np.stack(pair), None if label is None else np.full(2, label))
         return latent_space.interpolate(self._run, self._variables, ends, num_steps, seed)
+
+    def translate(self, images: np.ndarray, direction: str = "a_to_b") -> dict[str, np.ndarray]:
+        """Translates images of one domain to the other; nothing is drawn.
+
+        Args:
+          images: uint8 [N, H, W, C] in the levels of the domain that they come from.
+          direction: `a_to_b` or `b_to_a`.
+
+        Returns:
+          `image`, uint8 [N, H, W, C'] in the channels and levels of the other domain; `cycle`, that
+          translated back; and `cycle_error`, float32 [N], the mean distance of `cycle` from the
+          image on the scale [−1, 1], before it is rounded to levels.
+        """
+        self._require("translate")
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction is '{direction}'; give {' or '.join(DIRECTIONS)}")
+        source, _ = DIRECTIONS[direction]
+        domain = of_domain(self._run.train_data.fields, source)
+        examples = checked_dataset(images, None, domain)
+        return translate(self._run, self._variables, examples, direction)
 
     def show(self, images: np.ndarray | Mapping[str, np.ndarray]) -> Image.Image:
         """Draws a picture of images, or of what `sample` and the like return, for notebooks.

@@ -74,15 +74,17 @@ def create(
       config: has `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
         `epsilon_root` inside its root); `learning_rate`, a number or {player: number};
         `learning_rate_decay`, a factor per step (1 keeps the rate); `decay_steps`, after each of
-        which the rate is multiplied by `decay_factor`; `linear_decay_steps`, over which the rate
-        also falls linearly to 0 (0 for no such decay); `warmup_steps`, over which it also rises
-        linearly, to 1/warmup_steps of itself at the first step (0 for no rise); `clip_norm`, to
-        which longer gradients are shortened first (0 for never).
+        which the rate is multiplied by `decay_factor`; `linear_decay_steps`, the step by which
+        the rate has also fallen linearly to 0 (0 for no such decay), from `linear_decay_start` on;
+        `warmup_steps`, over which it also rises linearly, to 1/warmup_steps of itself at the first
+        step (0 for no rise); `clip_norm`, to which longer gradients are shortened first (0 for
+        never).
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
       player: the player's name, which selects its learning rate where each has its own.
 
     Raises:
-      ValueError: there is no such optimizer, or one of its fields or the player's rate is missing.
+      ValueError: there is no such optimizer, one of its fields or the player's rate is missing, or
+        a linear decay ends before it starts.
     """
     if config.name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")
@@ -114,13 +116,18 @@ def _rate(config: Any, updates_per_step: int, player: str | None) -> optax.Sched
         start = start[player]
     smooth = optax.exponential_decay(start, 1, config.learning_rate_decay)
     jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
-    end, warmup = config.linear_decay_steps, config.warmup_steps
+    begin, end, warmup = config.linear_decay_start, config.linear_decay_steps, config.warmup_steps
+    if end and begin >= end:
+        raise ValueError(
+            f"optimizer.linear_decay_start is {begin} and linear_decay_steps {end}, the step by "
+            "which the rate is 0; give a later one, or 0 for no such decay"
+        )
 
     def rate(update: jax.Array) -> jax.Array:
         step = update // updates_per_step
         value = optax.piecewise_constant_schedule(smooth(step), jumps)(step)
         if warmup:
             value *= jnp.minimum((step + 1) / warmup, 1)
-        return value * jnp.maximum(1 - step / end, 0) if end else value
+        return value * jnp.clip(1 - (step - begin) / (end - begin), 0, 1) if end else value
 
     return rate

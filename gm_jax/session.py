@@ -32,6 +32,7 @@ MODES: dict[str, Callable[..., object]] = {
     "sample": drawing.sample,
     "reconstruct": drawing.reconstruct,
     "interpolate": drawing.interpolate,
+    "translate": drawing.translate,
 }
 
 
@@ -65,6 +66,8 @@ def run(
     battery: dict[str, Any] | None = None,
     temperature: float | None = None,
     output: str | None = None,
+    direction: str | None = None,
+    source: str | None = None,
 ) -> None:
     """Does what the command asks for: the program's entry point, which may exit.
 
@@ -79,12 +82,18 @@ def run(
         tightens the bound on the test split.
       temperature: sampling temperature; None takes the config's.
       output: the folder for what a mode that reads a run writes; None takes its work directory.
+      direction, source: of `--mode=translate`, as for `drawing.translate`; None takes its defaults.
     """
     fields = battery or {}
+    way = {"direction": direction, "source": source}
+    way = {name: value for name, value in way.items() if value is not None}
     missing: dict[str, str] = {}
     with command_line.refusals():
         request = _request(mode, fields)
-        agreement.check_same("command", {"mode": mode, "temperature": temperature, **fields})
+        flags = {"mode": mode, "temperature": temperature, **fields, **way}
+        agreement.check_same("command", flags)
+        if way and mode != "translate":
+            raise ValueError("--direction and --input: only --mode=translate takes them")
         config = _at_temperature(config, mode, request, temperature)
         if mode == "train":
             if output is not None:
@@ -98,7 +107,7 @@ def run(
                 with agreement.together():
                     if jax.process_index() == 0:  # which alone writes
                         workdirs.check_writable(opened.output)
-                MODES[mode](opened)
+                MODES[mode](opened, **way)
             elif request.metrics == AUTO:
                 draws = fields.get("num_importance_samples", 1)
                 evaluate_automatically(opened, request, draws)

@@ -32,6 +32,7 @@ SLOW = (
     *("networks", "training", "test_cpu.py", "test_load.py", "test_sweep.py"),
     "test_damaged_inputs.py",
     *("evaluation/test_battery.py", "evaluation/test_latent_information.py"),
+    "evaluation/test_translation.py",
     *("evaluation/test_inception_v3.py", "evaluation/test_points.py"),
     *("evaluation/test_train_test_classifier.py", "evaluation/test_wasserstein_critic.py"),
     *("evaluation/test_precision_recall.py", "evaluation/test_likelihood.py"),

@@ -20,6 +20,7 @@ def config(name, **fields):
             "decay_steps": (),
             "decay_factor": 0.1,
             "linear_decay_steps": 0,
+            "linear_decay_start": 0,
             "warmup_steps": 0,
             "momentum": 0.9,
             "beta1": 0.9,
@@ -77,6 +78,14 @@ def test_the_rate_falls_in_a_line_that_counts_steps_not_updates():
     ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(11)]
     rates = np.repeat([0.1, 0.075, 0.05, 0.025, 0.0], 2)
     np.testing.assert_allclose(np.diff(ends), rates, rtol=1e-5, atol=1e-7)
+
+
+def test_the_line_may_start_later_and_ends_at_the_same_step():
+    sgd = optimizers.create(config("sgd", linear_decay_start=2, linear_decay_steps=4))
+    ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(7)]
+    np.testing.assert_allclose(np.diff(ends), [0.1, 0.1, 0.1, 0.05, 0, 0], rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="linear_decay_start is 4 and linear_decay_steps 4"):
+        optimizers.create(config("sgd", linear_decay_start=4, linear_decay_steps=4))
 
 
 def test_the_rate_rises_in_a_line_and_meets_the_decay():

@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gm_jax.data.fields import DataSpec, Field, domains, image_spec, label_field, listed
+from gm_jax.data.fields import (
+    DOMAINS,
+    DataSpec,
+    Field,
+    domains,
+    image_spec,
+    label_field,
+    listed,
+    of_domain,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,6 +97,12 @@ class Dataset:
     def chosen(self, rows: np.ndarray) -> "Dataset":
         """The examples at these rows (of each domain), int [n]."""
         return self._part(rows)
+
+    def domain(self, domain: str) -> "Dataset":
+        """The examples of one domain, `a` or `b`, whose fields then have no suffix."""
+        fields = of_domain(self.fields, domain)
+        arrays = {name: self.arrays[name + DOMAINS[domain]] for name in fields}
+        return Dataset(arrays, fields, f"domain {domain} of {self.name}", self.split)
 
     def _part(self, rows: slice | np.ndarray) -> "Dataset":
         arrays = {name: array[rows] for name, array in self.arrays.items()}

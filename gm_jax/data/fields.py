@@ -38,10 +38,13 @@ class Field(NamedTuple):
         return self == (other if known else other._replace(classes=self.classes))
 
 
-# {name: Field}: `image`, `label`, a second domain's `image_b` and `label_b`, `point`, `tokens`.
+# {name: Field}: `image`, `label`, `point`, `tokens`, and a second domain's `image_b`, `label_b`, ….
 DataSpec = Mapping[str, Field]
 # The suffix of the names of a second domain's fields.
 SECOND_DOMAIN = "_b"
+# {domain: the suffix of its fields}, and {direction: the domains from which and to which}.
+DOMAINS = {"a": "", "b": SECOND_DOMAIN}
+DIRECTIONS = {"a_to_b": ("a", "b"), "b_to_a": ("b", "a")}
 
 
 def label_field(classes: int | Sequence[str]) -> Field:
@@ -129,3 +132,9 @@ def domains(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         suffix = SECOND_DOMAIN if name.endswith(SECOND_DOMAIN) else ""
         grouped[suffix] = (*grouped.get(suffix, ()), name)
     return grouped
+
+
+def of_domain(spec: DataSpec, domain: str) -> dict[str, Field]:
+    """The fields of one of DOMAINS, without its suffix; {} if there are none."""
+    suffix = DOMAINS[domain]
+    return {name.removesuffix(suffix): spec[name] for name in domains(spec).get(suffix, ())}

@@ -1,4 +1,4 @@
-"""Two unpaired domains of images: 'pair:SOURCE_A|SOURCE_B'."""
+"""Two unpaired domains, of images or of points: 'pair:SOURCE_A|SOURCE_B'."""
 
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import SECOND_DOMAIN
@@ -32,10 +32,10 @@ def two_splits(split: str) -> tuple[str, str]:
 
 
 def pair_of(first: Dataset, second: Dataset, name: str, split: str) -> Dataset:
-    """Combines two data sets of images: image, label, image_b, label_b.
+    """Combines two data sets: image, label, image_b, label_b (or point, …, point_b, …).
 
-    A domain's labels are present if it has any. The domains keep their own lengths: no image of one
-    belongs to an image of the other.
+    A domain's labels are present if it has any. The domains keep their own lengths: no example of
+    one belongs to an example of the other.
     """
     arrays, fields = dict(first.arrays), dict(first.fields)
     for field in second.fields:

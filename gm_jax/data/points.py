@@ -130,6 +130,8 @@ MIXTURES = {
     "grid_ali": Mixture(_square((-4.0, -2.0, 0.0, 2.0, 4.0)), 0.05),
     # Our own: the corners of a triangle, 11 standard deviations apart.
     "blobs": Mixture(_circle(3, 2.0, math.pi / 2), 0.3),
+    # The same, turned left by 30 degrees: each corner is nearest to itself before the turn.
+    "blobs_turned": Mixture(_circle(3, 2.0, math.pi / 2 + math.pi / 6), 0.3),
 }
 # Sets with a known density.
 _KNOWN: dict[str, Mixture | Lines] = {

@@ -62,11 +62,15 @@ def _open(name: str) -> Reader:
 
 
 def _sources_of_pair(name: str, argument: str) -> tuple[str, str]:
-    """Returns the sources of a pair; refuses sources without images."""
+    """Returns the sources of a pair; refuses any but two of images or two of points."""
     sources = two_sources(argument)
-    for source in sources:
-        if source.partition(":")[0] in _OTHERS:
-            raise ValueError(f"{name}: {source} is no source of images; a pair takes two of them")
+    kinds = [source.partition(":")[0] for source in sources]
+    for source, kind in zip(sources, kinds, strict=True):
+        if kind in _OTHERS and kinds != ["points", "points"]:
+            raise ValueError(
+                f"{name}: {source} is no source of images; a pair takes two of them, or two of "
+                "points"
+            )
     return sources
 
 
@@ -207,7 +211,7 @@ def load(
     if kind == "pair" and argument:
         sources = _sources_of_pair(name, argument)
         first, second = (
-            _load_images(source, each, resize, crop, cache_dir)
+            load(source, each, resize=resize, crop=crop, cache_dir=cache_dir)
             for source, each in zip(sources, two_splits(split), strict=True)
         )
         return pair_of(first, second, name, split)

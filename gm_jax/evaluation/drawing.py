@@ -1,4 +1,4 @@
-"""Draws samples, reconstructions and interpolations between images on request."""
+"""Draws samples, reconstructions, interpolations and translations on request."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import numpy as np
 from etils import epath
 
 from gm_jax import data
-from gm_jax.data.fields import main_field
+from gm_jax.data.fields import DIRECTIONS, main_field, of_domain
+from gm_jax.evaluation import translation
 from gm_jax.evaluation.latents import interpolate as interpolate_latents
 from gm_jax.evaluation.pictures import (
     class_labels,
@@ -27,6 +28,7 @@ _FOLDERS = {
     "sample": "samples",
     "reconstruct": "reconstructions",
     "interpolate": "interpolations",
+    "translate": "translations",
 }
 _WAY = 9  # images of an interpolation, including its ends
 
@@ -103,6 +105,76 @@ def interpolate(run: Run) -> None:
         frames = [side_by_side({"image": rows["image"][at::_WAY]}, levels) for at in range(_WAY)]
         save_gif(path.with_suffix(".gif"), np.stack(frames))
         print(f"interpolations of {count} pairs of test images: {path}, animated: {path.stem}.gif")
+
+
+def translate(run: Run, direction: str = "a_to_b", source: str | None = None) -> None:
+    """Translates images of one domain to the other, with the best checkpoint.
+
+    Writes into `translations` an npz of the translations (with the class names of what they come
+    from, if it has classes), a picture of the first of them and, for images, a new folder with one
+    PNG per image.
+
+    Args:
+      run: the run.
+      direction: one of `fields.DIRECTIONS`.
+      source: a data source of images like those of the domain that the direction starts from; all
+        of them are translated, or its test split if it has splits. None takes the run's test split.
+
+    Raises:
+      ValueError: the method does not translate, or the images do not fit the domain.
+    """
+    _refuse_without(run, "translate")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"--direction={direction}: give {' or '.join(DIRECTIONS)}")
+    domain, target = DIRECTIONS[direction]
+    examples = _to_translate(run, source, domain)
+    variables, step = run.restore("best")
+    made = translation.translate(run, variables, examples, direction)
+    path = picture_path(run, "translate", step)
+    path = path.with_name(f"{path.stem}_{direction}.png")
+    if jax.process_index() == 0:
+        main, arrays, folder = main_field(examples.fields), path.with_suffix(".npz"), ""
+        stored: dict[str, Any] = {name: made[name] for name in (main, "cycle")}
+        levels = of_domain(run.train_data.fields, target)[main].levels
+        if levels is not None:
+            stored["levels"] = levels  # so that data.source=npz:… can read it
+            folder = f"{path.parent / path.stem} and "
+            save_pngs(path.parent / path.stem, spread(made[main], levels))
+        if examples.labels is not None and examples.classes is not None:
+            stored["label"] = np.array(examples.classes)[examples.labels]
+        write_npz(arrays, stored)
+        rows = translation.rows_of(run, examples, made, direction)
+        save_png(path, translation.picture(rows))
+        print(f"{len(examples)} translations in {folder}{arrays}, pictured in {path}")
+
+
+def translations(run: Run, restored: Restored | None = None) -> None:
+    """Pictures the first test examples of both domains, translated and back again."""
+    variables, step = restored or run.restore("best")
+    drawn = translation.picture_of_both(run, variables, run.dataset("test"))
+    path = picture_path(run, "translate", step)
+    if jax.process_index() == 0:
+        save_png(path, drawn)
+        print(f"test examples, their translations, and those back again: {path}")
+
+
+def _to_translate(run: Run, source: str | None, domain: str) -> data.Dataset:
+    """The test examples of a domain, or those of another source, which have to be like them."""
+    if source is None:
+        return run.dataset("test").domain(domain)
+    config, wanted = run.config.data, of_domain(run.train_data.fields, domain)
+    names, main = data.split_names(source), main_field(wanted)
+    names = ["all"] if "all" in names else names
+    split = names[0] if len(names) == 1 else data.split_of(source, "", "test")
+    options = {"resize": config.resize, "crop": config.crop, "cache_dir": config.cache_dir}
+    examples = data.load(source, split, **options)
+    found = examples.fields.get(main)
+    if found != wanted[main]:
+        raise ValueError(
+            f"--input={source}: {main} is {found or 'absent'}, and that of domain {domain} is "
+            f"{wanted[main]}; give examples like those that the run was trained on"
+        )
+    return examples.domain("a")
 
 
 def reconstructions(

@@ -1,7 +1,7 @@
 """What a run is judged by: on validation while it trains, on test at its end, and on request.
 
 What a method is judged by is what it offers (`capabilities`): its likelihood, or its `score`; its
-samples and reconstructions are pictured.
+samples, reconstructions and translations are pictured.
 """
 
 import math
@@ -17,6 +17,7 @@ from gm_jax.evaluation.drawing import (
     reconstruct,
     reconstructions,
     sample,
+    translations,
 )
 from gm_jax.evaluation.likelihood import (
     check_num_samples,
@@ -26,6 +27,7 @@ from gm_jax.evaluation.likelihood import (
     unit_of,
 )
 from gm_jax.evaluation.pictures import draw_samples, pictured
+from gm_jax.evaluation.translation import judge_translations, picture_of_both
 from gm_jax.images import save_png
 from gm_jax.training import recalibration
 from gm_jax.training.logging import MetricWriter
@@ -34,7 +36,7 @@ from gm_jax.training.workdir import dumps, read_json, write_atomically, write_np
 
 
 def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
-    """Scores validation, and draws samples and reconstructions into the work directory.
+    """Scores validation, and pictures what the method draws into the work directory.
 
     Batch norms have the running averages of training here: to estimate their moments anew would
     take the passes of `evaluate.recalibration_batches` training batches at each validation. So
@@ -51,11 +53,13 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
     pictures = {}
     if "sample" in run.method.capabilities:
         options = run.config.sample
-        pictures["samples"] = draw_samples(run, variables, options.num_images, options.temperature)
+        drawn = draw_samples(run, variables, options.num_images, options.temperature)
+        pictures["samples"] = pictured(drawn, dataset)
     if "reconstruct" in run.method.capabilities:
-        pictures["reconstructions"] = reconstructions(run, variables, dataset)
-    for name, rows in pictures.items():
-        picture = pictured(rows, dataset)
+        pictures["reconstructions"] = pictured(reconstructions(run, variables, dataset), dataset)
+    if "translate" in run.method.capabilities:
+        pictures["translations"] = picture_of_both(run, variables, dataset)
+    for name, picture in pictures.items():
         if jax.process_index() == 0:
             save_png(run.workdir / name / f"step_{step:08d}.png", picture)
         writer.image(step, name, picture)
@@ -68,8 +72,9 @@ def score_split(
     """Scores every image of a split by what the method offers.
 
     Returns:
-      {term: [N]} by image; {name: value} of the split; and the name among them that chooses the
-      best checkpoint, the method's `validation_score`; None judges the latest.
+      {term: [N]} by image, those of a domain by its images; {name: value} of the split; and the
+      name among them that chooses the best checkpoint, the method's `validation_score`; None judges
+      the latest.
     """
     method = run.method
     terms: dict[str, np.ndarray] = {}
@@ -80,6 +85,10 @@ def score_split(
         scored = score_images(run, "score", method.score, variables, dataset)
         terms |= scored
         scores |= {name: float(term.mean()) for name, term in scored.items()}
+    if "translate" in method.capabilities:
+        of_translations, means = judge_translations(run, variables, dataset)
+        terms |= of_translations
+        scores |= means
     return terms, scores, method.validation_score if scores else None
 
 
@@ -183,7 +192,8 @@ def finish(run: Run) -> None:
     path = run.output / "test.json"
     result = read_json(path) if path.exists() else {}
     restored = None
-    for name, make in (("reconstruct", reconstruct), ("sample", sample)):
+    makers = {"reconstruct": reconstruct, "sample": sample, "translate": translations}
+    for name, make in makers.items():
         if name in run.method.capabilities and not picture_path(run, name, step).exists():
             restored = restored or run.restore("best")
             make(run, restored)

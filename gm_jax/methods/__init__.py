@@ -9,6 +9,7 @@ from gm_jax.methods.agave import Agave
 from gm_jax.methods.age import Age
 from gm_jax.methods.alpha_gan import AlphaGan
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.cycle_gan import CycleGan
 from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.flow import Flow
 from gm_jax.methods.gan import Gan
@@ -30,6 +31,7 @@ METHODS = {
     "age": Age,
     "alpha_gan": AlphaGan,
     "classifier": Classifier,
+    "cycle_gan": CycleGan,
     "dcgan": Dcgan,
     "dcgan_wgan_gp": DcganWganGp,
     "flow": Flow,

@@ -54,8 +54,8 @@ class Method:
     randomness.
 
     A method defines `__init__`, `init_networks` and those of `draw`, `encode`, `decode`,
-    `log_likelihood`, `score`, `generate`, `sample_latents` and `conditional_log_prob` that it can
-    offer; `capabilities` lists them. It may override `check_latents` and `interpolate`.
+    `log_likelihood`, `score`, `translate`, `generate`, `sample_latents` and `conditional_log_prob`
+    that it can offer; `capabilities` lists them. It may override `check_latents` and `interpolate`.
 
     Attributes that a method sets:
       likelihood: the kind of its `log_likelihood`: exact; a lower bound; an estimate; or bracketed,
@@ -174,6 +174,24 @@ class Method:
         """Scores examples by measures other than a likelihood: {name: [B]}."""
         raise NotImplementedError
 
+    def translate(
+        self, variables: Variables, batch: Batch, noise: Noise, direction: str
+    ) -> dict[str, Array]:
+        """Translates examples of one domain of a pair to the other.
+
+        Args:
+          variables: from `state.evaluation_variables`.
+          batch: examples of the domain that the direction starts from, named without a suffix.
+          noise: their noise.
+          direction: one of `fields.DIRECTIONS`.
+
+        Returns:
+          `image` (or `point`), [B, ...] as the other domain's field says; `cycle`, that translated
+          back; and `cycle_error` [B], the mean distance of an example's values from it, for images
+          on the scale [−1, 1] and before they are rounded to levels.
+        """
+        raise NotImplementedError
+
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps latents [B, `num_latents`] to images in [−1, 1]; differentiable."""
         raise NotImplementedError
@@ -215,6 +233,7 @@ class Method:
             "decode": own.decode is not Method.decode,
             "log_likelihood": own.log_likelihood is not Method.log_likelihood,
             "score": own.score is not Method.score,
+            "translate": own.translate is not Method.translate,
             "generate": own.generate is not Method.generate,
             "sample_latents": own.sample_latents is not Method.sample_latents,
             "conditional_log_prob": own.conditional_log_prob is not Method.conditional_log_prob,

@@ -349,9 +349,10 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
 
 def _check_pictures(method: Method) -> None:
     """Refuses images that no picture can show, if the method makes pictures."""
+    makes_pictures = method.capabilities & {"sample", "reconstruct", "translate"}
     for name, field in method.data.items():
         channels = field.shape[-1] if is_image(field) else 1
-        if channels not in (1, 3) and method.capabilities & {"sample", "reconstruct"}:
+        if channels not in (1, 3) and makes_pictures:
             raise ValueError(
                 f"{name} has {channels} channels, which the pictures that a training draws cannot "
                 "show: give grey (1) or RGB (3) images"

@@ -28,7 +28,11 @@ CHANGEABLE_FIELDS = (
 )
 CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
 # Fields that every page has got since the first runs, with the values by which those ran.
-FIELDS_SINCE = {"optimizer.linear_decay_steps": 0, "optimizer.warmup_steps": 0}
+FIELDS_SINCE = {
+    "optimizer.linear_decay_steps": 0,
+    "optimizer.linear_decay_start": 0,
+    "optimizer.warmup_steps": 0,
+}
 # {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}
 CLIENTS = {
     "gs": ("gcsfs", "pip install -e '.[gcs]'"),

@@ -6,15 +6,23 @@ import jax.numpy as jnp
 
 from gm_jax import methods
 from gm_jax.data import image_spec
-from gm_jax.data.fields import Field, blanks, label_field
+from gm_jax.data.fields import SECOND_DOMAIN, Field, blanks, label_field
 
 
 def create(config, frozen=None):
     """The method of a config, for the images or points that the config is for."""
-    if config.data.source.startswith("points:"):
-        spec = {"point": Field((2,), "float32"), "label": label_field(8)}
-        return methods.create(config, spec, frozen)
-    side = config.data.resize or 32
+    first, _, second = config.data.source.removeprefix("pair:").partition("|")
+    spec = spec_of(first, config.data.resize or 32)
+    if second:
+        other = spec_of(second, config.data.resize or 32)
+        spec |= {name + SECOND_DOMAIN: field for name, field in other.items()}
+    return methods.create(config, spec, frozen)
+
+
+def spec_of(source, side):
+    """The fields of a source; images of unknown size have this side."""
+    if source.startswith("points:"):
+        return {"point": Field((2,), "float32"), "label": label_field(8)}
     others = {
         "digits": ((8, 8, 1), 17),
         "binary:digits": ((8, 8, 1), 2),
@@ -22,9 +30,9 @@ def create(config, frozen=None):
         "tfds:fashion_mnist": ((28, 28, 1), 256),
         "binary:tfds:mnist": ((28, 28, 1), 2),
         "colored:tfds:mnist": ((28, 28, 3), 256),
+        "colored:tfds:fashion_mnist": ((28, 28, 3), 256),
     }
-    images = others.get(config.data.source, ((side, side, 3), 256))
-    return methods.create(config, image_spec(*images, 10), frozen)
+    return image_spec(*others.get(source, ((side, side, 3), 256)), 10)
 
 
 def zero_batch(method, size):

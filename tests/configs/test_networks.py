@@ -16,6 +16,7 @@ from tests.configs.building import create, initial, step
 NETWORKS = {
     "agave": {"vae", "condition", "pixelcnn"},
     "classifier": {"classifier"},
+    "cycle_gan": {"a_to_b", "b_to_a", "critic_a", "critic_b"},
     "lsgan": {"discriminator", "decoder"},
     "pixelcnn": {"pixelcnn"},
     "real_nvp": {"real_nvp"},

@@ -37,6 +37,7 @@ CHANGES = [
     ("optimizer.name", "momentum", lambda page, variant: page == "classifier"),
     ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
     ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
+    ("optimizer.linear_decay_start", 0, lambda page, variant: True),
     ("optimizer.warmup_steps", 0, lambda page, variant: True),
     # The GAN's losses and the control of its critic's slope became fields of the page.
     *(

@@ -8,6 +8,7 @@ from configs import (
     adaptive_density,
     agave,
     alpha_gan,
+    cycle_gan,
     flow,
     pixelcnn,
     real_nvp,
@@ -125,6 +126,20 @@ def test_nice_is_as_large_as_the_authors_code_makes_it():
     outer = (half + 1) * width + (width + 1) * half
     expected = sum(outer + (count - 1) * (width + 1) * width for count in hidden) + 2 * half
     assert num_parameters(params) == expected
+
+
+def test_cycle_gan_is_as_large_as_the_authors_code_makes_it():
+    """Their layers have biases before instance norms, too, which do nothing and are left out."""
+    params = initial(create(cycle_gan.get_config("horse2zebra"))).params
+    before_norms = 64 + 128 + 256 + 9 * 2 * 256 + 128 + 64
+    for direction in ("a_to_b", "b_to_a"):
+        assert num_parameters(params[direction]) + before_norms == 11_378_179
+    for critic in ("critic_a", "critic_b"):
+        assert num_parameters(params[critic]) + 128 + 256 + 512 == 2_764_737
+    config = cycle_gan.get_config("horse2zebra").unlock()
+    config.model.generator.num_blocks = 6  # of 128×128 pixels
+    smaller = num_parameters(initial(create(config)).params["a_to_b"])
+    assert smaller + before_norms - 3 * 2 * 256 == 7_837_699
 
 
 def parameters(variant):

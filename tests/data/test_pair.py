@@ -120,12 +120,24 @@ def test_each_domain_may_have_a_split_of_its_own(archives):
     assert dataset.lengths == {"": 1, "_b": 6}
 
 
+def test_two_sets_of_points_make_a_pair_of_which_each_domain_is_its_set():
+    dataset = data.load("pair:points:blobs|points:ring", "train[:8]|train[8:11]")
+    assert [*dataset.fields] == ["point", "label", "point_b", "label_b"]
+    for domain, source in (("a", "points:blobs"), ("b", "points:ring")):
+        alone = data.load(source, {"a": "train[:8]", "b": "train[8:11]"}[domain])
+        found = dataset.domain(domain)
+        assert found.fields == alone.fields and len(found) == len(alone)
+        for name, array in alone.arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array)
+
+
 @pytest.mark.parametrize(
     ("name", "split", "message"),
     [
         ("pair:digits", "train", "1 sources; give two"),
         ("pair:digits|photos|digits", "train", "3 sources; give two"),
         ("pair:digits|points:ring", "train", "points:ring is no source of images"),
+        ("pair:points:ring|pair:digits|photos", "train", "3 sources; give two"),
         ("pair:digits|photo", "train", "'photo'.*photos"),
         ("pair:digits|photos", "train|test|test", "SPLIT_A|SPLIT_B"),
         ("pair:photos|digits", "train_augmented", "photos: no split 'train_augmented'"),

@@ -75,6 +75,15 @@ def test_ring_and_grids_are_the_published_ones():
     assert [MIXTURES[name].std for name in ("ring", "grid", "grid_ali")] == [0.01, 0.01, 0.05]
 
 
+def test_turned_blobs_are_blobs_turned_by_30_degrees():
+    cosine, sine = np.sqrt(3) / 2, 1 / 2
+    turn = np.array([[cosine, sine], [-sine, cosine]])  # of rows
+    turned = MIXTURES["blobs_turned"].modes
+    np.testing.assert_allclose(turned, MIXTURES["blobs"].modes @ turn, atol=1e-12)
+    distances = np.linalg.norm(turned[:, None] - MIXTURES["blobs"].modes, axis=-1)
+    assert (distances.argmin(1) == np.arange(3)).all()
+
+
 def test_lines_are_straight_and_their_density_has_finite_tails():
     dataset = data.load("points:lines", "test")
     for label, x in enumerate((-0.5, 0.5)):

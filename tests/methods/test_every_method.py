@@ -23,6 +23,7 @@ from configs import (
     agave,
     alpha_gan,
     classifier,
+    cycle_gan,
     flow,
     gan_likelihood,
     lsgan,
@@ -52,6 +53,7 @@ PAGES = {
     "age": (alpha_gan, "age,smoke"),
     "alpha_gan": (alpha_gan, "alpha_gan,smoke"),
     "classifier": (classifier, "smoke"),
+    "cycle_gan": (cycle_gan, "smoke"),
     "dcgan": (alpha_gan, "dcgan,smoke"),
     "flow": (flow, "glow,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
@@ -68,6 +70,7 @@ PAGES = {
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "cycle_gan_of_points": (cycle_gan, "smoke_blobs"),
     "iaf": (vae, "iaf,smoke"),
     "nice": (flow, "nice,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
@@ -282,7 +285,8 @@ def test_a_session_writes_what_the_method_offers(name):
     assert scores.get("recalibration_batches") == (2 if normalised else None)
     assert len([*folder.glob("statistics/*.npz")]) == normalised
     assert ({"bits_per_dim", "nats"} & scores.keys() != set()) == ("log_likelihood" in offered)
-    for kind, capability in (("samples", "sample"), ("reconstructions", "reconstruct")):
+    drawn = {"samples": "sample", "reconstructions": "reconstruct", "translations": "translate"}
+    for kind, capability in drawn.items():
         assert bool([*folder.glob(f"{kind}/best_step_*.png")]) == (capability in offered)
 
 
@@ -311,6 +315,11 @@ def test_a_loaded_model_scores_and_draws_as_its_session_did(name):
     if "encode" in offered:
         decoded = model.decode(model.encode(test.arrays[main]))[main]
         assert (decoded.shape, decoded.dtype) == (test.arrays[main].shape, test.arrays[main].dtype)
+    if "translate" in offered:
+        for domain, direction in (("a", "a_to_b"), ("b", "b_to_a")):
+            given = test.domain(domain).arrays[main]
+            found = model.translate(given, direction)["cycle"]
+            assert (found.shape, found.dtype) == (given.shape, given.dtype)
 
 
 @every_page
