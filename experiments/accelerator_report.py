@@ -23,11 +23,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
@@ -41,7 +41,9 @@ CLOSING = 15.0  # seconds kept for the curves and for clearing up
 def main(arguments: list[str]) -> None:
     """Runs the parts and writes the report."""
     start = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--output", required=True, type=Path, help="folder of the report")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which all has ended")
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> None:
         given = ["--scratch", str(scratch), "--source", as_source(path, scratch)]
         given += ["--tiny"] * options.tiny
         deadline = start + 60 * options.minutes - CLOSING
-        running.run_parts(parts, given, options.output, deadline, environment)
+        running.run_parts(parts, given, options.output, deadline, environment, stop)
     records = table.read(options.output)
     print(table.markdown(records))
     with contextlib.suppress(ImportError):  # of Pillow, say
@@ -131,10 +133,6 @@ def installed(wheel: Path) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

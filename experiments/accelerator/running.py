@@ -27,11 +27,12 @@ def run_parts(
     output: Path,
     deadline: float,
     environment: Mapping[str, str],
+    stop: threading.Event,
 ) -> None:
     """Runs parts one after another, and writes the table after each.
 
     A part gets its limit or what is left until the deadline, if that is at least half; so all end
-    before the deadline, whatever they do. Ctrl-C ends the part and all the others.
+    before the deadline, whatever they do.
 
     Args:
       parts: {name: part}.
@@ -39,6 +40,7 @@ def run_parts(
       output: folder of the results.
       deadline: of `time.monotonic()`.
       environment: of the parts.
+      stop: once it is set, the part that runs is ended, and no other begins.
     """
     done = {each["part"] for each in table.read(output) if each.get("outcome") == "done"}
     with (output / "results.jsonl").open("a") as results, (output / "log.txt").open("a") as log:
@@ -50,18 +52,16 @@ def run_parts(
         for name, part in parts.items():
             left = deadline - GRACE - time.monotonic()
             limit = min(part.seconds, left)
-            if name in done:
+            if name in done or stop.is_set():
                 continue
             if limit < LEAST * part.seconds:
                 ended = {"outcome": "no time left"}
             else:
                 print(f"{name}: at most {limit:.0f} s", file=sys.stderr, flush=True)
-                ended = run_part(name, part, limit, given, environment, record, log)
+                ended = run_part(name, part, limit, given, environment, stop, record, log)
             record({"part": name, **ended})
             (output / "report.md").write_text(table.markdown(table.read(output)))
             print(f"{name}: {ended['outcome']}", file=sys.stderr, flush=True)
-            if ended["outcome"] == "interrupted":
-                break
 
 
 def run_part(
@@ -70,6 +70,7 @@ def run_part(
     limit: float,
     given: Sequence[str],
     environment: Mapping[str, str],
+    stop: threading.Event,
     record: Callable[[Mapping[str, Any]], None],
     log: IO[str],
 ) -> dict[str, Any]:
@@ -89,26 +90,26 @@ def run_part(
         start_new_session=True,
     )
 
-    def listen() -> None:
-        for line in process.stdout or ():
-            found = table.as_object(line)
-            if found is not None:
-                record({"part": name, **found})
-                continue
-            log.write(f"{name}: {line}")
-            log.flush()
-            tail.append(line.rstrip())
-            del tail[:-TAIL]
+    def listen(lines: IO[str]) -> None:
+        with lines:
+            for line in lines:
+                found = table.as_object(line)
+                if found is not None:
+                    record({"part": name, **found})
+                    continue
+                log.write(f"{name}: {line}")
+                log.flush()
+                tail.append(line.rstrip())
+                del tail[:-TAIL]
 
-    listener = threading.Thread(target=listen, daemon=True)
+    listener = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
     listener.start()
     outcome = ""
-    try:
-        process.wait(limit)
-    except subprocess.TimeoutExpired:
-        outcome = "out of time"
-    except KeyboardInterrupt:
-        outcome = "interrupted"
+    while process.poll() is None and not outcome:
+        if stop.wait(0.1):
+            outcome = "interrupted"
+        elif time.monotonic() - start > limit:
+            outcome = "out of time"
     end(process)
     listener.join(2.0)  # it ends with its part, unless that left a daemon behind
     if not outcome or (outcome == "out of time" and process.returncode == 0):
@@ -122,5 +123,5 @@ def end(process: subprocess.Popen) -> None:
     for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
         with contextlib.suppress(ProcessLookupError):  # the group is empty
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)

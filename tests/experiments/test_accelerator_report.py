@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from threading import Event
 
 import jax
 import numpy as np
@@ -32,7 +33,7 @@ def part(code, seconds=20.0):
 
 
 def outcomes(parts, folder, seconds=60):
-    running.run_parts(parts, [], folder, time.monotonic() + seconds, os.environ)
+    running.run_parts(parts, [], folder, time.monotonic() + seconds, os.environ, Event())
     return {each["part"]: each for each in table.read(folder) if "outcome" in each}
 
 
