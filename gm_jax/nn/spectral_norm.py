@@ -63,6 +63,11 @@ def _unit(x: Array) -> Array:
     return x / (jnp.linalg.norm(x.ravel()) + 1e-12)
 
 
+def _divisor(sigma: Array, limit: float | None) -> Array:
+    """σ or, given a limit, max(1, σ/limit)."""
+    return sigma if limit is None else jnp.maximum(1.0, sigma / limit)
+
+
 def _product(kernel: Array, v: Array) -> Array:
     """Multiplies a weight [..., in, out], as a matrix, by a vector [... · in]."""
     return jnp.matmul(v, kernel.reshape(-1, kernel.shape[-1]), precision="highest")
@@ -76,6 +81,8 @@ class SpectralNormConv(nn.Module):
       use_bias, kernel_init: as for `nn.Conv`.
       kind: definition of σ, one of KINDS.
       iterations: as for `SpectralNorm`.
+      limit: if given, only a σ above it is lowered to it: W/max(1, σ/limit) (Behrmann et al.,
+        2019).
     """
 
     features: int
@@ -87,6 +94,7 @@ class SpectralNormConv(nn.Module):
     kernel_init: Any = nn.initializers.lecun_normal()
     kind: str = "reshaped"
     iterations: int = 1
+    limit: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -108,7 +116,7 @@ class SpectralNormConv(nn.Module):
             sigma = norm(linear, kernel, (1, *x.shape[1:]))
         else:
             sigma = norm(_product, kernel, (kernel.size // self.features,))
-        y = layer(x, kernel / sigma, dtype=self.dtype)
+        y = layer(x, kernel / _divisor(sigma, self.limit), dtype=self.dtype)
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,))
         return y
@@ -121,13 +129,15 @@ class SpectralNormDense(nn.Module):
     use_bias: bool = True
     kernel_init: Any = nn.initializers.lecun_normal()
     iterations: int = 1
+    limit: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps [..., in] to [..., features]."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-        kernel = kernel / SpectralNorm(self.iterations)(_product, kernel, (x.shape[-1],))
+        sigma = SpectralNorm(self.iterations)(_product, kernel, (x.shape[-1],))
+        kernel = kernel / _divisor(sigma, self.limit)
         y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
