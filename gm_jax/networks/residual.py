@@ -1,9 +1,10 @@
 """i-ResNet (Behrmann et al., 2019) and Residual Flow (Chen et al., 2019), of images or points."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -16,6 +17,7 @@ from gm_jax.flows.reshape import FactorOut, Flatten, Squeeze
 from gm_jax.flows.residual import Exact, LogDet, Residual, Series, geometric, poisson
 from gm_jax.flows.transform import Chain, Context, Inverse, Transform
 from gm_jax.nn.spectral_norm import SpectralNormConv, SpectralNormDense
+from gm_jax.nn.weight_norm import NormalKernel
 
 Array = jax.Array
 ITERATIONS = 5  # of the singular vectors, in every update
@@ -42,6 +44,20 @@ class Elu(nn.Module):
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": Elu, "lip_swish": LipSwish}
+
+
+class LimitedConv(NormalKernel, SpectralNormConv):
+    """A convolution with W/max(1, σ/limit), whose kernel is drawn with those of other layers."""
+
+    kernel_std: float = 1.0
+    kernel_name: ClassVar[str] = "kernel"
+
+
+class LimitedDense(NormalKernel, SpectralNormDense):
+    """The same for vectors."""
+
+    kernel_std: float = 1.0
+    kernel_name: ClassVar[str] = "kernel"
 
 
 class LipschitzNetwork(nn.Module):
@@ -81,20 +97,21 @@ class LipschitzNetwork(nn.Module):
             last = number == len(outputs) - 1
             if number or self.activate_first:
                 x = ACTIVATIONS[self.activation]()(x)
-            # U(±1/√inputs), as in PyTorch
-            scale = 1e-6 / 3 if last else 1 / 3
+            kernel = (1, 1) if number and not last else (3, 3)
+            inputs = x.shape[-1] * (1 if x.ndim == 2 else math.prod(kernel))
+            std = (3 * inputs) ** -0.5 * (1e-3 if last else 1)  # without the factor PyTorch's
             shared: dict[str, Any] = {
-                "kernel_init": nn.initializers.variance_scaling(scale, "fan_in", "uniform"),
+                "kernel_init": nn.initializers.normal(std),
+                "kernel_std": std,
                 "iterations": ITERATIONS,
                 "limit": self.limit,
                 "dtype": self.dtype,
             }
             if x.ndim == 2:
-                x = SpectralNormDense(features, **shared)(x)
-            elif number and not last:  # σ of a 1×1 kernel is that of its matrix
-                x = SpectralNormConv(features, (1, 1), **shared)(x)
-            else:
-                x = SpectralNormConv(features, (3, 3), kind="operator", **shared)(x)
+                x = LimitedDense(features, **shared)(x)
+            else:  # σ of a 1×1 convolution is that of its kernel as a matrix
+                kind = "reshaped" if kernel == (1, 1) else "operator"
+                x = LimitedConv(features, kernel, kind=kind, **shared)(x)
         return x.astype(jnp.float32)
 
 

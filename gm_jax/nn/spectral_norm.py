@@ -6,6 +6,7 @@ Behrmann et al., 2019). `reshaped` is that of the kernel as a matrix [in·k², o
 al., 2018), which bounds the former from below; for 3×3 kernels it can be up to 3 times too small.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gm_jax.nn.weight_norm import convolve
 
@@ -44,10 +46,9 @@ class SpectralNorm(nn.Module):
         apply = partial(linear, jax.lax.stop_gradient(kernel))
         start = jax.ShapeDtypeStruct(shape, jnp.float32)
 
-        def draw() -> Array:
-            return jax.random.normal(self.make_rng("params"), jax.eval_shape(apply, start).shape)
-
-        left = self.variable(COLLECTION, "u", draw)
+        left = self.variable(
+            COLLECTION, "u", lambda: _scattered(jax.eval_shape(apply, start).shape)
+        )
         right = self.variable(COLLECTION, "v", jnp.zeros, shape)
         u, v = left.value, right.value
         if self.is_mutable_collection(COLLECTION):
@@ -57,6 +58,17 @@ class SpectralNorm(nn.Module):
                 u = _unit(apply(v))
             left.value, right.value = u, v
         return jnp.vdot(u, linear(kernel, v), precision="highest")
+
+
+def _scattered(shape: tuple[int, ...]) -> Array:
+    """Fixed numbers in [−½, ½) without a pattern, from which the iteration starts.
+
+    Kernels are random, so these need not be: a draw for each layer would take longer to compile
+    than the iteration.
+    """
+    place = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+    scrambled = place * (place + 1) * np.uint32(2654435769)  # modulo 2^32
+    return (scrambled.astype(jnp.float32) / 2.0**32 - 0.5).reshape(shape)
 
 
 def _unit(x: Array) -> Array:
