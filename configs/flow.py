@@ -1,4 +1,5 @@
-"""Flows trained by their likelihood: NICE (Dinh et al., 2015), Glow (Kingma & Dhariwal, 2018).
+"""Flows trained by their likelihood: NICE (Dinh et al., 2015), Glow (Kingma & Dhariwal, 2018),
+i-ResNet (Behrmann et al., 2019), Residual Flow (Chen et al., 2019).
 
     python experiments/main.py --config=configs/flow.py:FLOW[,DATA]
 
@@ -8,6 +9,8 @@
 | glow_additive | the same with additive couplings | - |
 | glow_lu | glow, whose 1×1 kernels are L·U and stay regular | - |
 | nice | additive couplings of dense networks, a scale for each dimension | 4.48, whitened |
+| i_resnet | x + g(x) with Lip(g) < 1, 5 terms of the log-determinant | 3.45, biased |
+| residual | x + g(x), a random number of terms, LipSwish | 3.28 |
 
 | DATA | examples | expected |
 |---|---|---|
@@ -19,6 +22,8 @@
 | smoke | digits, two tiny steps, for tests | - |
 
 Bits/dim are of the dequantised images: an exact density, and a bound on the discrete likelihood.
+Those of residual layers are unbiased estimates (≈); `model.network.evaluation_terms=0` makes them
+exact, by as many products as there are dimensions, and points have it so.
 Affine couplings and short warm-ups can diverge (openai/glow#40, #62): a run ends with a line when
 its loss is not finite, and its last checkpoint is good.
 
@@ -26,6 +31,9 @@ Departures. Glow is trained on images shifted by up to a tenth, here on unshifte
 corrects for its start, ours does not, which matters for about 100 of the 980 steps of warm-up.
 NICE's code trains by RMSProp; the fields here are those of the paper's Adam. Its CIFAR-10 is
 whitened, here it is not, so that bits/dim compare. For how long Glow was trained is not known.
+i-ResNet's images are also padded and cropped, and its warm-up ends at .006 in the code. Residual
+Flow averages its parameters; here they are not averaged, as their singular vectors do not fit an
+average. Both evaluate by the roulette of training, or none: see `networks/residual.py`.
 """
 
 from ml_collections import ConfigDict
@@ -73,12 +81,57 @@ def nice(config: ConfigDict) -> None:
     }
 
 
+RESIDUAL = {
+    "num_scales": 3,
+    "num_blocks": 16,
+    "features": 512,
+    "evaluation_terms": 20,  # and more by a roulette; 0: exact
+    "tolerance": 1e-4,  # of a layer's inverse, for an example
+}
+
+
+def i_resnet(config: ConfigDict) -> None:
+    """i-ResNet as its authors train it on CIFAR-10."""
+    config.data.batch_size, config.data.flip = 128, True
+    config.train.steps = 78_000  # 200 epochs
+    config.optimizer = common.ADAMAX | {"learning_rate": 3e-3, "warmup_steps": 390}
+    config.model.network = RESIDUAL | {
+        "kind": "i_resnet",
+        "activation": "elu",  # or lip_swish
+        "limit": 0.9,  # of a layer's largest singular value
+        "num_terms": 5,  # certain terms in training; 0: exact
+        "roulette": "none",  # or geometric, poisson: further terms in training
+    }
+
+
+def residual(config: ConfigDict) -> None:
+    """Residual Flow as its authors train it on CIFAR-10."""
+    config.data.batch_size, config.data.flip = 64, True
+    config.optimizer = common.ADAM | {"beta2": 0.99, "warmup_steps": 1_000, "clip_norm": 1.0}
+    config.model.interval = (0.0, 1.0)  # that the logit takes
+    config.model.network = RESIDUAL | {
+        "kind": "residual",
+        "num_dense_blocks": 4,
+        "dense_features": 128,
+        "activation": "lip_swish",
+        "limit": 0.98,
+        "num_terms": 2,
+        "roulette": "poisson",
+        "logit_margin": 0.05,
+    }
+
+
 MODELS = {
     "glow": {},
     "glow_additive": {"model": {"network": {"coupling": "additive"}}},
     "glow_lu": {"model": {"network": {"convolution": "lu"}}},
     "nice": nice,
+    "i_resnet": i_resnet,
+    "residual": residual,
 }
+
+
+RESIDUAL_POINTS = {"num_scales": 1, "num_blocks": 10, "features": 32, "evaluation_terms": 0}
 
 
 def sizes(**networks: common.Change) -> common.Change:
@@ -101,6 +154,9 @@ def points(source: str) -> common.Change:
         sizes(
             glow={"num_scales": 1, "num_steps": 8, "features": 64},
             nice={"hidden_layers": (3,) * 8, "features": 64, "init_range": 0.2},
+            i_resnet=RESIDUAL_POINTS,
+            residual=RESIDUAL_POINTS
+            | {"num_dense_blocks": 0, "roulette": "geometric", "logit_margin": None},
         ),
     )
 
@@ -119,6 +175,9 @@ DATA = {
         sizes(
             glow={"num_scales": 2, "num_steps": 6, "features": 48},
             nice={"hidden_layers": (3,) * 6, "features": 256, "init_range": 0.05},
+            i_resnet={"num_scales": 2, "num_blocks": 4, "features": 48},
+            residual={"num_scales": 2, "num_blocks": 4, "features": 48}
+            | {"num_dense_blocks": 2, "dense_features": 64},
         ),
     ),
     "ring": points("points:ring"),
@@ -130,6 +189,8 @@ DATA = {
         sizes(
             glow={"num_steps": 6, "features": 64},
             nice={"hidden_layers": (2,) * 4, "features": 512, "init_range": 0.03},
+            i_resnet={"num_blocks": 2, "features": 48},
+            residual={"num_blocks": 2, "features": 48, "num_dense_blocks": 1},
         ),
     ),
     "fashion_mnist": (
@@ -144,6 +205,8 @@ DATA = {
                 "init_range": 0.05,
                 "prior": "logistic",
             },
+            i_resnet={"num_scales": 2, "num_blocks": 4, "features": 48},
+            residual={"num_scales": 2, "num_blocks": 2, "features": 48, "num_dense_blocks": 1},
         ),
     ),
     "cifar10": {},
@@ -158,6 +221,9 @@ DATA = {
                 "init_range": 0.3,
                 "prior": "logistic",
             },
+            i_resnet={"num_scales": 2, "num_blocks": 1, "features": 4, "evaluation_terms": 3},
+            residual={"num_scales": 1, "num_blocks": 1, "features": 4, "evaluation_terms": 3}
+            | {"num_dense_blocks": 1, "dense_features": 4},
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""Flows trained by their likelihood: NICE, Glow, and whatever else is one bijection onto N(0, I).
+"""Flows trained by their likelihood: NICE, Glow, i-ResNet, and other bijections onto N(0, I).
 
 An invertible network f maps data to features with a standard normal prior; a change of variables
 gives the density, ln p(x) = ln N(f(x); 0, I) + ln|det ∂f/∂x| (thesis, Eq. 2.24). The page names the
@@ -17,11 +17,17 @@ from gm_jax.flows.transform import Chain, Context, Transform
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.glow import glow
 from gm_jax.networks.nice import nice
+from gm_jax.networks.residual import i_resnet, residual_flow
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
 # {kind: (shape of an example, dtype of products, the other fields of model.network) -> the flow}
-NETWORKS: dict[str, Callable[..., Transform]] = {"glow": glow, "nice": nice}
+NETWORKS: dict[str, Callable[..., Transform]] = {
+    "glow": glow,
+    "i_resnet": i_resnet,
+    "nice": nice,
+    "residual": residual_flow,
+}
 
 
 class Flow(Method):
@@ -29,7 +35,8 @@ class Flow(Method):
 
     Images are dequantised: the density is that of the dequantised images, and bounds the
     probability of the discrete ones from below. The density of points is exact, unless a layer's is
-    not.
+    not. That of residual layers may be an estimate: its mean is what the others compute, its spread
+    over examples contains the noise of the estimate, and so does the standard error of a mean.
 
     Attributes:
       network_name: names the player, and its network among the parameters.
@@ -99,7 +106,7 @@ class Flow(Method):
         )
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
-        """For images it is a bound of one sample, the dequantisation noise.
+        """For images it is a bound of one sample, the dequantisation noise, or its estimate.
 
         Returns:
           `log_likelihood` = `prior`, ln N(f(x); 0, I), + `log_det`, ln|det| of the map from levels
@@ -134,9 +141,9 @@ class Flow(Method):
     def decode(
         self, variables: Variables, latents: Array, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
-        """Maps features to `image` or `point`; deterministic."""
+        """Maps features to `image` or `point`; no noise changes them."""
         self.check_labels(labels)
-        context = Context(train=False)
+        context = Context(False, noise)  # a residual layer estimates log-determinants, unused here
         return {self.field: self._apply("inverse_and_log_det", variables, latents, context)[0]}
 
     def _apply(

@@ -6,6 +6,7 @@ Behrmann et al., 2019). `reshaped` is that of the kernel as a matrix [in·k², o
 al., 2018), which bounds the former from below; for 3×3 kernels it can be up to 3 times too small.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gm_jax.nn.weight_norm import convolve
 
@@ -44,10 +46,9 @@ class SpectralNorm(nn.Module):
         apply = partial(linear, jax.lax.stop_gradient(kernel))
         start = jax.ShapeDtypeStruct(shape, jnp.float32)
 
-        def draw() -> Array:
-            return jax.random.normal(self.make_rng("params"), jax.eval_shape(apply, start).shape)
-
-        left = self.variable(COLLECTION, "u", draw)
+        left = self.variable(
+            COLLECTION, "u", lambda: _scattered(jax.eval_shape(apply, start).shape)
+        )
         right = self.variable(COLLECTION, "v", jnp.zeros, shape)
         u, v = left.value, right.value
         if self.is_mutable_collection(COLLECTION):
@@ -59,8 +60,24 @@ class SpectralNorm(nn.Module):
         return jnp.vdot(u, linear(kernel, v), precision="highest")
 
 
+def _scattered(shape: tuple[int, ...]) -> Array:
+    """Fixed numbers in [−½, ½) without a pattern, from which the iteration starts.
+
+    Kernels are random, so these need not be: a draw for each layer would take longer to compile
+    than the iteration.
+    """
+    place = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+    scrambled = place * (place + 1) * np.uint32(2654435769)  # modulo 2^32
+    return (scrambled.astype(jnp.float32) / 2.0**32 - 0.5).reshape(shape)
+
+
 def _unit(x: Array) -> Array:
     return x / (jnp.linalg.norm(x.ravel()) + 1e-12)
+
+
+def _divisor(sigma: Array, limit: float | None) -> Array:
+    """σ or, given a limit, max(1, σ/limit)."""
+    return sigma if limit is None else jnp.maximum(1.0, sigma / limit)
 
 
 def _product(kernel: Array, v: Array) -> Array:
@@ -76,6 +93,8 @@ class SpectralNormConv(nn.Module):
       use_bias, kernel_init: as for `nn.Conv`.
       kind: definition of σ, one of KINDS.
       iterations: as for `SpectralNorm`.
+      limit: if given, only a σ above it is lowered to it: W/max(1, σ/limit) (Behrmann et al.,
+        2019).
     """
 
     features: int
@@ -87,6 +106,7 @@ class SpectralNormConv(nn.Module):
     kernel_init: Any = nn.initializers.lecun_normal()
     kind: str = "reshaped"
     iterations: int = 1
+    limit: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -108,7 +128,7 @@ class SpectralNormConv(nn.Module):
             sigma = norm(linear, kernel, (1, *x.shape[1:]))
         else:
             sigma = norm(_product, kernel, (kernel.size // self.features,))
-        y = layer(x, kernel / sigma, dtype=self.dtype)
+        y = layer(x, kernel / _divisor(sigma, self.limit), dtype=self.dtype)
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,))
         return y
@@ -121,13 +141,15 @@ class SpectralNormDense(nn.Module):
     use_bias: bool = True
     kernel_init: Any = nn.initializers.lecun_normal()
     iterations: int = 1
+    limit: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps [..., in] to [..., features]."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-        kernel = kernel / SpectralNorm(self.iterations)(_product, kernel, (x.shape[-1],))
+        sigma = SpectralNorm(self.iterations)(_product, kernel, (x.shape[-1],))
+        kernel = kernel / _divisor(sigma, self.limit)
         y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)

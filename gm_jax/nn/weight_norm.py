@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -14,13 +14,15 @@ Array = jax.Array
 
 
 class NormalKernel:
-    """A layer whose kernel `v` starts as N(0, kernel_std²); `init` draws all such kernels at once.
+    """A layer whose kernel starts as N(0, kernel_std²); `init` draws all such kernels at once.
 
     Attributes:
       kernel_std: the standard deviation.
+      kernel_name: the parameter's name.
     """
 
     kernel_std: float
+    kernel_name: ClassVar[str] = "v"
 
 
 class WeightNormConv(NormalKernel, nn.Module):
@@ -173,7 +175,7 @@ def init(
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         path = context.module.path
         if isinstance(context.module, NormalKernel):
-            stds[*path, "v"] = context.module.kernel_std
+            stds[*path, context.module.kernel_name] = context.module.kernel_std
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):

@@ -142,6 +142,26 @@ def test_cycle_gan_is_as_large_as_the_authors_code_makes_it():
     assert smaller + before_norms - 3 * 2 * 256 == 7_837_699
 
 
+def test_residual_flows_are_as_large_as_the_authors_codes_make_them():
+    """From one block a scale and from two. Theirs also store two fixed numbers of each block.
+
+    i-ResNet has 16 blocks a scale of 12, 24 and 48 channels, and its learned prior.
+    """
+    sizes = {}
+    for model in ("i_resnet", "residual"):
+        config = flow.get_config(f"{model},cifar10").unlock()
+        for config.model.network.num_blocks in (1, 2):
+            made = initial(create(config)).params
+            sizes[model, config.model.network.num_blocks] = num_parameters(made)
+    whole = {
+        model: sizes[model, 1] + 15 * (sizes[model, 2] - sizes[model, 1])
+        for model in ("i_resnet", "residual")
+    }
+    assert whole["residual"] == 25_174_233 - 2 * (3 * 16 + 4)
+    blocks = [2 * (9 * 512 * c + c) + 512 + 512**2 + 512 + c for c in (12, 24, 48)]
+    assert whole["i_resnet"] == 16 * sum(blocks) + 2 * 3072 == 25_028_544
+
+
 def parameters(variant):
     """Parameters of f_ψ, encoder and decoder; the discriminator is not part of the model."""
     params = initial(create(adaptive_density.get_config(variant))).params

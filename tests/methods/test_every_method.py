@@ -76,6 +76,7 @@ MORE = {
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
     "mixup": (mixed_batch_gan, "mixup,smoke"),
     "planar": (vae, "planar,smoke"),
+    "residual": (flow, "residual,smoke"),
     "standard_deviation": (mixed_batch_gan, "standard_deviation,smoke_ring"),
     "dcgan_wgan_gp": (alpha_gan, "wgan_gp,smoke"),
 }

@@ -133,6 +133,20 @@ def test_the_gradient_takes_the_vectors_for_constants(kind):
     np.testing.assert_allclose(jnp.vdot(found, step), (ends[0] - ends[1]) / 2, rtol=1e-2)
 
 
+@pytest.mark.parametrize("kind", ["conv", "dense"])
+def test_a_limit_lowers_only_singular_values_above_it(kind):
+    dense, x = SpectralNormDense(4, limit=0.9), X.reshape(3, -1)
+    conv = SpectralNormConv(3, (3, 3), kind="operator", limit=0.9)
+    network, x = (conv, X) if kind == "conv" else (dense, x)
+    variables = after(network, start(network, x), 300, x)
+    np.testing.assert_allclose(largest(matrix(network, variables, x[:1])), 0.9, rtol=1e-4)
+    small = jax.tree.map(lambda leaf: 1e-2 * leaf, variables["params"])
+    kernel = small["kernel"]
+    plain = nn.Conv(3, (3, 3)) if kind == "conv" else nn.Dense(4)
+    expected = plain.apply({"params": {"kernel": kernel, "bias": 0 * small["bias"]}}, x)
+    np.testing.assert_allclose(network.apply(variables | {"params": small}, x), expected, rtol=1e-4)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match=r"'frobenius'; choose among reshaped, operator"):
         spectral_norm("frobenius").conv(3, (3, 3)).init(jax.random.key(0), X)
