@@ -60,7 +60,7 @@ PUBLISHED = {
             "num_steps": 32,
             "features": 512,
             "coupling": "affine",  # or additive
-            "convolution": "plain",  # or lu
+            "convolution": "plain",  # or lu, none
         },
     },
 }

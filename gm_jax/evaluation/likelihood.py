@@ -118,6 +118,11 @@ def check_num_samples(method: Method, num_samples: int) -> None:
         raise ValueError(f"num_importance_samples is {num_samples}: this method has no likelihood")
     if num_samples > 1 and method.likelihood == "exact":
         raise ValueError("the likelihood of this method is exact: there is no bound to tighten")
+    if num_samples > 1 and method.likelihood == "estimate":
+        raise ValueError(
+            "the likelihood of this method is an estimate in the logarithm: the mean of its "
+            "exponentials is too high and bounds nothing; give 1"
+        )
 
 
 def kind_of_likelihood(method: Method, num_samples: int = 1) -> str:

@@ -14,6 +14,7 @@ from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.flow import Flow
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
+from gm_jax.methods.hybrid import Hybrid
 from gm_jax.methods.lsgan import Lsgan
 from gm_jax.methods.method import Method
 from gm_jax.methods.mixed_batch_gan import MixedBatchGan
@@ -37,6 +38,7 @@ METHODS = {
     "flow": Flow,
     "gan": Gan,
     "gan_likelihood": GanLikelihood,
+    "hybrid": Hybrid,
     "lsgan": Lsgan,
     "mixed_batch_gan": MixedBatchGan,
     "mixup_gan": MixupGan,

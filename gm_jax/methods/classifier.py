@@ -55,7 +55,7 @@ class Classifier(Method):
         outputs, statistics = self.network.apply(
             variables[NAME], x, train=True, mutable=["batch_stats"]
         )
-        judged = _judge(outputs.logits, batch["label"])
+        judged = judge(outputs.logits, batch["label"])
         penalty = self.model.l2_penalty * _half_squared_norm(variables[NAME]["params"])
         terms = {"cross_entropy": judged["cross_entropy"], "regularization": penalty}
         return Loss(terms, {"error": judged["error"]}, {NAME: statistics})
@@ -64,7 +64,7 @@ class Classifier(Method):
         """Scores labelled images: `error`, 0 or 1, and `cross_entropy`, in nats."""
         if "label" not in batch:
             raise ValueError("these images have no labels: a classifier cannot be judged on them")
-        return _judge(self.features(variables, batch["image"]).logits, batch["label"])
+        return judge(self.features(variables, batch["image"]).logits, batch["label"])
 
     def features(self, variables: Variables, images: Array) -> ClassifierOutputs:
         """Features [B, d] and logits [B, classes] of the central crops of images [B, H, W, C]."""
@@ -74,7 +74,8 @@ class Classifier(Method):
         return cast(ClassifierOutputs, self.network.apply(variables[NAME], x, train=False))
 
 
-def _judge(logits: Array, labels: Array) -> dict[str, Array]:
+def judge(logits: Array, labels: Array) -> dict[str, Array]:
+    """`error`, 0 or 1, and `cross_entropy`, in nats, of logits [B, classes]: [B] each."""
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     error = (jnp.argmax(logits, -1) != labels).astype(jnp.float32)
     return {"error": error, "cross_entropy": cross_entropy}

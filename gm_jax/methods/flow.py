@@ -62,8 +62,12 @@ class Flow(Method):
         self.flow = self.create_flow()
         self.likelihood = self.flow.likelihood
         optimizer = optimizers.create(config.optimizer)
-        name = self.network_name
-        self.players = (Player(name, (name,), optimizer, self.loss),)
+        self.players = (Player(self.network_name, self.networks, optimizer, self.loss),)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks that the player moves."""
+        return (self.network_name,)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -16,7 +16,11 @@ from gm_jax.networks.nice import DenseNetwork
 from gm_jax.nn.weight_norm import NormalKernel, convolve
 
 Array = jax.Array
-CONVOLUTIONS = {"plain": InvertibleConvolution, "lu": LuConvolution}
+CONVOLUTIONS: dict[str, list[type[Transform]]] = {
+    "plain": [InvertibleConvolution],
+    "lu": [LuConvolution],
+    "none": [],  # the couplings change the second half and the first in turn
+}
 COUPLINGS: dict[str, Kind] = {"affine": SigmoidAffine(), "additive": Additive()}
 
 
@@ -129,14 +133,20 @@ def glow(
             raise ValueError(f"model.network.{field} is '{name}'; choose among {', '.join(table)}")
     second = ChannelHalf(1)  # the first half conditions it
 
+    mixed = bool(CONVOLUTIONS[convolution])
+
     def steps(network: Any) -> list[Transform]:
         return [
             layer
-            for _ in range(num_steps)
+            for step in range(num_steps)
             for layer in (
                 ActNorm(),
-                CONVOLUTIONS[convolution](),
-                Coupling(second, network(), COUPLINGS[coupling]),
+                *(mix() for mix in CONVOLUTIONS[convolution]),
+                Coupling(
+                    second if mixed else ChannelHalf(1 - step % 2),
+                    network(),
+                    COUPLINGS[coupling],
+                ),
             )
         ]
 

@@ -8,7 +8,15 @@ import importlib
 
 import pytest
 
-from configs import adaptive_density, alpha_gan, flow, gan_likelihood, mixed_batch_gan, vae
+from configs import (
+    adaptive_density,
+    alpha_gan,
+    flow,
+    gan_likelihood,
+    hybrid,
+    mixed_batch_gan,
+    vae,
+)
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
@@ -89,6 +97,15 @@ def test_flows_fit_their_images_and_points(model):
             state = initial(method)
             assert state.params.keys() == {"flow"}
             check_recalibration(config, state)
+
+
+@pytest.mark.parametrize("model", hybrid.MODELS)
+def test_hybrids_are_flows_with_a_classifier(model):
+    method = create(hybrid.get_config(f"{model},digits"))
+    params = initial(method).params
+    assert params.keys() == {"flow", "classifier"} == {*method.players[0].networks}
+    assert params["classifier"]["kernel"].shape == (64, 10)
+    create(hybrid.get_config(f"{model},cifar10"))
 
 
 @pytest.mark.parametrize("posterior", vae.MODELS)

@@ -199,6 +199,9 @@ def test_numbers_of_samples_that_mean_nothing_are_refused(run, variables):
     with pytest.raises(ValueError, match="exact: there is no bound to tighten"):
         likelihood.check_num_samples(exact, 2)
     likelihood.check_num_samples(exact, 1)
+    exact.likelihood = "estimate"
+    with pytest.raises(ValueError, match="an estimate in the logarithm"):
+        likelihood.check_num_samples(exact, 2)
     with pytest.raises(ValueError, match="no likelihood"):
         likelihood.check_num_samples(without, 2)
 

@@ -81,7 +81,7 @@ def test_a_convolution_sees_the_border_as_one_more_channel():
     np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("coupling", "convolution"), [("affine", "lu"), ("additive", "plain")])
+@pytest.mark.parametrize(("coupling", "convolution"), [("affine", "lu"), ("additive", "none")])
 def test_the_density_of_points_integrates_to_one(coupling, convolution):
     net = glow((2,), 1, 3, 8, coupling, convolution)
     steps = np.arange(-12, 12, 0.06, np.float32)
@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused():
         glow((28, 28, 1), 3, 1, 4, "affine", "plain")
     with pytest.raises(ValueError, match=r"coupling is 'spline'; choose among affine, additive"):
         network("spline")
-    with pytest.raises(ValueError, match=r"convolution is 'qr'; choose among plain, lu"):
+    with pytest.raises(ValueError, match=r"convolution is 'qr'; choose among plain, lu, none"):
         network(convolution="qr")
     with pytest.raises(ValueError, match=r"num_scales is 2, and points have 1 scale"):
         glow((2,), 2, 1, 4, "affine", "plain")
