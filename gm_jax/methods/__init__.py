@@ -11,6 +11,7 @@ from gm_jax.methods.alpha_gan import AlphaGan
 from gm_jax.methods.classifier import Classifier
 from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.flow import Flow
+from gm_jax.methods.flow_gan import FlowGan
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
 from gm_jax.methods.lsgan import Lsgan
@@ -33,6 +34,7 @@ METHODS = {
     "dcgan": Dcgan,
     "dcgan_wgan_gp": DcganWganGp,
     "flow": Flow,
+    "flow_gan": FlowGan,
     "gan": Gan,
     "gan_likelihood": GanLikelihood,
     "lsgan": Lsgan,

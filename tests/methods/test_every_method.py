@@ -24,6 +24,7 @@ from configs import (
     alpha_gan,
     classifier,
     flow,
+    flow_gan,
     gan_likelihood,
     lsgan,
     mixed_batch_gan,
@@ -54,6 +55,7 @@ PAGES = {
     "classifier": (classifier, "smoke"),
     "dcgan": (alpha_gan, "dcgan,smoke"),
     "flow": (flow, "glow,smoke"),
+    "flow_gan": (flow_gan, "hybrid,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
     "gan_likelihood": (gan_likelihood, "smoke"),
     "lsgan": (lsgan, "smoke"),
@@ -68,6 +70,7 @@ PAGES = {
 }
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
+    "flow_plus_plus": (flow, "flow_plus_plus,smoke"),
     "iaf": (vae, "iaf,smoke"),
     "nice": (flow, "nice,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),
