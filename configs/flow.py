@@ -1,7 +1,6 @@
-"""Flows trained by their likelihood: NICE (Dinh et al., 2015), Glow (Kingma & Dhariwal, 2018),
-i-ResNet (Behrmann et al., 2019), Residual Flow (Chen et al., 2019).
+"""Flows trained by their likelihood, of images and of points.
 
-    python experiments/main.py --config=configs/flow.py:FLOW[,DATA]
+    python experiments/main.py --config=configs/flow.py:FLOW[+DEQUANTISATION][,DATA]
 
 | FLOW | network | published on CIFAR-10: bits/dim |
 |---|---|---|
@@ -11,6 +10,13 @@ i-ResNet (Behrmann et al., 2019), Residual Flow (Chen et al., 2019).
 | nice | additive couplings of dense networks, a scale for each dimension | 4.48, whitened |
 | i_resnet | x + g(x) with Lip(g) < 1, 5 terms of the log-determinant | 3.45, biased |
 | residual | x + g(x), a random number of terms, LipSwish | 3.28 |
+| flow_plus_plus | couplings by mixture CDFs with attention, learned dequantisation | 3.08 |
+| real_nvp | affine couplings; on images the networks of `configs/real_nvp.py` | 3.49 |
+| planar, radial | layers that bend space along a line, or around a point | - |
+| iaf | autoregressive layers; images of at most 1,024 dimensions | - |
+
+`+variational` learns the noise that dequantises images, by the dequantiser of Flow++, `+uniform`
+has Flow++ without it (published: 3.29); real_nvp has no choice.
 
 | DATA | examples | expected |
 |---|---|---|
@@ -34,11 +40,17 @@ whitened, here it is not, so that bits/dim compare. For how long Glow was traine
 i-ResNet's images are also padded and cropped, and its warm-up ends at .006 in the code. Residual
 Flow averages its parameters; here they are not averaged, as their singular vectors do not fit an
 average. Both evaluate by the roulette of training, or none: see `networks/residual.py`.
+Flow++'s 3.08 is a bound of 4,096 samples (`--mode=evaluate --num_importance_samples=4096`). Planar,
+radial and autoregressive layers are published as posteriors of VAEs (`configs/vae.py`); here they
+are densities of the data, behind actnorm.
 """
+
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from configs import common
+from configs import real_nvp as real_nvp_page
 
 PUBLISHED = {
     "data": common.CIFAR10 | {"batch_size": 512},  # 64 on each of 8 GPUs
@@ -52,8 +64,10 @@ PUBLISHED = {
         "warmup_steps": 980,  # 10 epochs
     },
     "model": {
+        "ema_decay": 0.0,  # Glow: none
         "matmul_dtype": "float32",  # or tf32, bfloat16: of the couplings' networks
         "interval": (-0.5, 0.5),  # that dequantised images fill
+        "dequantisation": {"kind": "uniform"},  # or variational
         "network": {
             "kind": "glow",
             "num_scales": 3,
@@ -121,6 +135,63 @@ def residual(config: ConfigDict) -> None:
     }
 
 
+LEARNED_NOISE = {
+    "kind": "variational",
+    "num_couplings": 4,
+    "num_mixtures": 32,
+    "condition_features": 32,
+    "features": 96,
+    "num_blocks": 2,
+    "num_heads": 4,
+    "dropout_rate": 0.2,
+}
+
+
+def flow_plus_plus(config: ConfigDict) -> None:
+    """Flow++ as its authors train it on CIFAR-10."""
+    config.data.batch_size = 64
+    config.train.init_batch_size = 128
+    config.optimizer = common.ADAM | {
+        "learning_rate": 3e-4,
+        "warmup_steps": 2_000,
+        "clip_norm": 1.0,
+    }
+    config.model.update({"ema_decay": 0.999, "interval": (0.0, 1.0)})
+    config.model.dequantisation = LEARNED_NOISE
+    config.model.network = {
+        "kind": "flow_plus_plus",
+        "num_checkerboard": 4,  # couplings
+        "num_channel": 2,
+        "num_last": 3,
+        "num_mixtures": 32,
+        "features": 96,
+        "num_blocks": 10,
+        "num_heads": 4,
+        "dropout_rate": 0.2,
+        "logit_margin": 0.05,
+    }
+
+
+def real_nvp(config: ConfigDict) -> None:
+    """The page `real_nvp`; `points` makes it a flow of vectors."""
+    config.method = "real_nvp"
+    config.train.update(real_nvp_page.PUBLISHED["train"])
+    config.optimizer.update(real_nvp_page.PUBLISHED["optimizer"])
+    config.model = real_nvp_page.PUBLISHED["model"]
+    with config.evaluate.unlocked():
+        config.evaluate.update(common.RECALIBRATE)
+
+
+def layers(kind: str, length: int, **settings: Any) -> common.Change:
+    """A flow of vectors, on images of their pixels."""
+
+    def change(config: ConfigDict) -> None:
+        config.optimizer = common.ADAM | {"clip_norm": 10.0}
+        config.model.network = {"kind": kind, "length": length, **settings}
+
+    return change
+
+
 MODELS = {
     "glow": {},
     "glow_additive": {"model": {"network": {"coupling": "additive"}}},
@@ -128,6 +199,26 @@ MODELS = {
     "nice": nice,
     "i_resnet": i_resnet,
     "residual": residual,
+    "flow_plus_plus": flow_plus_plus,
+    "real_nvp": real_nvp,
+    "planar": layers("planar", 32),
+    "radial": layers("radial", 32),
+    "iaf": layers("iaf", 4, widths=(1024,)),  # of each layer's network
+}
+
+
+def dequantised_by(**noise: Any) -> common.Change:
+    """Another layer from levels to the interval."""
+
+    def change(config: ConfigDict) -> None:
+        config.model.dequantisation = noise
+
+    return (common.needs("dequantisation", "choice of dequantisation"), change)
+
+
+REFINEMENTS = {
+    "uniform": dequantised_by(kind="uniform"),
+    "variational": dequantised_by(**LEARNED_NOISE),
 }
 
 
@@ -135,18 +226,47 @@ RESIDUAL_POINTS = {"num_scales": 1, "num_blocks": 10, "features": 32, "evaluatio
 
 
 def sizes(**networks: common.Change) -> common.Change:
-    """The fields of `model.network`, by its kind."""
+    """The fields of `model.network`, by its kind, or those of `model.real_nvp`."""
 
     def change(config: ConfigDict) -> None:
-        config.model.network.update(networks[config.model.network.kind])
+        if config.method == "real_nvp":
+            config.model.real_nvp.update(networks["real_nvp"])
+        else:
+            config.model.network.update(networks[config.model.network.kind])
 
     return change
+
+
+def noise_sizes(**fields: int) -> common.Change:
+    """The fields of a learned dequantisation, if there is one."""
+    return common.where_present({"model": {"dequantisation": fields}})
+
+
+def without_levels(config: ConfigDict) -> None:
+    """Leaves out what only images have.
+
+    Raises:
+      ValueError: the variant chooses how levels are dequantised.
+    """
+    if "+" in config.variant:
+        raise ValueError(f"variant '{config.variant}': points have no levels to dequantise")
+    if config.method == "real_nvp":
+        config.method = "flow"
+        config.model = {
+            "ema_decay": 0.0,
+            "matmul_dtype": "float32",
+            "network": {"kind": "real_nvp", "length": 8, "widths": (64, 64)},
+        }
+        with config.evaluate.unlocked():
+            del config.evaluate["recalibration_batches"]
+    else:
+        del config.model["interval"], config.model["dequantisation"]
 
 
 def points(source: str) -> common.Change:
     """Points of the plane, which are not dequantised."""
     return (
-        common.without("model.interval"),
+        without_levels,
         {"data": common.images(source) | {"batch_size": 256}},
         {"train": common.MINUTES | {"steps": 5_000, "evaluate_every_steps": 1_000}},
         {"sample": {"num_images": 2_000, "batch_size": 2_000}},
@@ -157,10 +277,31 @@ def points(source: str) -> common.Change:
             i_resnet=RESIDUAL_POINTS,
             residual=RESIDUAL_POINTS
             | {"num_dense_blocks": 0, "roulette": "geometric", "logit_margin": None},
+            flow_plus_plus={"num_mixtures": 8, "features": 64, "num_blocks": 1},
+            real_nvp={},
+            planar={},
+            radial={},
+            iaf={"length": 8, "widths": (64, 64)},
         ),
     )
 
 
+FEW_COUPLINGS = {
+    **{"num_checkerboard": 2, "num_channel": 2, "num_last": 1},
+    **{"num_mixtures": 4, "num_blocks": 1, "num_heads": 2},
+}
+FEW_COUPLINGS_OF_NOISE = noise_sizes(
+    num_couplings=2,
+    num_mixtures=4,
+    condition_features=16,
+    features=16,
+    num_blocks=1,
+    num_heads=2,
+)
+ONE_COUPLING = {
+    **{"num_checkerboard": 1, "num_channel": 0, "num_last": 1, "num_mixtures": 2},
+    **{"features": 4, "num_blocks": 1, "num_heads": 2},
+}
 QUICK = {"optimizer": {"learning_rate": 2e-3, "beta2": 0.99, "warmup_steps": 100}}
 HOUR = {
     "train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500},
@@ -178,7 +319,13 @@ DATA = {
             i_resnet={"num_scales": 2, "num_blocks": 4, "features": 48},
             residual={"num_scales": 2, "num_blocks": 4, "features": 48}
             | {"num_dense_blocks": 2, "dense_features": 64},
+            flow_plus_plus=FEW_COUPLINGS | {"features": 32},
+            real_nvp={"num_blocks": 1, "features": 16, "batch_norm_decay": 0.97},
+            planar={},
+            radial={},
+            iaf={"widths": (256,)},
         ),
+        FEW_COUPLINGS_OF_NOISE,
     ),
     "ring": points("points:ring"),
     "spirals": points("points:spirals"),
@@ -191,7 +338,13 @@ DATA = {
             nice={"hidden_layers": (2,) * 4, "features": 512, "init_range": 0.03},
             i_resnet={"num_blocks": 2, "features": 48},
             residual={"num_blocks": 2, "features": 48, "num_dense_blocks": 1},
+            flow_plus_plus=FEW_COUPLINGS | {"features": 32},
+            real_nvp={"num_blocks": 1, "features": 16, "batch_norm_decay": 0.98},
+            planar={},
+            radial={},
+            iaf={},
         ),
+        FEW_COUPLINGS_OF_NOISE,
     ),
     "fashion_mnist": (
         QUICK,
@@ -207,7 +360,13 @@ DATA = {
             },
             i_resnet={"num_scales": 2, "num_blocks": 4, "features": 48},
             residual={"num_scales": 2, "num_blocks": 2, "features": 48, "num_dense_blocks": 1},
+            flow_plus_plus=FEW_COUPLINGS | {"features": 32},
+            real_nvp={"num_blocks": 1, "features": 16, "batch_norm_decay": 0.98},
+            planar={},
+            radial={},
+            iaf={},
         ),
+        FEW_COUPLINGS_OF_NOISE,
     ),
     "cifar10": {},
     "smoke": (
@@ -224,11 +383,18 @@ DATA = {
             i_resnet={"num_scales": 2, "num_blocks": 1, "features": 4, "evaluation_terms": 3},
             residual={"num_scales": 1, "num_blocks": 1, "features": 4, "evaluation_terms": 3}
             | {"num_dense_blocks": 1, "dense_features": 4},
+            flow_plus_plus=ONE_COUPLING,
+            real_nvp={"num_blocks": 1, "features": 4}
+            | {"num_checkerboard": 1, "num_channel": 1, "num_last": 1},
+            planar={"length": 2},
+            radial={"length": 2},
+            iaf={"length": 2, "widths": (64,)},
         ),
+        noise_sizes(**ONE_COUPLING, num_couplings=1, condition_features=4),
     ),
 }
 
 
 def get_config(variant: str = "glow") -> ConfigDict:
     """Returns the locked config of a variant."""
-    return common.page("flow", variant, PUBLISHED, flow=MODELS, data=DATA)
+    return common.page("flow", variant, PUBLISHED, refinements=REFINEMENTS, flow=MODELS, data=DATA)

@@ -30,6 +30,7 @@ PUBLISHED = {
     "sample": common.SAMPLE,
     "optimizer": common.ADAM | {"clip_norm": 100.0},  # for the gradient of nats per image
     "model": {
+        "ema_decay": 0.0,  # running statistics do not fit an average
         "l2_penalty": 5e-5,  # on the squared gains of weight norm and the couplings' scales
         "matmul_dtype": "float32",  # or tf32, bfloat16
         "real_nvp": {

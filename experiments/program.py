@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import runpy
 import shlex
 import subprocess
@@ -107,6 +108,12 @@ def train(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Any]:
     """Calls `sweep.train`; a mistake that the user can fix ends the program with status 2."""
     with command_line.refusals():
         return sweep.train(config, workdir)
+
+
+def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
+    """`name`, the mean over the seeds, and `name_error`, its standard error; NaN for one seed."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {name: float(np.mean(values)), f"{name}_error": float(error)}
 
 
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -25,10 +25,19 @@ def dequantize(image: Array, levels: int, noise: Noise, interval: Interval = (0.
     Returns:
       float32 [B, H, W, C], inside the interval.
     """
+    return place(image, uniform(noise, *image.shape[1:]), levels, interval)
 
-    # u is the middle of one of 2^15 steps: float32 holds v + u exactly for v ≤ 255, so it never
-    # rounds to v + 1.
-    fraction = ((noise.bits(*image.shape[1:]) >> 1).astype(jnp.float32) + 0.5) * 2.0**-15
+
+def uniform(noise: Noise, *shape: int) -> Array:
+    """Draws u from the middles of 2^15 steps of [0, 1], float32 [B, *shape].
+
+    float32 holds v + u exactly for levels v ≤ 255, so it never rounds to v + 1.
+    """
+    return ((noise.bits(*shape) >> 1).astype(jnp.float32) + 0.5) * 2.0**-15
+
+
+def place(image: Array, fraction: Array, levels: int, interval: Interval) -> Array:
+    """low + (high − low)·(v + u)/levels for levels v, uint8, and u in (0, 1) of the same shape."""
     low, high = interval
     return low + (high - low) * ((image.astype(jnp.float32) + fraction) / levels)
 

@@ -20,7 +20,8 @@ CONFIGS = {page: importlib.import_module(f"configs.{page}").get_config() for pag
 # And those with fields that a page's first variant lacks.
 CONFIGS |= {f"alpha_gan:{model}": alpha_gan.get_config(model) for model in alpha_gan.MODELS}
 CONFIGS |= {"mixed_batch_gan:mixup": mixed_batch_gan.get_config("mixup")}
-CONFIGS |= {f"flow:{model}": flow.get_config(model) for model in ("nice", "residual")}
+FLOWS = ("nice", "residual", "flow_plus_plus")
+CONFIGS |= {f"flow:{model}": flow.get_config(model) for model in FLOWS}
 
 
 def numbers(value):

@@ -14,7 +14,7 @@ Array = jax.Array
 
 
 class ActNorm(Transform):
-    """y = (x + b)·e^l with l = factor·(a parameter), per channel.
+    """y = (x + b)·e^l with l = factor·(a parameter), for each channel.
 
     `data_dependent_init` chooses b and l so that y has mean 0 and deviation 1 on its batch. From
     then on they are parameters like others: a restored flow keeps them.
@@ -25,9 +25,11 @@ class ActNorm(Transform):
 
     Attributes:
       factor: how much faster l learns than its parameter (openai/glow; the paper has none).
+      by_position: whether b and l are [..., C] of an example instead of [C], as in Flow++.
     """
 
     factor: float = 3.0
+    by_position: bool = False
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x [B, ..., C] to y and ln|det ∂y/∂x|, Σ l times the positions, in nats [B]."""
@@ -43,12 +45,12 @@ class ActNorm(Transform):
 
     @nn.compact
     def _parameters(self, x: Array) -> tuple[Array, Array]:
-        """The bias and l, [C]; in a data-dependent initialisation they are chosen for x."""
-        channels = x.shape[-1:]
-        bias = self.param("bias", nn.initializers.zeros, channels)
-        log_scale = self.param("log_scale", nn.initializers.zeros, channels)
+        """The bias and l; in a data-dependent initialisation they are chosen for x."""
+        shared = 1 if self.by_position else x.ndim - 1  # the number of axes that share them
+        bias = self.param("bias", nn.initializers.zeros, x.shape[shared:])
+        log_scale = self.param("log_scale", nn.initializers.zeros, x.shape[shared:])
         if is_data_dependent_init(self):
-            axes = tuple(range(x.ndim - 1))
+            axes = tuple(range(shared))
             bias, std = -jnp.mean(x, axes), jnp.std(x, axes)
             log_scale = -jnp.log(_varying(std, bias)) / self.factor
             self.put_variable("params", "bias", bias)

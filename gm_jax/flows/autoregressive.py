@@ -88,9 +88,13 @@ class Autoregressive(Transform):
 
         After k passes the first k dimensions of x are right, and so are the parameters of the next.
         """
-        x, slopes = self.kind.inverse(y, self._parameters(jnp.zeros_like(y), context))
-        for _ in range(y.shape[-1] - 1):
-            x, slopes = self.kind.inverse(y, self._parameters(x, context))
+
+        def improve(_: int, found: tuple[Array, Array]) -> tuple[Array, Array]:
+            return self.kind.inverse(y, self._parameters(found[0], context))
+
+        zeros = jnp.zeros_like(y)
+        # A loop, as unrolled passes would take minutes to compile for the dimensions of an image.
+        x, slopes = jax.lax.fori_loop(0, y.shape[-1], improve, (zeros, zeros))
         return x, sum_of_example(slopes)
 
     def _parameters(self, x: Array, context: Context) -> Array:

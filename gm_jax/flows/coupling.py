@@ -115,6 +115,36 @@ class EvenOdd:
         return pairs.reshape(*pairs.shape[:-2], -1)[..., :count]
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Every other column of [B, H, W, C] with an even W.
+
+    Attributes:
+      parity: 0 changes the columns with an even number, 1 the others.
+    """
+
+    parity: int
+
+    def mask(self, shape: Sequence[int]) -> np.ndarray:
+        """[W, 1]."""
+        return (np.arange(shape[-2]) % 2 == self.parity).astype(np.float32)[:, None]
+
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """Both [B, H, W/2, C]."""
+        if x.shape[-2] % 2:
+            raise ValueError(
+                f"every other of {x.shape[-2]} columns is no half of an image; use checkerboard "
+                "couplings, or set data.resize"
+            )
+        return x[..., 1 - self.parity :: 2, :], x[..., self.parity :: 2, :]
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """[B, H, W, C]."""
+        pairs = jnp.stack([kept, changed] if self.parity else [changed, kept], -2)
+        *outer, half, _, channels = pairs.shape
+        return pairs.reshape(*outer, 2 * half, channels)
+
+
 class Kind(Protocol):
     """An elementwise change, with parameters for each dimension."""
 

@@ -1,17 +1,16 @@
 """Planar flow: a layer that moves points along one direction (Rezende & Mohamed, 2015, Eq. 10)."""
 
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gm_jax.flows.amortised import Amortised, positive
+from gm_jax.flows.bisection import increasing_root
 from gm_jax.flows.transform import Context, Transform
 
 Array = jax.Array
-HALVINGS = 40  # of a bracket; 24 exhaust float32 where it is as wide as the root is large
 TINY = 1e-12  # a length of w below 1e-6 moves nothing by more than rounding
 
 
@@ -57,28 +56,6 @@ class Planar(Transform):
         squares = jnp.maximum(jnp.sum(w**2, -1, keepdims=True), TINY)
         u += (slope - 1 - along) * w / squares
         return u, slope[..., 0], w, self.b(1, context)[..., 0]
-
-
-def increasing_root(function: Callable[[Array], Array], centre: Array, radius: Array) -> Array:
-    """The root of an increasing function of each element, in centre ± radius, by bisection.
-
-    It is differentiable in what the function depends on, by the implicit function theorem.
-    """
-
-    def solve(function: Callable[[Array], Array], start: Array) -> Array:
-        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = ends
-            middle = (low + high) / 2
-            above = function(middle) > 0
-            return jnp.where(above, low, middle), jnp.where(above, middle, high)
-
-        low, high = jax.lax.fori_loop(0, HALVINGS, halve, (start - radius, start + radius))
-        return (low + high) / 2
-
-    def divide(slope: Callable[[Array], Array], y: Array) -> Array:
-        return y / slope(jnp.ones_like(y))
-
-    return cast(Array, jax.lax.custom_root(function, centre, solve, divide))
 
 
 def _log_det(moved: Array, slope: Array) -> Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gm_jax.flows.coupling import ChannelHalf
+from gm_jax.flows.coupling import Split
 from gm_jax.flows.transform import Context, Likelihood, Transform
 
 Array = jax.Array
@@ -79,14 +79,14 @@ class Flatten(Transform):
 
 
 class FactorOut(Transform):
-    """Half of the channels goes on to `rest`, the other half is finished (Eqs. 13–16).
+    """Half of the dimensions goes on to `rest`, the other half is finished (Eqs. 13–16).
 
     Attributes:
       split: the dimensions that it keeps go on; those that it changes are finished.
-      rest: transforms the half that goes on, [B, ..., C/2], and keeps its shape.
+      rest: transforms the half that goes on, such as [B, ..., C/2], and keeps its shape.
     """
 
-    split: ChannelHalf
+    split: Split
     rest: Transform
 
     @property

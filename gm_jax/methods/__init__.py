@@ -12,6 +12,7 @@ from gm_jax.methods.classifier import Classifier
 from gm_jax.methods.cycle_gan import CycleGan
 from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.flow import Flow
+from gm_jax.methods.flow_gan import FlowGan
 from gm_jax.methods.gan import Gan
 from gm_jax.methods.gan_likelihood import GanLikelihood
 from gm_jax.methods.hybrid import Hybrid
@@ -36,6 +37,7 @@ METHODS = {
     "dcgan": Dcgan,
     "dcgan_wgan_gp": DcganWganGp,
     "flow": Flow,
+    "flow_gan": FlowGan,
     "gan": Gan,
     "gan_likelihood": GanLikelihood,
     "hybrid": Hybrid,

@@ -6,6 +6,7 @@ network; a flow that wants more than its likelihood is a subclass, as `RealNvp`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -15,9 +16,13 @@ from gm_jax.data.fields import DataSpec, main_field
 from gm_jax.flows.dequantise import Dequantise
 from gm_jax.flows.transform import Chain, Context, Transform
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.networks.flow_plus_plus import dequantiser, flow_plus_plus
 from gm_jax.networks.glow import glow
 from gm_jax.networks.nice import nice
 from gm_jax.networks.residual import i_resnet, residual_flow
+from gm_jax.networks.vector_flow import LAYERS as VECTOR_LAYERS
+from gm_jax.networks.vector_flow import NETWORKS as VECTOR_NETWORKS
+from gm_jax.networks.vector_flow import vector_density
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
@@ -27,7 +32,10 @@ NETWORKS: dict[str, Callable[..., Transform]] = {
     "i_resnet": i_resnet,
     "nice": nice,
     "residual": residual_flow,
+    "flow_plus_plus": flow_plus_plus,
+    **{kind: partial(vector_density, kind) for kind in (*VECTOR_LAYERS, *VECTOR_NETWORKS)},
 }
+_DROPOUT = 0x64726F70  # the number of its noise's layer
 
 
 class Flow(Method):
@@ -59,6 +67,7 @@ class Flow(Method):
                 f"{self.levels}): its images are all alike and have no density; give data.source "
                 "images of 2 to 256 levels"
             )
+        self.ema_decay = config.model.ema_decay
         self.flow = self.create_flow()
         self.likelihood = self.flow.likelihood
         optimizer = optimizers.create(config.optimizer)
@@ -83,15 +92,29 @@ class Flow(Method):
         network = NETWORKS[kind](self.shape, dtype=self.dtype, **settings)
         if self.field != "image":
             return network
-        return Chain((Dequantise(self.levels, tuple(self.model.interval)), network))
+        return Chain((self.create_dequantiser(), network))
+
+    def create_dequantiser(self) -> Transform:
+        """The layer from levels to `model.interval` that the page names."""
+        settings, interval = dict(self.model.dequantisation), tuple(self.model.interval)
+        kind = settings.pop("kind")
+        if kind == "uniform":
+            return Dequantise(self.levels, interval)
+        if kind == "variational":
+            return dequantiser(self.levels, interval, dtype=self.dtype, **settings)
+        raise ValueError(
+            f"model.dequantisation.kind is '{kind}'; choose among uniform, variational"
+        )
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the layers, those with actnorm on the examples of `batch`."""
+        context = Context(True, noise)
         _, variables = data_dependent_init(
             self.flow,
             key,
             batch[self.field],
-            Context(True, noise),
+            context,
+            rngs=_rngs(context),
             method="forward_and_log_det",
         )
         return {self.network_name: variables}
@@ -154,4 +177,11 @@ class Flow(Method):
         self, function: str, variables: Variables, x: Array, context: Context, **mutable: Any
     ) -> Any:
         own = variables[self.network_name]
-        return self.flow.apply(own, x, context, method=function, **mutable)
+        return self.flow.apply(own, x, context, method=function, rngs=_rngs(context), **mutable)
+
+
+def _rngs(context: Context) -> dict[str, Array] | None:
+    """The keys of a network's dropout, which only training has."""
+    if context.noise is None:
+        return None
+    return {"dropout": context.noise.layer(_DROPOUT).key}

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gm_jax.flows.actnorm import ActNorm
 from gm_jax.flows.autoregressive import Autoregressive, AutoregressiveNetwork
 from gm_jax.flows.coupling import Affine, ChannelHalf, Coupling
 from gm_jax.flows.planar import Planar
 from gm_jax.flows.radial import Radial
-from gm_jax.flows.transform import Chain, Context, Transform
+from gm_jax.flows.reshape import Flatten
+from gm_jax.flows.transform import Chain, Context, Inverse, Transform
 
 Array = jax.Array
+MOST_PASSES = 1_024
 Widths = tuple[int, ...]
 
 
@@ -76,3 +81,39 @@ def vector_flow(kind: str, length: int, widths: Widths | None = None) -> Chain:
             "layers (model.flow.widths)"
         )
     return Chain([NETWORKS[kind](place, tuple(widths)) for place in range(length)])
+
+
+def vector_density(
+    kind: str,
+    shape: tuple[int, ...],
+    length: int,
+    widths: Widths | None = None,
+    dtype: Any = jnp.float32,
+) -> Chain:
+    """A flow from data of any shape to features of the same shape: actnorm, then vector layers.
+
+    The direction of the layers that is cheap leads to the features, so a density costs one pass.
+    Samples of planar layers take bisections, those of iaf a pass for each dimension.
+
+    Args:
+      kind, length, widths: as for `vector_flow`.
+      shape: the shape of an example.
+      dtype: must be float32, in which these layers compute.
+
+    Raises:
+      ValueError: as `vector_flow`; or the dtype is another; or samples would take too many passes.
+    """
+    size = int(np.prod(shape))
+    if dtype != jnp.float32:
+        raise ValueError(
+            f"model.matmul_dtype asks for {jnp.dtype(dtype).name} products, but a flow of vectors "
+            f"'{kind}' computes in float32; choose float32 or tf32"
+        )
+    if kind == "iaf" and size > MOST_PASSES:
+        raise ValueError(
+            f"an inverse autoregressive flow of {size} dimensions takes as many passes of its "
+            f"networks for a sample, and more than {MOST_PASSES} would take too long; choose "
+            "smaller images, or another flow, such as real_nvp"
+        )
+    layers = vector_flow(kind, length, widths).transforms
+    return Chain((Flatten(shape), ActNorm(), *layers, Inverse(Flatten(shape))))

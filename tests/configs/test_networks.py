@@ -12,11 +12,13 @@ from configs import (
     adaptive_density,
     alpha_gan,
     flow,
+    flow_gan,
     gan_likelihood,
     hybrid,
     mixed_batch_gan,
     vae,
 )
+from gm_jax.methods.player import in_order
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
@@ -67,7 +69,7 @@ def check_recalibration(config, state):
 def test_every_variant_of_a_page_makes_its_method(name):
     for variant in page(name).VARIANTS:
         method = create(page(name).get_config(variant))
-        moved = {network for player in method.players for network in player.networks}
+        moved = {network for player in in_order(method.players) for network in player.networks}
         assert moved == NETWORKS[name], variant
 
 
@@ -92,10 +94,14 @@ def test_mixed_batches_and_their_rivals_share_networks(variant):
 def test_flows_fit_their_images_and_points(model):
     for data in flow.DATA:
         config = flow.get_config(f"{model},{data}")
+        if model == "iaf" and data in ("photos", "cifar10"):
+            with pytest.raises(ValueError, match="flow of 3072 dimensions takes as many passes"):
+                create(config)
+            continue
         method = create(config)
         if data != "cifar10":  # `test_sizes.py` traces these
             state = initial(method)
-            assert state.params.keys() == {"flow"}
+            assert state.params.keys() == {config.method}
             check_recalibration(config, state)
 
 
@@ -106,6 +112,35 @@ def test_hybrids_are_flows_with_a_classifier(model):
     assert params.keys() == {"flow", "classifier"} == {*method.players[0].networks}
     assert params["classifier"]["kernel"].shape == (64, 10)
     create(hybrid.get_config(f"{model},cifar10"))
+
+
+@pytest.mark.parametrize("variant", ["glow+variational,smoke", "flow_plus_plus+uniform,smoke"])
+def test_a_flow_takes_either_dequantisation(variant):
+    params = initial(create(flow.get_config(variant))).params["flow"]
+    assert ("transforms_0" in params) == ("variational" in variant)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("real_nvp+variational", "the flow 'real_nvp' has no choice of dequantisation"),
+        ("glow+variational,ring", r"'glow\+variational,ring': points have no levels"),
+    ],
+)
+def test_a_choice_of_dequantisation_that_cannot_be_is_refused(variant, expected):
+    with pytest.raises(ValueError, match=expected):
+        flow.get_config(variant)
+
+
+@pytest.mark.parametrize("mode", flow_gan.MODELS)
+def test_modes_of_flow_gan_have_one_flow_and_adversarial_ones_a_critic(mode):
+    critic = set() if mode == "likelihood" else {"discriminator"}
+    for data in flow_gan.DATA:
+        method = create(flow_gan.get_config(f"{mode},{data}"))
+        moved = {network for player in in_order(method.players) for network in player.networks}
+        assert moved == {"flow"} | critic
+        if data != "cifar10":
+            assert initial(method).params.keys() == moved
 
 
 @pytest.mark.parametrize("posterior", vae.MODELS)

@@ -18,7 +18,9 @@ PAGES = sorted(
     if path.stem not in ("__init__", "common")
 )
 # Their variants are KEY,KEY.
-OF_TWO_TABLES = {"adaptive_density", "alpha_gan", "flow", "hybrid", "mixed_batch_gan", "vae"}
+OF_TWO_TABLES = {
+    *("adaptive_density", "alpha_gan", "flow", "flow_gan", "hybrid", "mixed_batch_gan", "vae")
+}
 # {page: {variant: {field: value}}}. The first variant of a page is complete; the others list what
 # differs from the variant "=", and under "-" the fields of that variant that they lack.
 STORED = json.loads(Path(__file__).with_name("pages.json").read_text())
@@ -39,6 +41,7 @@ CHANGES = [
     ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
     ("optimizer.linear_decay_start", 0, lambda page, variant: True),
     ("optimizer.warmup_steps", 0, lambda page, variant: True),
+    ("model.ema_decay", 0.0, lambda page, variant: page == "real_nvp"),
     # The GAN's losses and the control of its critic's slope became fields of the page.
     *(
         (field, value, lambda page, variant: variant.startswith("gan"))

@@ -201,3 +201,12 @@ def test_the_published_constants_of_alpha_gan_are_those_of_appendix_h(model):
             assert (config.model.gradient_penalty, config.model.critic_steps) == (10, 5)
         dropout = model == "dcgan" and data == "color_mnist"
         assert bool(config.model.get("discriminator", {}).get("dropout_rate", 0)) == dropout
+
+
+def test_flow_plus_plus_is_as_large_as_the_authors_code_makes_it():
+    """From one block and from two, as every further block of the flow is like the second."""
+    config = flow.get_config("flow_plus_plus,cifar10").unlock()
+    blocks, sizes = config.model.network.num_blocks, []
+    for config.model.network.num_blocks in (1, 2):
+        sizes.append(num_parameters(initial(create(config)).params))
+    assert sizes[0] + (blocks - 1) * (sizes[1] - sizes[0]) == 31_443_440

@@ -15,12 +15,14 @@ from gm_jax.flows.coupling import (
     Affine,
     ChannelHalf,
     Checkerboard,
+    Columns,
     Coupling,
     EvenOdd,
     SigmoidAffine,
 )
 from gm_jax.flows.dequantise import Dequantise, Logit
 from gm_jax.flows.invertible_convolution import InvertibleConvolution
+from gm_jax.flows.mixture_cdf import MixtureCdf
 from gm_jax.flows.normalise import FlowBatchNorm
 from gm_jax.flows.priors import Everything, LogisticPrior, Standardise
 from gm_jax.flows.reshape import FactorOut, Flatten, OrderedSqueeze, Squeeze
@@ -51,14 +53,17 @@ TRANSFORMS = {
     "odd": lambda: coupling(Checkerboard(1)),
     "first half": lambda: coupling(ChannelHalf(0)),
     "second half": lambda: coupling(ChannelHalf(1)),
+    "even columns": lambda: coupling(Columns(0)),
     "additive": lambda: coupling(Checkerboard(0), Additive()),
     "sigmoid affine": lambda: coupling(ChannelHalf(1), SigmoidAffine()),
     "even channels": lambda: coupling(EvenOdd(0)),
     "odd channels": lambda: coupling(EvenOdd(1), Additive()),
+    "mixture": lambda: coupling(Columns(1), MixtureCdf(2)),
     "learned prior": lambda: coupling(ChannelHalf(1), Standardise()),
     "prior of everything": lambda: Coupling(Everything(), ZeroConv(), Standardise()),
     "logistic prior": lambda: LogisticPrior(),
     "actnorm": lambda: ActNorm(),
+    "actnorm of positions": lambda: ActNorm(1.0, by_position=True),
     "rescale": lambda: Rescale(),
     "1×1": lambda: InvertibleConvolution(),
     "flatten": lambda: Chain(
@@ -69,6 +74,7 @@ TRANSFORMS = {
     "ordered squeeze": lambda: OrderedSqueeze(),
     "unsqueeze": lambda: Chain((Squeeze(), coupling(ChannelHalf(1)), Inverse(Squeeze()))),
     "factor out": lambda: FactorOut(ChannelHalf(1), Logit(0.05)),
+    "half of the columns": lambda: FactorOut(Columns(0), InvertibleConvolution()),
     "norm of pixels": lambda: FlowBatchNorm(Checkerboard(0), **NORM),
     "norm of channels": lambda: FlowBatchNorm(ChannelHalf(1), **NORM),
 }
@@ -132,7 +138,7 @@ def test_a_coupling_keeps_what_it_is_a_function_of(name, split):
     np.testing.assert_array_equal(own, np.diag(np.diag(own)))
 
 
-@pytest.mark.parametrize("split_of", [Checkerboard, ChannelHalf, EvenOdd])
+@pytest.mark.parametrize("split_of", [Checkerboard, ChannelHalf, Columns, EvenOdd])
 def test_two_splits_change_everything_and_a_split_joins_what_it_halves(split_of):
     first, second = split_of(0), split_of(1)
     np.testing.assert_array_equal(first.mask(X.shape) + second.mask(X.shape), 1)
@@ -228,6 +234,8 @@ def test_what_does_not_fit_is_refused():
         Squeeze().forward_and_log_det(X[:, :, :5], EVALUATE)
     with pytest.raises(ValueError, match=r"halve 1 channels.*checkerboard"):
         ChannelHalf(0).halves(X[..., :1])
+    with pytest.raises(ValueError, match=r"5 columns is no half.*checkerboard"):
+        Columns(0).halves(X[:, :, :5])
     with pytest.raises(ValueError, match=r"draws noise: give Context\(train, noise\)"):
         Dequantise(17).forward_and_log_det(X, TRAIN)
     norm = TRANSFORMS["norm of pixels"]()

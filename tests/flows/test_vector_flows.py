@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gm_jax.flows.planar import increasing_root
+from gm_jax.flows.bisection import increasing_root
 from gm_jax.flows.transform import Context, Inverse
 from gm_jax.networks.vector_flow import LAYERS, NETWORKS, vector_flow
 from tests.support import jacobian_log_det, noise_of, randomized, zeros_like

@@ -25,6 +25,7 @@ from configs import (
     classifier,
     cycle_gan,
     flow,
+    flow_gan,
     gan_likelihood,
     hybrid,
     lsgan,
@@ -57,6 +58,7 @@ PAGES = {
     "cycle_gan": (cycle_gan, "smoke"),
     "dcgan": (alpha_gan, "dcgan,smoke"),
     "flow": (flow, "glow,smoke"),
+    "flow_gan": (flow_gan, "hybrid,smoke"),
     "gan": (adaptive_density, "gan,smoke"),
     "gan_likelihood": (gan_likelihood, "smoke"),
     "hybrid": (hybrid, "coupling,smoke"),
@@ -73,6 +75,7 @@ PAGES = {
 MORE = {
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
     "cycle_gan_of_points": (cycle_gan, "smoke_blobs"),
+    "flow_plus_plus": (flow, "flow_plus_plus,smoke"),
     "iaf": (vae, "iaf,smoke"),
     "nice": (flow, "nice,smoke"),
     "minibatch_discrimination": (mixed_batch_gan, "minibatch_discrimination,smoke"),

@@ -12,6 +12,7 @@ from gm_jax import methods
 from gm_jax.data import image_spec
 from gm_jax.data.fields import Field
 from gm_jax.distributions import gaussian_log_prob
+from gm_jax.flows.transform import Context
 from tests.support import LEVELS, SPEC, images, noise_of, randomized
 
 KEY = jax.random.key(0)
@@ -26,11 +27,11 @@ BATCHES = {
 def built(variant, **network):
     """(method, batch, variables away from the start) of a tiny network."""
     config = configs.get_config(variant).unlock()
-    config.model.network.update({"features": 4, **network})
+    tiny = {"features": 4, "length": 2, "hidden_layers": (1, 1)}
     if "resnet" in variant:
-        config.model.network.num_blocks = 2
-    if config.model.network.kind == "nice":
-        config.model.network.hidden_layers = (1, 1)
+        tiny["num_blocks"] = 2
+    ours = {name: value for name, value in tiny.items() if name in config.model.network}
+    config.model.network.update({**ours, **network})
     spec = POINTS if "spirals" in variant else IMAGES
     method, batch = methods.create(config.lock(), spec), BATCHES[next(iter(spec))]
     start = jax.jit(method.init_networks)(KEY, batch, noise_of(KEY, 16))
@@ -40,6 +41,8 @@ def built(variant, **network):
 
 
 VARIANTS = ["glow,smoke", "nice,smoke", "nice,spirals", "residual,smoke", "i_resnet,spirals"]
+VARIANTS += ["planar,smoke", "iaf,smoke"]
+VARIANTS += ["radial,spirals", "real_nvp,spirals"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -86,12 +89,45 @@ def test_the_loss_is_of_images_in_the_interval_of_the_page():
     np.testing.assert_allclose(curves["bits_per_dim"], nats / (64 * np.log(2)), rtol=1e-5)
 
 
+def test_learned_noise_is_the_first_layer_of_any_flow_and_drops_units_in_training_alone():
+    method, batch, variables = built("nice+variational,smoke")
+    noise, params = noise_of(KEY, 16), variables["flow"]["params"]
+    features = jax.jit(method.encode)(variables, batch, noise)
+    back = jax.jit(method.decode)(variables, features, noise)["image"]
+    np.testing.assert_array_equal(back, batch["image"])
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def layer(number, x):
+        return method.flow.transforms[number].apply(
+            {"params": params[f"transforms_{number}"]},
+            x,
+            Context(False, noise),
+            method="forward_and_log_det",
+        )
+
+    x, of_levels = layer(0, batch["image"])
+    y, of_network = layer(1, x)
+    terms = jax.jit(method.log_likelihood)(variables, batch, noise)
+    np.testing.assert_allclose(y, features, atol=1e-4)
+    np.testing.assert_allclose(terms["log_det"], of_levels + of_network, rtol=1e-4)
+    trained = jax.jit(lambda v: method.loss(v, batch, noise, 0).terms)(variables)
+    assert (terms["log_det"] != -trained["log_det"]).all()
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="invertible network asked for a data set with a single"):
         methods.create(configs.get_config("glow,smoke"), image_spec((8, 8, 1), 1))
     config = configs.get_config("glow,smoke").unlock()
     config.model.network.kind = "planet"
-    with pytest.raises(ValueError, match=r"kind is 'planet'; choose among glow, i_resnet, nice, res"):
+    with pytest.raises(ValueError, match=r"kind is 'planet'; choose among glow, i_resnet, nice"):
+        methods.create(config.lock(), SPEC)
+    config = configs.get_config("glow,smoke").unlock()
+    config.model.dequantisation.kind = "learned"
+    with pytest.raises(ValueError, match=r"kind is 'learned'; choose among uniform, variational"):
+        methods.create(config.lock(), SPEC)
+    config = configs.get_config("planar,smoke").unlock()
+    config.model.matmul_dtype = "bfloat16"
+    with pytest.raises(ValueError, match=r"asks for bfloat16 products, but a flow of vectors"):
         methods.create(config.lock(), SPEC)
     with pytest.raises(ValueError, match="has tokens; flows are of images"):
         methods.create(configs.get_config("nice,smoke"), {"tokens": Field((3,), "int32")})
