@@ -111,7 +111,15 @@ def prepare(scratch: Path, wheels: Path) -> dict[str, str]:
     site = scratch / "site"
     missing = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if not installed(wheel)]
     if missing:
-        options = ("-q", "--no-index", "--no-deps", "--no-compile", "--target", str(site))
+        options = (
+            "-q",
+            "--no-index",
+            "--no-deps",
+            "--no-compile",
+            "--upgrade",
+            "--target",
+            str(site),
+        )
         subprocess.run([sys.executable, "-m", "pip", "install", *options, *missing], check=True)
     sys.path.insert(1, str(site))
     paths = (str(running.ROOT), str(site), os.environ.get("PYTHONPATH", ""))
