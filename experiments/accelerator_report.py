@@ -18,6 +18,7 @@ so that all can be tried on CPU.
 import argparse
 import contextlib
 import importlib.metadata
+import io
 import os
 import signal
 import subprocess
@@ -61,6 +62,7 @@ def main(arguments: list[str]) -> None:
     with contextlib.ExitStack() as held:
         made = held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         scratch = (options.scratch or Path(made)).resolve()
+        scratch.mkdir(parents=True, exist_ok=True)
         environment = prepare(scratch, PACK / "wheels")
         given = ["--scratch", str(scratch), "--source", as_source(path, scratch)]
         given += ["--tiny"] * options.tiny
@@ -95,15 +97,36 @@ def packed_data(pack: Path) -> str:
 
 
 def as_source(path: str, scratch: Path) -> str:
-    """The `data.source` of a path; a zip file is unpacked."""
+    """The `data.source` of a path."""
     file = Path(path).expanduser().resolve()
     if file.suffix == ".zip":
-        with zipfile.ZipFile(file) as archive:
-            archive.extractall(scratch / "data")
-        return f"folder:{scratch / 'data'}"
+        return f"npz:{unzipped(file, scratch / 'data.npz')}"
     if file.is_dir():
         return f"folder:{file}"
     return f"npz:{file}" if file.is_file() else path
+
+
+def unzipped(file: Path, images: Path) -> Path:
+    """Decodes the pictures SPLIT/CLASS/FILE of a zip file, all of one size, into an .npz.
+
+    Unpacking 60,000 files and listing them for every part would take longer than a part.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from gm_jax.data.pictures import ENDINGS, picture_to_array
+
+    if not images.exists():
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith(ENDINGS)]
+            splits, classes = zip(*(name.split("/")[-3:-1] for name in names), strict=True)
+            pictures = [
+                picture_to_array(Image.open(io.BytesIO(archive.read(name))), name) for name in names
+            ]
+        part = images.with_suffix(".partial.npz")
+        np.savez(part, image=np.stack(pictures), label=np.array(classes), split=np.array(splits))
+        part.replace(images)
+    return images
 
 
 def prepare(scratch: Path, wheels: Path) -> dict[str, str]:
@@ -111,7 +134,15 @@ def prepare(scratch: Path, wheels: Path) -> dict[str, str]:
     site = scratch / "site"
     missing = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if not installed(wheel)]
     if missing:
-        options = ("-q", "--no-index", "--no-deps", "--no-compile", "--target", str(site))
+        options = (
+            "-q",
+            "--no-index",
+            "--no-deps",
+            "--no-compile",
+            "--upgrade",
+            "--target",
+            str(site),
+        )
         subprocess.run([sys.executable, "-m", "pip", "install", *options, *missing], check=True)
     sys.path.insert(1, str(site))
     paths = (str(running.ROOT), str(site), os.environ.get("PYTHONPATH", ""))

@@ -15,6 +15,8 @@ _LINE = 16  # height of a caption, pixels
 _SIZE, _MARGIN = (640, 240), 70  # of one panel of curves and around it, pixels
 # Curves of training that are shown beside those of validation.
 _TRAINING = ("bits_per_dim", "nats", "loss")
+# And of a player among several, generator/bits_per_dim.
+_OF_PLAYERS = ("bits_per_dim", "nats")
 # {name of a curve: [(step, value)]}
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -68,7 +70,9 @@ def read_curves(workdir: str) -> Curves:
         except (ValueError, KeyError, TypeError, AttributeError):  # half-written by a kill
             continue
         for name, value in values.items():
-            wanted = name.startswith("validation/") or name in _TRAINING
+            prefix, _, last = name.rpartition("/")
+            wanted = last in (_OF_PLAYERS if prefix else _TRAINING)
+            wanted = wanted or name.startswith("validation/")
             if wanted and isinstance(value, int | float):  # null was not finite
                 curves.setdefault(name, []).append((step, value))
     return curves

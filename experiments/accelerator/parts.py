@@ -73,8 +73,8 @@ RUNS = "Trainings"
 PARTS = {
     "device": Part("Device", speeds.device, 40),
     "data": Part("Data", speeds.data, 90),
-    "step_agave": Part(STEPS, speeds.Step("agave.py:cifar10"), 60),
-    "step_pixelcnn": Part(STEPS, speeds.Step("pixelcnn.py:cifar10"), 60),
+    "step_agave": Part(STEPS, speeds.Step("agave.py:cifar10"), 100),
+    "step_pixelcnn": Part(STEPS, speeds.Step("pixelcnn.py:cifar10"), 75),
     "step_av_ade": Part(STEPS, speeds.Step("adaptive_density.py:av_ade,cifar10"), 60),
     "step_agave_small": Part(STEPS, speeds.Step("agave.py:cifar10_small"), 60),
     "torch_eager": Part(TORCH, speeds.TorchStep(compiled=False), 40),

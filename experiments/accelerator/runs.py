@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -54,14 +55,18 @@ class Training:
         whole = min(self.seconds, max(10.0, given.seconds - SCORING_SECONDS))
         with ended_after(5.0 if given.tiny else whole, workdir / "metrics.jsonl"):
             session.train(config, str(workdir))
+        lines = (workdir / "metrics.jsonl").read_text().splitlines()
+        last = json.loads(lines[-1])
+        yield {"row": self.page, **{name: last[name] for name in ("step", "images_per_second")}}
         curves = side_by_side.read_curves(str(workdir))
-        last = {name: points[-1] for name, points in curves.items()}
-        yield {"row": self.page, **{f"last_{name}": value for name, (_, value) in last.items()}}
-        yield {"row": self.page, "steps": max(step for step, _ in last.values())}
         thinned = {
             name: points[:: len(points) // NUM_POINTS + 1] for name, points in curves.items()
         }
         yield {"curve": self.page, "points": thinned}
+        yield {
+            "row": self.page,
+            **{f"last_{name}": points[-1][1] for name, points in curves.items()},
+        }
         images = load_split(config.data, "test").images[: 8 if given.tiny else NUM_TEST_IMAGES]
         bits = gm_jax.load(workdir).bits_per_dim(images)
         yield {

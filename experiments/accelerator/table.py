@@ -53,7 +53,7 @@ def markdown(records: Records) -> str:
         parts.append("\n".join(lines))
     for each in records:
         for name, points in each.get("points", {}).items():
-            few = points[:: len(points) // 12 + 1] + points[-1:]
+            few = [*points[: -1 : len(points) // 12 + 1], points[-1]]
             text = ", ".join(f"{step}: {value:.4g}" for step, value in few)
             parts.append(f"{each['curve']}, {name} by step: {text}")
     return "\n\n".join(parts) + "\n"

@@ -3,6 +3,7 @@
 The parts are real processes; PyTorch's network is compared with ours where PyTorch is installed.
 """
 
+import io
 import os
 import signal
 import subprocess
@@ -15,12 +16,13 @@ from threading import Event
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import pixelcnn as page
 from experiments import accelerator_report
 from experiments.accelerator import running, speeds, table
 from experiments.accelerator.parts import PARTS, Part
-from gm_jax import distributions
+from gm_jax import data, distributions
 from gm_jax.networks.pixelcnn import PixelCNN
 from tests.support import images, randomized, zeros_like
 
@@ -132,6 +134,20 @@ def test_packed_wheels_are_installed_unless_they_are_there(tmp_path, monkeypatch
     path = accelerator_report.prepare(tmp_path, wheels)["PYTHONPATH"].split(os.pathsep)
     assert path[1] == str(tmp_path / "site")
     assert sorted(os.listdir(path[1])) == ["gm_jax_packed", "gm_jax_packed-9.9.dist-info"]
+
+
+def test_a_zip_of_pictures_becomes_one_file_with_splits_and_classes(tmp_path):
+    pixels = images(4, shape=(4, 4, 3), levels=256)
+    with zipfile.ZipFile(tmp_path / "few.zip", "w") as archive:
+        for n, name in enumerate(["train/cat/0", "train/dog/1", "test/dog/2", "test/cat/3"]):
+            file = io.BytesIO()
+            Image.fromarray(pixels[n]).save(file, "PNG")
+            archive.writestr(f"{name}.png", file.getvalue())
+    source = accelerator_report.as_source(str(tmp_path / "few.zip"), tmp_path)
+    for split, numbers, classes in (("train", [0, 1], [0, 1]), ("test", [2, 3], [1, 0])):
+        found = data.load(source, split, cache_dir=str(tmp_path / "cache"))
+        np.testing.assert_array_equal(found.images, pixels[numbers])
+        assert list(found.labels) == classes and found.classes == ("cat", "dog")
 
 
 def test_pytorchs_network_has_our_parameters_and_computes_what_ours_computes():
