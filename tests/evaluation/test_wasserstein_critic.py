@@ -44,6 +44,16 @@ def test_the_seed_decides_everything():
     assert (results[0].test_curve != results[2].test_curve).all()
 
 
+def test_each_earlier_set_is_seen_for_an_equal_share_of_the_steps():
+    """The same set again changes nothing; another one stands in for it in the first half."""
+    near, far = (_critic(mean, num_steps=4, num_points=4).test_curve for mean in (140, 90))
+    again = _critic(140, num_steps=4, num_points=4, earlier=[_noise(0, 140)]).test_curve
+    np.testing.assert_array_equal(again, near)
+    moved = _critic(140, num_steps=4, num_points=4, earlier=[_noise(0, 90)]).test_curve
+    np.testing.assert_array_equal(moved[:2], far[:2])
+    assert (moved[2:] != far[2:]).all() and (moved[2:] != near[2:]).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -53,6 +63,7 @@ def test_the_seed_decides_everything():
         ({"test_images": np.zeros((3, 8, 9, 1), np.uint8)}, r"\(8, 9, 1\), samples \(8, 8, 1\)"),
         ({"num_points": 11}, "num_points <= num_steps"),
         ({"penalty": 0.0}, "penalty > 0"),
+        ({"earlier": [np.zeros((5, 8, 8, 1), np.uint8)]}, r"earlier .* \(5, 8, 8, 1\)"),
     ],
 )
 def test_bad_input_is_refused(change, message):
