@@ -67,6 +67,16 @@ def greater_in_pairs(a: Sequence[float], b: Sequence[float]) -> str:
     )
 
 
+def below(a: Sequence[float], b: Sequence[float]) -> str:
+    """Whether all values `a` are below all values `b`, of three seeds or more each.
+
+    By chance alone three values are below three others once in twenty times.
+    """
+    if min(len(a), len(b)) < 3:
+        return TOO_FEW
+    return "agrees" if max(a) < min(b) else "no" if min(a) > max(b) else TOO_FEW
+
+
 def _verdict(p_greater: float, p_less: float) -> str:
     return "agrees" if p_greater < LEVEL else "no" if p_less < LEVEL else TOO_FEW
 
@@ -104,6 +114,48 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, flo
 def column(rows: Sequence[Mapping[str, Any]], name: str, model: str = "") -> list[float]:
     """A measure of all runs, or of those of a model, that have it."""
     return [row[name] for row in rows if name in row and model in ("", row["model"])]
+
+
+def of_ablation(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The claims of appendices C and D, each with a verdict.
+
+    Args:
+      rows: a row a run: `model`, and the measures of its codes and reconstructions.
+    """
+    found = []
+    for claim, where, name, less, more in (
+        (
+            "codes are less correlated with the code discriminator than with the empirical KL",
+            "appendix D, fig. 12",
+            "correlation",
+            "alpha_gan",
+            "alpha_gan_kl",
+        ),
+        (
+            "means of codes are nearer to 0 with the empirical KL",
+            "appendix D, fig. 11",
+            "mean",
+            "alpha_gan_kl",
+            "alpha_gan",
+        ),
+        (
+            "α-GAN reconstructs training images better than AGE",
+            "appendix C, figs 8, 9",
+            "training_error",
+            "alpha_gan",
+            "age",
+        ),
+    ):
+        values = {model: column(rows, name, model) for model in (less, more)}
+        texts = (
+            f"{model} {np.mean(each):.4f} ({min(each):.4f} to {max(each):.4f})"
+            for model, each in values.items()
+            if each
+        )
+        verdict = below(values[less], values[more])
+        out = f"{name}: {', '.join(texts)}"
+        found.append({"claim": claim, "where": where, "came out": out, "verdict": verdict})
+    return found
 
 
 def of_sweep(

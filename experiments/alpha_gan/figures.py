@@ -44,11 +44,10 @@ class Axes:
         style = {"fill": colour} if filled else {"outline": colour}
         self.draw.ellipse((x - 3, y - 3, x + 3, y + 3), **style)
 
-    def level(self, value: float, text: str) -> None:
+    def level(self, value: float) -> None:
         """A line across the picture, such as a reference."""
         y = self.up(value)
         self.draw.line((MARGIN, y, SIZE[0] - MARGIN, y), fill="grey")
-        self.draw.text((SIZE[0] - MARGIN + 4, y), text, fill="grey", anchor="lm")
 
 
 def box_plot(
@@ -62,16 +61,17 @@ def box_plot(
     Args:
       title: the measure.
       groups: {model: a value a run}; an empty one has no box.
-      references: {name: value}, drawn as lines.
+      references: {name: value}, drawn as lines that the title lists.
       target: the best value; the highest ones are the best if None.
 
     Returns:
       A picture, uint8 [H, W, 3].
     """
     every = [value for values in groups.values() for value in values] + [*references.values()]
-    axes = Axes(title, min(every), max(every))
-    for name, value in references.items():
-        axes.level(value, name)
+    lines = ", ".join(f"{name} {value:.3f}" for name, value in references.items())
+    axes = Axes(f"{title}; lines: {lines}", min(every), max(every))
+    for value in references.values():
+        axes.level(value)
     for number, (name, values) in enumerate(groups.items()):
         middle, half = (number + 0.5) / len(groups), 0.25 / len(groups)
         axes.below(middle, f"{name} ({len(values)})")

@@ -6,6 +6,8 @@ is the DCGAN with one update of the generator in place of two, in the settings d
 """
 
 import itertools
+import os
+import sys
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import alpha_gan
+from experiments import program
 from gm_jax import sweep
 
 _WEIGHTS, _RATES = (1.0, 5.0, 10.0, 50.0), (1e-4, 2e-4, 3e-4)
@@ -111,3 +114,12 @@ def create(
         member = sweep.Member(fields, seed, sweep.with_fields(config, {**fields, "seed": seed}))
         settings["-".join([model, *parts, f"seed_{seed}"])] = Setting(model, point, page, member)
     return settings
+
+
+def command(script: str, page: str, member: sweep.Member, *options: str) -> list[str]:
+    """What trains a run of a page in `configs`."""
+    fields = {**member.fields, "seed": member.seed}
+    overrides = [f"--config.{field}={sweep.as_text(value)}" for field, value in fields.items()]
+    root = os.path.relpath(program.HERE)
+    config = f"--config={os.path.relpath(program.CONFIGS)}/{page}"
+    return [sys.executable, f"{root}/{script}", config, *overrides, *options]

@@ -28,7 +28,6 @@ keeps what is finished and judged. In the output folder lie then
 """
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,15 +56,6 @@ CLASSIFIERS = {"colored_digits": "digits", "smoke": "smoke"}
 OTHER = {"model.layers": ((16, 1), (32, 2), (32, 2))}  # of the second one, which has seed 1
 
 
-def command(script: str, page: str, member: sweep.Member, *options: str) -> list[str]:
-    """What trains a run of a page in `configs`."""
-    fields = {**member.fields, "seed": member.seed}
-    overrides = [f"--config.{field}={sweep.as_text(value)}" for field, value in fields.items()]
-    root = os.path.relpath(program.HERE)
-    config = f"--config={os.path.relpath(program.CONFIGS)}/{page}"
-    return [sys.executable, f"{root}/{script}", config, *overrides, *options]
-
-
 def of_classifiers(data: str) -> tuple[str, dict[str, sweep.Member]]:
     """The page and the runs of the classifiers for a data set of the sweep."""
     variant = CLASSIFIERS[data]
@@ -86,14 +76,16 @@ def train(
     kept = f"--num_samples={options.num_samples}"
     members = {name: setting.member for name, setting in chosen.items()}
     commands = {
-        name: command("alpha_gan/train.py", f"alpha_gan.py:{setting.page}", setting.member, kept)
+        name: settings.command(
+            "alpha_gan/train.py", f"alpha_gan.py:{setting.page}", setting.member, kept
+        )
         for name, setting in chosen.items()
     }
     given = list(options.classifier)
     if not given:
         page, trained = of_classifiers(options.data)
         members = trained | members  # the quick ones first
-        commands |= {name: command("main.py", page, one) for name, one in trained.items()}
+        commands |= {name: settings.command("main.py", page, one) for name, one in trained.items()}
         given = [str(folder / name) for name in trained]
     with command_line.refusals():
         sweep.check({name: member.config for name, member in members.items()}, folder)
@@ -139,18 +131,7 @@ def tabulate(
     others = [{"images": name, **scores} for name, scores in references.items()]
     program.write_csv(folder / "references.csv", others)
     tables = [claims.of_sweep(rows, references), spans, others]
-    (folder / "sweep.md").write_text("\n".join(map(markdown, tables)), encoding="utf-8")
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table in Markdown."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for row in rows:
-        cells = (row.get(name, "–") for name in names)
-        texts = (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
-        lines.append(f"| {' | '.join(texts)} |")
-    return "\n".join(lines) + "\n"
+    (folder / "sweep.md").write_text("\n".join(map(program.markdown, tables)), encoding="utf-8")
 
 
 def _text(point: Mapping[str, float]) -> dict[str, str]:
