@@ -5,7 +5,7 @@ repeating their pixels, test images too.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,29 +48,35 @@ class Judge:
             "critic_steps": critic_steps,
         }
 
-    def judged(self, config: Any, workdir: epath.PathLike) -> dict[str, Any]:
-        """The scores of a finished run, and the curves of its critic, from its folder if there.
+    def judged(self, config: Any, workdir: epath.PathLike) -> dict[str, float]:
+        """The scores of a finished run, from its folder if they are there.
 
-        It writes `judged.json` and `critic.npz` into the run's folder.
+        It writes `judged.json` and, with the critic's curves, `critic.npz` into that folder.
         """
         folder = epath.Path(workdir)
-        path = folder / "judged.json"
-        if path.exists():
-            stored = read_json(path)
-            if stored["identity"] == self.identity | {"steps": config.train.steps}:
-                return stored["scores"]
-        run = open_run(config, folder)
-        with Context(run, Request(num_samples=self.num_samples)) as context:
-            samples = context.sample_images
-        files = sorted((folder / train.FOLDER).glob("step_*.npz"))
-        critic = self.critic(samples, [self._late(run, file) for file in files])
-        scores = {
-            "critic": critic.negative_distance,
-            "critic_validation": float(critic.validation_curve[-1]),
-            **self.of_images(samples),
-        }
-        write_npz(folder / "critic.npz", critic._asdict())
-        identity = self.identity | {"steps": config.train.steps}
+
+        def score() -> dict[str, float]:
+            run = open_run(config, folder)
+            with Context(run, Request(num_samples=self.num_samples)) as context:
+                samples = context.sample_images
+            files = sorted((folder / train.FOLDER).glob("step_*.npz"))
+            critic = self.critic(samples, [_late(run, file) for file in files])
+            write_npz(folder / "critic.npz", critic._asdict())
+            return {
+                "critic": critic.negative_distance,
+                "critic_validation": float(critic.validation_curve[-1]),
+                **self.of_images(samples),
+            }
+
+        return self._kept(folder / "judged.json", {"steps": config.train.steps}, score)
+
+    def _kept(self, path: epath.Path, about: dict[str, Any], compute: Callable[[], Any]) -> Any:
+        """What `compute` returns, kept in a file for the same judge and the same `about`."""
+        identity = self.identity | about
+        if path.exists() and (stored := read_json(path))["identity"] == identity:
+            return stored["scores"]
+        scores = compute()
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, dumps({"identity": identity, "scores": scores}, indent=1) + "\n")
         return scores
 
@@ -82,18 +88,26 @@ class Judge:
         }
         return scores | {"diversity": diversity(images)}
 
-    def references(self) -> dict[str, dict[str, float]]:
+    def references(self, folder: epath.PathLike) -> dict[str, dict[str, float]]:
         """The scores of training images, of test images, and of these with noise.
 
-        Training images stand for a perfect model before the critic, too.
+        Training images stand for a perfect model before the critic, too. The folder's
+        `references.json` keeps them.
         """
-        rows = {"test images": self.of_images(self.test)}
-        for std in NOISE:
-            rows[f"test images + {std:g} noise"] = self.of_images(with_noise(self.test, std))
-        images = spread_images(self.run.train_data)
-        chosen = np.random.default_rng(0).permutation(len(images))[: self.num_samples]
-        distance = self.critic(images[chosen]).negative_distance
-        return {"training images": {"critic": distance, **self.of_images(images[chosen])}} | rows
+
+        def score() -> dict[str, dict[str, float]]:
+            images = spread_images(self.run.train_data)
+            images = images[np.random.default_rng(0).permutation(len(images))[: self.num_samples]]
+            distance = self.critic(images).negative_distance
+            rows = {"training images": {"critic": distance, **self.of_images(images)}}
+            rows["test images"] = self.of_images(self.test)
+            for std in NOISE:
+                noisy = with_noise(self.test, std)
+                rows[f"test images + {std:g} noise"] = self.of_images(noisy)
+            return rows
+
+        about = {"source": self.run.config.data.source, "noise": list(NOISE)}
+        return self._kept(epath.Path(folder) / "references.json", about, score)
 
     def critic(self, samples: np.ndarray, earlier: Sequence[np.ndarray] = ()) -> CriticResult:
         """The critic's judgement; its curves have a point after each share of the samples."""
@@ -116,9 +130,11 @@ class Judge:
         )
         return outputs["logits"]
 
-    def _late(self, run: Run, file: epath.Path) -> np.ndarray:
-        with file.open("rb") as opened, np.load(opened) as stored:
-            return spread(stored["image"], run.train_data.levels)
+
+def _late(run: Run, file: epath.Path) -> np.ndarray:
+    """Samples that `train.py` kept, uint8 [N, H, W, C] in 0..255."""
+    with file.open("rb") as opened, np.load(opened) as stored:
+        return spread(stored["image"], run.train_data.levels)
 
 
 def enlarged(images: np.ndarray) -> np.ndarray:

@@ -69,6 +69,16 @@ def of_classifiers(data: str) -> tuple[str, dict[str, sweep.Member]]:
     return f"classifier.py:{variant}", members
 
 
+def check_classifiers(data: str, given: Sequence[str]) -> None:
+    """Refuses a single classifier, and none for data that this program trains none for."""
+    if len(given) == 1 or not (given or data in CLASSIFIERS):
+        program.refuse(
+            f"--data={data}, --classifier={','.join(given)}: give two classifiers of its images, "
+            "--classifier=WORKDIR twice (configs/classifier.py trains them); "
+            f"{' and '.join(CLASSIFIERS)} need none"
+        )
+
+
 def train(
     chosen: Mapping[str, settings.Setting], options: Any, folder: Path
 ) -> tuple[list[str], list[str]]:
@@ -110,7 +120,7 @@ def judge_all(
                 scores["reconstruction_error"] = tested["reconstruction_error"]
             rows.append({"model": model, "name": name, "point": point, **scores})
             print(f"{number}/{len(chosen)} judged: {name}", file=sys.stderr)
-        return rows, judging.references()
+        return rows, judging.references(folder)
 
 
 def tabulate(
@@ -196,11 +206,7 @@ def picture(folder: Path, name: str, chosen: Mapping[str, str]) -> None:
 def main(_: list[str]) -> int:
     """Reads the flags; returns the exit status."""
     options = flags.FLAGS
-    if len(options.classifier) == 1 or not (options.classifier or options.data in CLASSIFIERS):
-        program.refuse(
-            f"--data={options.data}: give two classifiers of its images, --classifier=WORKDIR "
-            f"twice (configs/classifier.py trains them); {' and '.join(CLASSIFIERS)} need none"
-        )
+    check_classifiers(options.data, options.classifier)
     runs.end_with_runs()
     command_line.set_verbosity()
     folder = Path(options.output)
