@@ -26,6 +26,7 @@ from gm_jax.training.workdir import dumps, read_json, write_atomically, write_np
 NOISE = (0.1, 0.3)  # standard deviations, of images in [−1, 1]; the paper does not say its own
 PAIRS = 5_000  # of images whose MS-SSIM is averaged
 SIDE = 16
+BATCH = 32  # of the critic
 
 
 class Judge:
@@ -116,6 +117,7 @@ class Judge:
             self.validation,
             self.test,
             num_steps=self.critic_steps,
+            batch_size=BATCH,
             num_points=min(20, self.critic_steps),
             earlier=earlier,
         )

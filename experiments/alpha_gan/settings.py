@@ -90,7 +90,7 @@ def base(model: str, data: str, steps: int | None, paper: bool) -> tuple[str, di
     if data == "colored_digits" and not paper:
         nets = ("generator", "discriminator", "encoder")
         fields |= {name: NARROW for net in nets if (name := f"model.{net}.layers") in known}
-        fields |= {"train.steps": 1_000, "evaluate.recalibration_batches": 16}
+        fields |= {"train.steps": 800, "evaluate.recalibration_batches": 16}
     if steps is not None:
         fields["train.steps"] = steps
     every = max(1, fields.get("train.steps", known["train.steps"]) // LATE)

@@ -5,7 +5,7 @@
 
 Each MODEL (alpha_gan, age, dcgan, dcgan_once, wgan_gp; all by default) is trained in `--settings`
 settings drawn by `--seed` from the grids of Table 2, H.1 and H.4.1 (`settings.py`). On digits in
-colour the networks are half as wide as the page's and are trained for 1,000 steps. `--paper` takes
+colour the networks are half as wide as the page's and are trained for 800 steps. `--paper` takes
 whole grids and the page's own widths and steps; `--data=color_mnist` and so on choose the data (not
 run here; on a GPU, which the judge and the runs share, set XLA_PYTHON_CLIENT_PREALLOCATE=false).
 Each run is judged (`judge.py`) by an independent critic that sees samples from half-way through the
@@ -45,6 +45,7 @@ from experiments import sweep as runs
 from experiments.alpha_gan import claims, figures, judge, settings
 from experiments.side_by_side import newest_grid, overlay_curves
 from gm_jax import command_line, sweep
+from gm_jax.evaluation.feature_networks import open_network
 from gm_jax.images import save_png
 from gm_jax.session import use_compilation_cache
 from gm_jax.training.run import open_run
@@ -92,7 +93,13 @@ def train(
         for name, setting in chosen.items()
     }
     given = list(options.classifier)
-    if not given:
+    if given:
+        name, member = next(iter(members.items()))
+        with command_line.refusals():  # before anything is trained
+            run = open_run(member.config, folder / name)
+            for classifies in map(feature_name, given):
+                open_network(classifies, run, None, "tf1")
+    else:
         page, trained = of_classifiers(options.data)
         members = trained | members  # the quick ones first
         commands |= {name: settings.command("main.py", page, one) for name, one in trained.items()}
@@ -101,7 +108,12 @@ def train(
         sweep.check({name: member.config for name, member in members.items()}, folder)
     commands = {name: [*words, f"--workdir={folder / name}"] for name, words in commands.items()}
     failed = runs.train_all(members, commands, folder, options.jobs)
-    return [name if name == "inception" else f"classifier:{name}" for name in given], failed
+    return list(map(feature_name, given)), failed
+
+
+def feature_name(given: str) -> str:
+    """The name of a feature network for a value of `--classifier`."""
+    return given if given == "inception" else f"classifier:{given}"
 
 
 def judge_all(
@@ -237,7 +249,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_string("classifier", [], "Runs of configs/classifier.py; two or more.")
     flags.DEFINE_integer("steps", None, "Steps of each training; as above by default.", 1)
     flags.DEFINE_integer("num_samples", 1_000, "Samples to judge of each run.", 2)
-    flags.DEFINE_integer("critic_steps", 500, "Updates of the independent critic.", 1)
+    flags.DEFINE_integer("critic_steps", 150, "Updates of the independent critic.", 1)
     flags.DEFINE_integer("seed", 0, "Of the draw of settings, and of the runs.", 0)
     flags.DEFINE_integer("jobs", 2, "Runs that are trained at the same time.", 1)
     flags.DEFINE_bool("paper", False, "Whole grids, at the page's own size.")

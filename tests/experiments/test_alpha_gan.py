@@ -170,3 +170,12 @@ def test_data_without_its_own_classifiers_wants_two(capsys):
         with pytest.raises(SystemExit) as end:
             program.check_classifiers(data, given)
         assert end.value.code == 2 and "give two classifiers" in capsys.readouterr().err
+
+
+def test_a_missing_classifier_is_refused_before_anything_is_trained(tmp_path, capsys):
+    options = types.SimpleNamespace(classifier=[str(tmp_path)] * 2, num_samples=24)
+    chosen = settings.create("dcgan", "smoke", 1, 0, 2, False)
+    with pytest.raises(SystemExit) as end:
+        program.train(chosen, options, tmp_path / "sweep")
+    assert end.value.code == 2 and "no classifier in" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
