@@ -130,6 +130,17 @@ def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{path}:\n{text.getvalue()}", end="")
 
 
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table in Markdown, with numbers to four places."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for row in rows:
+        cells = (row.get(name, "–") for name in names)
+        texts = (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        lines.append(f"| {' | '.join(texts)} |")
+    return "\n".join(lines) + "\n"
+
+
 def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int) -> None:
     """Writes a picture of rows {label: uint8 [N, H, W, C]}, and prints their labels."""
     save_png(path, side_by_side(dict(rows), levels, columns=len(next(iter(rows.values())))))

@@ -115,6 +115,13 @@ def train_all(
     return failed
 
 
+def end_with_runs() -> None:
+    """Lets a signal to end end this process by an exit, which ends the runs, too."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
 def picture(rows: Sequence[sweep.Row], folder: Path) -> None:
     """Writes `samples.png` of the runs that have samples, if these are of one shape."""
     shown = {}
@@ -197,9 +204,7 @@ def command(name: str, member: sweep.Member, folder: Path) -> list[str]:
 def main(_: list[str]) -> int:
     """Reads the flags; returns the exit status."""
     given, options = flags.FLAGS["config"], flags.FLAGS
-    for number in (signal.SIGTERM, signal.SIGHUP):  # end this process, and so the runs
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    end_with_runs()
     command_line.set_verbosity()
     jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     default = f"{command_line.default_workdir(given.config_filename, given.value)}-sweep"

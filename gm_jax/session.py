@@ -36,12 +36,13 @@ MODES: dict[str, Callable[..., object]] = {
 }
 
 
-def train(config: Any, workdir: str) -> bool:
+def train(config: Any, workdir: str, validate: loop.Validate = report.validate) -> bool:
     """Trains a run, from its latest checkpoint if it has one, and then evaluates its best.
 
     Args:
       config: the config from a config file.
       workdir: the run's work directory.
+      validate: scores the model on its way, as `loop.train` describes.
 
     Returns:
       Whether the run is finished (False: it was asked to end, and saved).
@@ -53,7 +54,7 @@ def train(config: Any, workdir: str) -> bool:
     use_compilation_cache()
     with contextlib.ExitStack() as held:
         opened = _open(config, workdir, held=held)
-        finished = loop.train(opened, report.validate)
+        finished = loop.train(opened, validate)
         if finished:
             report.finish(opened)
         return finished

@@ -120,7 +120,8 @@ def _critic(context: Context) -> Outcome:
     # Imported here, because only metrics that train networks need it.
     from gm_jax.evaluation.wasserstein_critic import independent_wasserstein_critic
 
-    steps, extra = context.request.training_steps, {}
+    steps = context.request.training_steps
+    extra: dict[str, Any] = {}
     if steps is not None:
         extra = {"num_steps": steps, "num_points": min(20, steps)}
     result = independent_wasserstein_critic(

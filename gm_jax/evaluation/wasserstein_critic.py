@@ -1,6 +1,7 @@
 """Independent Wasserstein critic: a fixed critic, trained afterwards, judges any model."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -42,6 +43,7 @@ def independent_wasserstein_critic(
     penalty: float = 10.0,
     num_points: int = 20,
     seed: int = 0,
+    earlier: Sequence[ArrayLike] = (),
 ) -> CriticResult:
     """Negative Wasserstein distance between samples and test images.
 
@@ -49,7 +51,8 @@ def independent_wasserstein_critic(
     f(samples) − λ E (|∇f| − 1)² (WGAN-GP) for a fixed number of steps. The result is for images
     that it has not seen: test images against a held-out half of the samples. The penalty lets |∇f|
     exceed 1: a pure shift by c gives c + c²/(2λ). Compare only distances with the same image size,
-    number of steps and λ.
+    number of steps and λ. In the papers the critic learns beside a model in training: `earlier`
+    are samples of that model on its way, each of which it sees for an equal share of its steps.
 
     Args:
       samples: uint8 [n >= 2, H, W, C] in 0..255, sides at least 8.
@@ -57,9 +60,11 @@ def independent_wasserstein_critic(
       num_steps, batch_size, penalty (λ): the critic's fixed training settings.
       num_points: number of points of the learning curves.
       seed: seeds initialisation, drawing and the split of the samples.
+      earlier: sets of samples that the critic sees before `samples`, in this order; as large.
 
     Returns:
-      CriticResult, in Euclidean units of images scaled to −1..1.
+      CriticResult, in Euclidean units of images scaled to −1..1; a point of the curves judges the
+      set of samples that the critic sees at that step.
 
     Raises:
       ValueError: shapes disagree, images are not uint8, a set is too small, or more points than
@@ -77,18 +82,31 @@ def independent_wasserstein_critic(
             f"{num_points}, {num_steps}, {batch_size}, {penalty}"
         )
     samples, validation_images, test_images = sets.values()
+    stages = [np.asarray(images) for images in earlier] + [samples]
+    for images in stages:
+        if (images.dtype, images.shape) != (samples.dtype, samples.shape):
+            raise ValueError(
+                f"earlier samples are {images.dtype} of shape {images.shape}, and samples "
+                f"{samples.dtype} of {samples.shape}; give as many of the same shape"
+            )
     # Shuffled first, because samples are often sorted by class.
-    samples = samples[np.random.default_rng(seed).permutation(len(samples))]
-    shown, held_out = samples[: len(samples) // 2], samples[len(samples) // 2 :]
+    order = np.random.default_rng(seed).permutation(len(samples))
+    seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
     init_key, draw_key = jax.random.split(jax.random.key(seed))
     params = jax.jit(Critic().init)(init_key, validation_images[:1])
     carry = params, _optimizer().init(params)
-    on_device = jnp.asarray(validation_images), jnp.asarray(shown)
+    real_images, stage = jnp.asarray(validation_images), -1
     points = np.linspace(0, num_steps, num_points + 1).round().astype(int)[1:]
     curves = []
     # This is a Python loop because on CPU, convolutions are many times slower in a compiled one.
     for step in range(num_steps):
-        carry = _update(carry, draw_key, jnp.int32(step), *on_device, batch_size, penalty)
+        if step * len(stages) // num_steps > stage:
+            stage = step * len(stages) // num_steps
+            shown, held_out = stages[stage][seen], stages[stage][unseen]
+            fake_images = jnp.asarray(shown)
+        carry = _update(
+            carry, draw_key, jnp.int32(step), real_images, fake_images, batch_size, penalty
+        )
         if step + 1 in points:
             score = functools.partial(_mean_score, carry[0])
             curves.append(

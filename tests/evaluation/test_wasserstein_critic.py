@@ -44,6 +44,18 @@ def test_the_seed_decides_everything():
     assert (results[0].test_curve != results[2].test_curve).all()
 
 
+def test_each_earlier_set_is_seen_for_an_equal_share_of_the_steps():
+    """The same set again changes nothing; another one stands in for it in the first half."""
+    near, again = (
+        _critic(140, num_steps=2, num_points=1, earlier=earlier).negative_distance
+        for earlier in ([], [_noise(0, 140)])
+    )
+    assert again == near
+    far = _critic(90, num_steps=2, num_points=2).test_curve
+    moved = _critic(140, num_steps=2, num_points=2, earlier=[_noise(0, 90)]).test_curve
+    assert moved[0] == far[0] and moved[1] not in (far[1], near)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -53,6 +65,7 @@ def test_the_seed_decides_everything():
         ({"test_images": np.zeros((3, 8, 9, 1), np.uint8)}, r"\(8, 9, 1\), samples \(8, 8, 1\)"),
         ({"num_points": 11}, "num_points <= num_steps"),
         ({"penalty": 0.0}, "penalty > 0"),
+        ({"earlier": [np.zeros((5, 8, 8, 1), np.uint8)]}, r"earlier .* \(5, 8, 8, 1\)"),
     ],
 )
 def test_bad_input_is_refused(change, message):
