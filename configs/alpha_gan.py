@@ -18,9 +18,9 @@
 | cifar10, celeba | the paper's, celeba at 64×64 | not yet reproduced |
 | smoke | coloured digits, two tiny steps, for tests | - |
 
-The paper gives box plots over sweeps and no table of numbers. Its sweeps (appendix H) are
-`experiments/sweep.py` over fields of this page: `--grid=optimizer.learning_rate.encoder=1e-4,5e-4`,
-`--grid=model.reconstruction.encoder_weight=1,5,10,50`. `--config.data.source=colored:idx:FOLDER`
+The paper gives box plots over sweeps and no table of numbers. `experiments/alpha_gan/sweep.py`
+draws settings from its grids (appendix H), `experiments/alpha_gan/ablation.py` is its appendix D,
+and `experiments/sweep.py` takes grids of your own. `--config.data.source=colored:idx:FOLDER`
 colours MNIST's own files. `cifar10` trains on 45,000 of 50,000 images.
 """
 

@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any fo
 from configs import alpha_gan
 from experiments import program
 from experiments import sweep as runs
-from experiments.alpha_gan import claims, figures, settings
+from experiments.alpha_gan import figures, settings, verdicts
 from gm_jax import command_line, sweep
 from gm_jax.evaluation.latent_checks import covariance_of_codes, histogram_of_means
 from gm_jax.evaluation.latents import encode
@@ -170,7 +170,7 @@ def main(_: list[str]) -> int:
     with command_line.refusals():
         rows = measure(finished, folder, options.num_codes)
     program.write_csv(folder / "ablation.csv", rows)
-    text = "\n".join(map(program.markdown, (claims.of_ablation(rows), rows)))
+    text = "\n".join(map(program.markdown, (verdicts.of_ablation(rows), rows)))
     (folder / "ablation.md").write_text(text, encoding="utf-8")
     print(text)
     return 1 if failed else 0

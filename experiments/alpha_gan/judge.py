@@ -82,9 +82,13 @@ class Judge:
         return scores
 
     def of_images(self, images: np.ndarray) -> dict[str, float]:
-        """The inception score by each classifier, and the diversity, of uint8 [N, H, W, C]."""
+        """The inception score by each classifier, and the diversity, of uint8 [N, H, W, C].
+
+        A split of the score has about 100 images or more, as small ones bias it downwards.
+        """
+        splits = max(1, min(10, len(images) // 100))
         scores = {
-            f"is_{number}": inception_score(self.logits(network, images), min(10, len(images)))[0]
+            f"is_{number}": inception_score(self.logits(network, images), splits)[0]
             for number, network in enumerate(self.networks, 1)
         }
         return scores | {"diversity": diversity(images)}

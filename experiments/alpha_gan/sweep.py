@@ -42,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any fo
 from configs import alpha_gan, classifier
 from experiments import program
 from experiments import sweep as runs
-from experiments.alpha_gan import claims, figures, judge, settings
+from experiments.alpha_gan import claims, figures, judge, settings, verdicts
 from experiments.side_by_side import newest_grid, overlay_curves
 from gm_jax import command_line, sweep
 from gm_jax.evaluation.feature_networks import open_network
@@ -152,7 +152,7 @@ def tabulate(
     program.write_csv(folder / "quartiles.csv", spans)
     others = [{"images": name, **scores} for name, scores in references.items()]
     program.write_csv(folder / "references.csv", others)
-    tables = [claims.of_sweep(rows, references), spans, others]
+    tables = [verdicts.of_sweep(rows, references), spans, others]
     (folder / "sweep.md").write_text("\n".join(map(program.markdown, tables)), encoding="utf-8")
 
 
