@@ -27,12 +27,12 @@
 | stl10 | STL-10 at 48×48 | Table 4.2: m_bgan 8.7, 51; sn 8.7, 47.5; sn_hinge 8.8, 43.2 |
 | smoke, smoke_ring | digits and points, two tiny steps, for tests | - |
 
-Nothing is measured yet; `experiments/mixed_batches/` has programs for figs 4.2 and 4.3 and for
-Proposition 1. The thesis searches γ in [.2, .5] and 1 to 5 updates of the discriminator, and does
-not say which it took on CIFAR-10: here γ is ½, with one update, as on CelebA. It does not give the
-batch size. Its equivariant layers have 3×3 kernels; here they have those of the layers that they
-replace, of which SNGAN's strided ones are 4×4. On points, gan and mixup take the generator's loss
-of mixup's code, ln(1 − D).
+What was measured on points is in `docs/results/mixed_batches.md`; images are not measured yet. The
+thesis searches γ in [.2, .5] and 1 to 5 updates of the discriminator, and does not say which it
+took on CIFAR-10: here γ is ½, with one update, as on CelebA. It does not give the batch size. Its
+equivariant layers have 3×3 kernels; here they have those of the layers that they replace, of which
+SNGAN's strided ones are 4×4. On points, gan and mixup take the generator's loss of mixup's code,
+ln(1 − D).
 """
 
 from ml_collections import ConfigDict
