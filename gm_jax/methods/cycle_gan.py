@@ -161,8 +161,9 @@ class CycleGan(Method):
         for (direction, (source, target)), draws in zip(DIRECTIONS.items(), own, strict=True):
             made, critic = self.mapped(variables, direction, real[source]), CRITICS[target]
             past, seen = pool.exchange(variables[critic][pool.COLLECTION], made, draws.shared())
-            judged = (self.judged(variables, target, x) for x in (real[target], seen))
-            terms[f"least_squares_{target}"] = mean_of_each(least_squares(*judged))
+            on_data = self.judged(variables, target, real[target])
+            on_samples = self.judged(variables, target, seen)
+            terms[f"least_squares_{target}"] = mean_of_each(least_squares(on_data, on_samples))
             statistics[critic] = {pool.COLLECTION: past}
         return Loss(terms, statistics=statistics)
 

@@ -9,6 +9,7 @@ import importlib
 import pytest
 
 from configs import adaptive_density, alpha_gan, flow, gan_likelihood, mixed_batch_gan, vae
+from gm_jax.methods.player import in_order
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
@@ -59,7 +60,7 @@ def check_recalibration(config, state):
 def test_every_variant_of_a_page_makes_its_method(name):
     for variant in page(name).VARIANTS:
         method = create(page(name).get_config(variant))
-        moved = {network for player in method.players for network in player.networks}
+        moved = {network for player in in_order(method.players) for network in player.networks}
         assert moved == NETWORKS[name], variant
 
 
