@@ -143,7 +143,7 @@ VARIANTS = {
         common.SMOKE,
         {"data": unpaired(DIGITS, *TINY_SPLITS) | {"batch_size": 16}},
         {"evaluate": {"num_translations": 4}},
-        {"model": {"generator": {"widths": (8, 8), "num_blocks": 1}, "critic": {"widths": (8, 8)}}},
+        {"model": {"generator": {"widths": (8,), "num_blocks": 1}, "critic": {"widths": (8, 8)}}},
         {"model": {"pool_size": 24}},  # full in the second step
     ),
     "smoke_blobs": (
