@@ -34,12 +34,7 @@ def translate(
 
     Returns:
       `image` (or `point`), `cycle` and `cycle_error` of `Method.translate`, [N, ...].
-
-    Raises:
-      ValueError: there is no such direction.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction is '{direction}'; give {' or '.join(DIRECTIONS)}")
     function = functools.partial(run.method.translate, direction=direction)
     program = run.program(f"translate {direction}", keyed(function))
     return over_images(
