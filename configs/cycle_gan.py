@@ -27,6 +27,8 @@ The authors' code resizes to 286×286 pixels and crops 256×256 of them at rando
 only mirrored. Its learning rate falls at the end of each epoch, here at each step.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import common
@@ -36,7 +38,7 @@ FASHION_MNIST = "pair:tfds:fashion_mnist|colored:tfds:fashion_mnist"
 HORSE2ZEBRA = "pair:tfds:cycle_gan/horse2zebra|tfds:cycle_gan/horse2zebra"
 
 
-def unpaired(source: str, *splits: str) -> dict:
+def unpaired(source: str, *splits: str) -> dict[str, Any]:
     """The section `data` of a pair and its splits SPLIT_A|SPLIT_B, which mean this pair only."""
     return common.images(source, *(f"{split} of {source}" if split else "" for split in splits))
 
@@ -89,7 +91,7 @@ def points(*widths: int) -> common.Change:
 
 
 ALL_DEVICES = {"train": {"parallel": "shard_map", "init_batch_size": 16}}
-BLOBS_CHANGE: common.Change = (
+POINTS: common.Change = (
     ALL_DEVICES,
     {"data": unpaired(BLOBS, "train[:50%]|train[50%:]", "", "") | {"batch_size": 128}},
     {"evaluate": {"batch_size": 1_000, "num_translations": 1_000}},
@@ -113,7 +115,7 @@ VARIANTS = {
         {"model": {"generator": {"widths": (32, 64), "num_blocks": 2}}},
         {"model": {"critic": {"widths": (32, 64)}}},
     ),
-    "blobs": BLOBS_CHANGE,
+    "blobs": POINTS,
     "fashion_mnist": (
         ALL_DEVICES,
         {
@@ -143,11 +145,11 @@ VARIANTS = {
         common.SMOKE,
         {"data": unpaired(DIGITS, *TINY_SPLITS) | {"batch_size": 16}},
         {"evaluate": {"num_translations": 4}},
-        {"model": {"generator": {"widths": (8, 8), "num_blocks": 1}, "critic": {"widths": (8, 8)}}},
+        {"model": {"generator": {"widths": (8,), "num_blocks": 1}, "critic": {"widths": (8, 8)}}},
         {"model": {"pool_size": 24}},  # full in the second step
     ),
     "smoke_blobs": (
-        BLOBS_CHANGE,
+        POINTS,
         common.SMOKE,
         {"data": unpaired(BLOBS, *TINY_SPLITS) | {"batch_size": 16}},
         points(8),

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gm_jax import data, distributions
-from gm_jax.data.fields import DIRECTIONS, main_field, of_domain
+from gm_jax.data.fields import ends_of, main_field, of_domain
 from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation import latents as latent_space
 from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighted_likelihood
@@ -206,9 +206,7 @@ class TrainedModel:
           image on the scale [−1, 1], before it is rounded to levels.
         """
         self._require("translate")
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction is '{direction}'; give {' or '.join(DIRECTIONS)}")
-        source, _ = DIRECTIONS[direction]
+        source, _ = ends_of(direction)
         domain = of_domain(self._run.train_data.fields, source)
         examples = checked_dataset(images, None, domain)
         return translate(self._run, self._variables, examples, direction)

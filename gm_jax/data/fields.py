@@ -134,6 +134,13 @@ def domains(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return grouped
 
 
+def ends_of(direction: str) -> tuple[str, str]:
+    """The domains from which and to which one of DIRECTIONS leads; ValueError for any other."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction is '{direction}'; give {' or '.join(DIRECTIONS)}")
+    return DIRECTIONS[direction]
+
+
 def of_domain(spec: DataSpec, domain: str) -> dict[str, Field]:
     """The fields of one of DOMAINS, without its suffix; {} if there are none."""
     suffix = DOMAINS[domain]

@@ -47,7 +47,8 @@ def nearest_labels(examples: ArrayLike, references: ArrayLike, labels: ArrayLike
       references: [M ≥ 1, ...].
       labels: int [M], those of the references.
     """
-    x, y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (examples, references))
+    both = (np.asarray(each, np.float64) for each in (examples, references))
+    x, y = (each.reshape(len(each), -1) for each in both)
     squares = np.square(y).sum(1)
     nearest = [
         (squares - 2 * x[start : start + _CHUNK_ROWS] @ y.T).argmin(1)

@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 
 from gm_jax import data
-from gm_jax.data.fields import DIRECTIONS, main_field, of_domain
+from gm_jax.data.fields import ends_of, main_field, of_domain
 from gm_jax.evaluation import translation
 from gm_jax.evaluation.latents import interpolate as interpolate_latents
 from gm_jax.evaluation.pictures import (
@@ -124,9 +124,7 @@ def translate(run: Run, direction: str = "a_to_b", source: str | None = None) ->
       ValueError: the method does not translate, or the images do not fit the domain.
     """
     _refuse_without(run, "translate")
-    if direction not in DIRECTIONS:
-        raise ValueError(f"--direction={direction}: give {' or '.join(DIRECTIONS)}")
-    domain, target = DIRECTIONS[direction]
+    domain, target = ends_of(direction)
     examples = _to_translate(run, source, domain)
     variables, step = run.restore("best")
     made = translation.translate(run, variables, examples, direction)

@@ -141,17 +141,19 @@ class CycleGan(Method):
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
         """(D(G(x)) − 1)², the weighted cycles (Eqs. 2 and 3) and identities, in both directions."""
-        real, terms = self.examples(batch), {}
+        real, weight, terms = self.examples(batch), self.model.identity_weight, {}
         for direction, (source, target) in DIRECTIONS.items():
-            made = self.mapped(variables, direction, real[source])
+            given = [real[source], real[target]] if weight else [real[source]]
+            # One pass serves both, as no layer sees more than one example.
+            mapped = self.mapped(variables, direction, jnp.concatenate(given))
+            made, *same = jnp.split(mapped, len(given))
             back = self.mapped(variables, BACK[direction], made)
             # The paper's least squares have no ½ here, and one for the critic (section 4).
             square = 2 * least_squares_generator(self.judged(variables, target, made))
             terms[f"adversarial_{target}"] = mean_of_each(square)
             terms[f"cycle_{source}"] = self.model.cycle_weight * l1(back, real[source])
-            if weight := self.model.identity_weight:
-                same = self.mapped(variables, direction, real[target])
-                terms[f"identity_{target}"] = weight * l1(same, real[target])
+            if same:
+                terms[f"identity_{target}"] = weight * l1(same[0], real[target])
         return Loss(terms)
 
     def critics_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
@@ -161,8 +163,9 @@ class CycleGan(Method):
         for (direction, (source, target)), draws in zip(DIRECTIONS.items(), own, strict=True):
             made, critic = self.mapped(variables, direction, real[source]), CRITICS[target]
             past, seen = pool.exchange(variables[critic][pool.COLLECTION], made, draws.shared())
-            judged = (self.judged(variables, target, x) for x in (real[target], seen))
-            terms[f"least_squares_{target}"] = mean_of_each(least_squares(*judged))
+            judged = self.judged(variables, target, jnp.concatenate([real[target], seen]))
+            on_data, on_samples = jnp.split(judged, 2)
+            terms[f"least_squares_{target}"] = mean_of_each(least_squares(on_data, on_samples))
             statistics[critic] = {pool.COLLECTION: past}
         return Loss(terms, statistics=statistics)
 

@@ -57,8 +57,8 @@ class Generator(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Maps images [B, H, W, C] to images float32 [B, H, W, channels] in [−1, 1]."""
         check_sides(x.shape[1:3], len(self.widths) - 1)
-        options = {"kernel_init": KERNEL, "dtype": self.dtype}
-        conv = partial(nn.Conv, padding="REFLECT", **options)
+        options: dict[str, Any] = {"kernel_init": KERNEL, "dtype": self.dtype}
+        conv = partial(nn.Conv, padding="REFLECT", kernel_init=KERNEL, dtype=self.dtype)
         first, *narrower = self.widths
         h = nn.relu(instance_norm(conv(first, (7, 7), use_bias=False)(x)))
         for features in narrower:

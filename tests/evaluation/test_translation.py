@@ -75,7 +75,8 @@ def test_the_command_writes_what_the_loaded_model_translates(
     np.testing.assert_array_equal(again.images, model.translate(images, direction)["image"])
     assert again.levels == levels and again.labels is not None
     assert len([*path.with_suffix("").glob("*.png")]) == len(images)
-    assert Image.open(path.with_suffix(".png")).height > 3 * 8
+    with Image.open(path.with_suffix(".png")) as drawn:
+        assert drawn.height > 3 * 8
 
 
 def test_images_of_ones_own_are_translated_as_a_whole(tmp_path, workdir, model, run):
