@@ -6,7 +6,7 @@ slope that the page names, in the paper those of the Wasserstein GAN with gradie
 adversarial training; likelihood alone is the method `flow`.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -76,6 +76,6 @@ class FlowGan(Flow, Gan):
             return network.inverse_and_log_det(features, Context(train=False))[0]
 
         features = latents.reshape(-1, *self.image_shape)
-        x: Array = self.flow.apply(variables["flow"], features, method=invert)
+        x = cast(Array, self.flow.apply(variables["flow"], features, method=invert))
         low, high = self.model.interval
         return 2 * (x - low) / (high - low) - 1
