@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -33,7 +34,8 @@ def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWrite
     if run.config.train.steps <= 2 * step < 2 * run.config.train.steps:
         temperature = run.config.sample.temperature
         drawn = draw_samples(run, variables, flags.FLAGS.num_samples, temperature)
-        write_npz(run.workdir / FOLDER / f"step_{step:08d}.npz", {"image": drawn["image"]})
+        if jax.process_index() == 0:
+            write_npz(run.workdir / FOLDER / f"step_{step:08d}.npz", {"image": drawn["image"]})
     return score
 
 

@@ -49,9 +49,9 @@ def config_of(model: str, seed: int, options: Any) -> ConfigDict:
     config = program.load_page(f"mixed_batch_gan.py:{model},{options.variant}")
     with command_line.refusals():
         grids = sweep.parse_grids(config, options.set)
-        several = [name for name, values in grids.items() if len(values) != 1]
-        if several:
-            raise ValueError(f"--set={several[0]}=…: give one value")
+    several = [name for name, values in grids.items() if len(values) != 1]
+    if several:
+        program.refuse(f"--set={several[0]}=…: give one value")
     fields = {name: values[0] for name, values in grids.items()}
     return sweep.with_fields(config, fields | {"seed": seed})
 
@@ -61,7 +61,7 @@ def judged(config: ConfigDict, workdir: Path, options: Any) -> dict[int, dict[st
     steps = sorted(map(int, options.steps))
     for step in steps:
         # Samples are those of the latest step: none is judged after a later one was trained.
-        if step not in scores_of(workdir):
+        if step not in scores_of(workdir, options):
             known = {"train.steps": step, "train.evaluate_every_steps": steps[0]}
             longer = sweep.with_fields(config, known)
             program.train(longer, workdir)
@@ -70,14 +70,20 @@ def judged(config: ConfigDict, workdir: Path, options: Any) -> dict[int, dict[st
                 missing = evaluate(open_run(longer, str(workdir)), request)
             if missing:
                 program.refuse(f"{workdir} is not judged: {missing}")
-    return {step: scores_of(workdir)[step] for step in steps}
+    return {step: scores_of(workdir, options)[step] for step in steps}
 
 
-def scores_of(workdir: Path) -> dict[int, dict[str, float]]:
-    """What a run scored at the steps where every metric is known, {step: {score: value}}."""
+def scores_of(workdir: Path, options: Any) -> dict[int, dict[str, float]]:
+    """What a run scored by `--features` at the steps where every metric is known."""
+    kind, colon, path = options.features.partition(":")
+    network = f"{kind}{colon}{Path(path).name}" if colon else kind
     found: dict[int, dict[str, float]] = {}
     for result in read_results(workdir):
-        step = result["identity"]["samples"]["model"]["step"]
+        identity = result["identity"]
+        asked = (identity["features"]["name"], identity["samples"]["num_images"])
+        if asked != (network, options.num_samples):
+            continue
+        step = identity["samples"]["model"]["step"]
         scores = {SCORES[name]: value for name, value in result["values"].items() if name in SCORES}
         found.setdefault(step, {}).update(scores)
     return {step: scores for step, scores in found.items() if len(scores) == NUM_SCORES}

@@ -37,9 +37,8 @@ from scipy.special import gammaln, xlogy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
-from configs import mixed_batch_gan
 from experiments import program
-from gm_jax import methods
+from gm_jax import command_line, methods
 from gm_jax.data.fields import DataSpec, Field
 from gm_jax.data.points import MIXTURES, Mixture
 from gm_jax.evaluation.mode_coverage import mode_coverage
@@ -61,20 +60,24 @@ POINTS: DataSpec = {"point": Field((2,), "float32")}
 def config_of(model: str, data: str, seed: int, width: int) -> Any:
     """The page's config of a model, narrowed, with fields such as "gamma=0.3" after a colon."""
     name, _, settings = model.partition(":")
-    config = mixed_batch_gan.get_config(f"{name},{data}").unlock()
+    config = program.load_page(f"mixed_batch_gan.py:{name},{data}").unlock()
     config.model.generator.widths = config.model.discriminator.widths = (width,) * 3
     for setting in filter(None, settings.split(":")):
         field, _, value = setting.partition("=")
         if field not in config.model:
             program.refuse(f"--model={model}: {name} has no model.{field}")
-        config.model[field] = ast.literal_eval(value)
+        try:
+            config.model[field] = ast.literal_eval(value)
+        except (SyntaxError, TypeError, ValueError):
+            program.refuse(f"--model={model}: {field}={value} is no value of it")
     config.seed = seed
     return config.lock()
 
 
 def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
     """Samples at every mark, [marks, SAMPLES, 2], and both players' losses at every step."""
-    method, modes = methods.create(config, POINTS), MIXTURES[data]
+    with command_line.refusals():
+        method, modes = methods.create(config, POINTS), MIXTURES[data]
     keys = dict(zip(KEYS, jax.random.split(jax.random.key(config.seed), len(KEYS)), strict=True))
     centres = jnp.asarray(modes.modes, jnp.float32)
 

@@ -17,7 +17,8 @@ class ClassAgreement(NamedTuple):
 
     correct: share of examples whose class is the expected one.
     correct_if_renamed: the same where the classes found may be renamed, one to one, in the best
-      way. A map that permutes classes has 1; one that sends all of K classes to one has 1/K.
+      way. A map that permutes classes has 1; one that sends all to one class has the share of the
+      largest. Where examples are few, chance alone gives more.
     """
 
     correct: float

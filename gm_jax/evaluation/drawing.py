@@ -160,6 +160,8 @@ def _to_translate(run: Run, source: str | None, domain: str) -> data.Dataset:
     """The test examples of a domain, or those of another source, which have to be like them."""
     if source is None:
         return run.dataset("test").domain(domain)
+    if source.startswith("pair:"):
+        raise ValueError(f"--input={source}: give the source of domain {domain} alone")
     config, wanted = run.config.data, of_domain(run.train_data.fields, domain)
     names, main = data.split_names(source), main_field(wanted)
     names = ["all"] if "all" in names else names
