@@ -39,6 +39,7 @@ MODELS = {
 DATA = {
     "digits": (
         flow.DATA["digits"],
+        {"train": {"steps": 1_000}},
         flow.sizes(
             glow={"num_steps": 4},
             residual={"num_blocks": 2, "features": 32, "num_dense_blocks": 1},
