@@ -87,8 +87,7 @@ def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
         chosen = centres[jax.random.randint(which, size, 0, len(centres))]
         return {"point": chosen + modes.std * jax.random.normal(where, (*size, 2))}
 
-    # The keys are arguments, so that all seeds share the compiled programs. On CPU a scan, whose
-    # number of steps is known, takes a fifth of the time of a loop whose number is not.
+    # The keys are arguments, so that all seeds share the compiled programs.
     @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
     def run(state: Any, keys: dict[str, jax.Array], count: int) -> Any:
         def step(state: Any, _: None) -> Any:
