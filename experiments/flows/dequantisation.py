@@ -8,6 +8,7 @@ updates, from the same seeds. In the output folder lie then the runs and `gain.c
 test bits/dim of both, and as `gain` their difference in the pair of runs of a seed, each as the
 mean over the seeds with its standard error. Learned noise makes a flow larger and its steps slower.
 
+By default it takes about a quarter of an hour of a core, a third of it to compile.
 `--paper` is Flow++ on CIFAR-10 (not run here). Finished runs are not trained again.
 """
 

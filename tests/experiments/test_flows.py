@@ -45,12 +45,10 @@ def test_samples_are_judged_by_how_near_their_pixels_are_and_by_what_they_miss()
     digits = data.load("digits", "train")
     zeros = digits.images[digits.labels == 0]
     noise = np.random.default_rng(0).integers(0, 17, digits.images.shape).astype(np.uint8)
-    same, one_class, random = (
-        flow_gan.judge(samples, digits.images, 17) for samples in (digits.images, zeros, noise)
-    )
-    assert same["distance"] < 1e-6 < one_class["distance"] < random["distance"]
-    assert same["recall"] > 0.99 > one_class["recall"] + 0.2
-    assert one_class["precision"] > random["precision"] + 0.2
+    one_class, random = (flow_gan.judge(each, digits.images, 17) for each in (zeros, noise))
+    assert one_class["distance"] < random["distance"]
+    assert one_class["precision"] > one_class["recall"] + 0.2
+    assert one_class["recall"] > random["recall"] + 0.2 and random["precision"] < 0.1
 
 
 def test_costs_and_gains_are_over_likelihood_alone(tmp_path):

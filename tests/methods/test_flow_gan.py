@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import flow_gan
+from configs import flow, flow_gan
 from gm_jax import methods
 from gm_jax.dequantization import CENTRED, dequantize, requantize
 from tests.support import LABELLED, LEVELS, SPEC, images, noise_of, random_variables
@@ -89,6 +89,13 @@ def test_all_modes_have_the_same_density():
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=1e-6)
     assert {method(mode).likelihood for mode in flow_gan.MODELS} == {"bound"}
+
+
+def test_a_flow_whose_inverse_has_no_gradient_is_refused():
+    config = flow_gan.get_config("hybrid,smoke").unlock()
+    config.model.network = flow.get_config("residual,smoke").model.network
+    with pytest.raises(ValueError, match="'residual', whose inverse is a search without a grad"):
+        methods.create(config.lock(), SPEC)
 
 
 def test_classes_are_refused():
