@@ -9,7 +9,8 @@ import numpy as np
 from gm_jax import data
 from gm_jax.data.fields import DIRECTIONS, Field, is_image, main_field, of_domain
 from gm_jax.evaluation.batches import over_images
-from gm_jax.evaluation.class_agreement import ClassAgreement, class_agreement, nearest_labels
+from gm_jax.evaluation.class_agreement import ClassAgreement, class_agreement
+from gm_jax.evaluation.nearest_neighbours import nearest_labels, told_apart
 from gm_jax.evaluation.pictures import MOST_IN_GRID, side_by_side
 from gm_jax.evaluation.scatter import scatter_row
 from gm_jax.images import spread
@@ -19,6 +20,7 @@ from gm_jax.training.run import Run
 Variables = dict[str, Any]
 Row = tuple[Field, np.ndarray]
 _MOST_REFERENCES = 2_000  # training examples that judge the class of a translation
+_MOST_TOLD_APART = 1_000  # translations, and as many examples of the domain that they come to
 
 
 def translate(
@@ -50,23 +52,30 @@ def judge_translations(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Scores the translations of every example of a split, in both directions.
 
-    Cycles are scored apart from classes: a cycle closes, too, where the map permutes classes.
+    They are scored apart for what does not imply each other: a cycle also closes where nothing is
+    translated, or where the map permutes classes.
 
     Returns:
-      {`cycle_error_a`, `cycle_error_b`: float64 [N], of the domain's own N}; and their means with,
-      where both domains have the same classes and the run has its data, the shares `correct_…` and
-      `correct_if_renamed_…` of each direction, and `judge_…`, what the judge has right of each
-      domain's own examples.
+      {`cycle_error_a`, `cycle_error_b`: float64 [N], of the domain's own N}; and their means with
+      `told_apart_…` of each direction, which says whether translations are like the domain that
+      they come to (`nearest_neighbours.told_apart`). Where both domains have the same classes and
+      the run has its data, there are also the shares `correct_…` and `correct_if_renamed_…` of each
+      direction, and `judge_…`, what the judge has right of each domain's own examples.
     """
     terms: dict[str, np.ndarray] = {}
     scores: dict[str, float] = {}
-    for direction, (source, _) in DIRECTIONS.items():
+    main = main_field(dataset.fields)
+    for direction, (source, target) in DIRECTIONS.items():
         made = translate(run, variables, dataset.domain(source), direction)
+        own = dataset.domain(target).arrays[main]
         error = made["cycle_error"].astype(np.float64)
         terms[f"cycle_error_{source}"] = error
         scores[f"cycle_error_{source}"] = float(error.mean())
+        scores[f"told_apart_{direction}"] = told_apart(
+            made[main][:_MOST_TOLD_APART], own[:_MOST_TOLD_APART]
+        )
         if run.has_data:
-            scores |= _judge_classes(run, dataset, made[main_field(dataset.fields)], direction)
+            scores |= _judge_classes(run, dataset, made[main], direction)
     return terms, scores
 
 

@@ -1,9 +1,9 @@
-"""Agreement of classes, as they are and renamed, by nearest examples."""
+"""Agreement of classes, as they are and renamed."""
 
 import numpy as np
 import pytest
 
-from gm_jax.evaluation.class_agreement import class_agreement, nearest_labels
+from gm_jax.evaluation.class_agreement import class_agreement
 
 LABELS = np.random.default_rng(0).integers(0, 4, 200)
 
@@ -28,18 +28,3 @@ def test_renaming_never_does_worse_and_half_a_class_counts_half():
     found[0] = labels[0]
     assert class_agreement(found, labels, 2) == (11 / 20, 11 / 20)
     assert class_agreement(1 - found, labels, 2) == (9 / 20, 11 / 20)
-
-
-def test_the_nearest_reference_gives_its_label_in_any_number_of_rows():
-    random = np.random.default_rng(1)
-    examples, references = random.normal(size=(1_500, 2, 3)), random.normal(size=(30, 2, 3))
-    labels = random.integers(0, 5, 30)
-    distances = ((examples[:, None] - references) ** 2).sum((2, 3))
-    expected = labels[distances.argmin(1)]
-    np.testing.assert_array_equal(nearest_labels(examples, references, labels), expected)
-
-
-def test_images_do_not_overflow_their_dtype():
-    white, black = np.full((1, 2, 2, 1), 255, np.uint8), np.zeros((1, 2, 2, 1), np.uint8)
-    both = np.concatenate([black, white])
-    np.testing.assert_array_equal(nearest_labels(both - both // 8, both, [3, 7]), [3, 7])

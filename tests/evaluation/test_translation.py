@@ -43,6 +43,7 @@ def test_the_scores_are_means_over_the_images_of_each_domain(workdir):
     for name, error in errors.items():
         assert scores[name] == pytest.approx(error.mean()) and 0 < error.min() < error.max() <= 2
     for direction in ("a_to_b", "b_to_a"):
+        assert 0.5 < scores[f"told_apart_{direction}"] <= 1  # after two steps
         best = scores[f"correct_if_renamed_{direction}"]
         assert 0 <= scores[f"correct_{direction}"] <= best <= 1
     assert 0.3 < scores["judge_a"] <= 1  # 64 digits judge 24, of ten classes
@@ -114,6 +115,7 @@ def test_classes_are_not_judged_where_labels_only_name_the_domain(run):
     assert judge_translations(run, variables, named)[1].keys() == {
         "cycle_error_a",
         "cycle_error_b",
+        *("told_apart_a_to_b", "told_apart_b_to_a"),
         *("correct_b_to_a", "correct_if_renamed_b_to_a", "judge_a"),
     }
 
