@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+_HEADS = ("variant", "MODEL", "PRIOR", "POSTERIOR", "DATA")  # of the tables of variants
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -38,7 +39,7 @@ def _described(page: Path) -> str:
     title, *lines = docstring.splitlines() or [""]
     usage = re.search(r"--config=(\S+)", docstring)
     rows = [_cells(line) for line in lines if line.startswith("| ")]
-    tables = [row for row in rows if row[0] not in ("variant", "MODEL", "POSTERIOR", "DATA")]
+    tables = [row for row in rows if row[0] not in _HEADS]
     width = max([len(name) for name, *_ in tables], default=0)
     variants = [
         f"    {name:<{width}}  {'; '.join(cell for cell in cells if cell not in ('', '-'))}"

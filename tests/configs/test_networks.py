@@ -5,14 +5,26 @@ the parameters of the published networks.
 """
 
 import importlib
+import itertools
 
 import pytest
 
-from configs import adaptive_density, alpha_gan, flow, gan_likelihood, mixed_batch_gan, vae
+from configs import (
+    adaptive_density,
+    adversarial_autoencoder,
+    alpha_gan,
+    bigan,
+    flow,
+    gan_likelihood,
+    mixed_batch_gan,
+    vae,
+)
+from gm_jax.methods.player import in_order
 from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
 
+AAE = adversarial_autoencoder
 NETWORKS = {
     "agave": {"vae", "condition", "pixelcnn"},
     "classifier": {"classifier"},
@@ -20,6 +32,7 @@ NETWORKS = {
     "pixelcnn": {"pixelcnn"},
     "real_nvp": {"real_nvp"},
     "sngan": {"discriminator", "generator"},
+    "vae_gan": {"encoder", "generator", "discriminator"},
     "vae_iaf": {"vae"},
     "wgan_gp": {"discriminator", "decoder"},
 }
@@ -58,7 +71,7 @@ def check_recalibration(config, state):
 def test_every_variant_of_a_page_makes_its_method(name):
     for variant in page(name).VARIANTS:
         method = create(page(name).get_config(variant))
-        moved = {network for player in method.players for network in player.networks}
+        moved = {network for player in in_order(method.players) for network in player.networks}
         assert moved == NETWORKS[name], variant
 
 
@@ -96,6 +109,15 @@ def test_posteriors_of_the_vae_fit_all_data(posterior):
         state = initial(create(vae.get_config(f"{posterior},{data}")))
         assert state.params.keys() == {"encoder", "decoder"}
         assert ("flow" in state.params["encoder"]) == (posterior != "gaussian")
+
+
+@pytest.mark.parametrize(("page", "judge"), [(bigan, "discriminator"), (AAE, "code_discriminator")])
+def test_bidirectional_gans_and_adversarial_auto_encoders_fit_all_data(page, judge):
+    for model, data in itertools.product(page.MODELS, page.DATA):
+        config = page.get_config(f"{model},{data}")
+        state = initial(create(config))
+        assert state.params.keys() == ENCODING | {judge}
+        check_recalibration(config, state)
 
 
 @pytest.mark.parametrize("variant", MODELS)

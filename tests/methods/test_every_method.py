@@ -20,8 +20,10 @@ from ml_collections import ConfigDict
 
 from configs import (
     adaptive_density,
+    adversarial_autoencoder,
     agave,
     alpha_gan,
+    bigan,
     classifier,
     flow,
     gan_likelihood,
@@ -31,6 +33,7 @@ from configs import (
     real_nvp,
     sngan,
     vae,
+    vae_gan,
     vae_iaf,
     wgan_gp,
 )
@@ -48,9 +51,11 @@ from gm_jax.training.run import Run, open_run, open_trained
 
 PAGES = {
     "adaptive_density": (adaptive_density, "av_ade,smoke"),
+    "adversarial_autoencoder": (adversarial_autoencoder, "gaussian,smoke"),
     "agave": (agave, "smoke"),
     "age": (alpha_gan, "age,smoke"),
     "alpha_gan": (alpha_gan, "alpha_gan,smoke"),
+    "bigan": (bigan, "bigan,smoke"),
     "classifier": (classifier, "smoke"),
     "dcgan": (alpha_gan, "dcgan,smoke"),
     "flow": (flow, "glow,smoke"),
@@ -63,10 +68,13 @@ PAGES = {
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
     "vae": (vae, "gaussian,smoke"),
+    "vae_gan": (vae_gan, "smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }
 MORE = {
+    "ali": (bigan, "ali,smoke"),
+    "ali_points": (bigan, "ali,smoke_grid"),
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
     "iaf": (vae, "iaf,smoke"),
     "nice": (flow, "nice,smoke"),
