@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_HEADS = ("variant", "MODEL", "FLOW", "MODE", "POSTERIOR", "DATA")  # of the tables' first columns
+# The heads of the first columns of the tables of variants.
+_HEADS = ("variant", "MODEL", "FLOW", "MODE", "PRIOR", "POSTERIOR", "DATA")
 
 
 def pages_in(folder: str | Path) -> list[Path]:

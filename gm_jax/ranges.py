@@ -100,6 +100,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("model.*slope", FRACTION, "slope of a leaky ReLU for negative inputs"),
     ("model.*logit_margin", Range(0, 0.5, above=True, below=True), "margin to 0 and 1"),
     ("model.*kernel_size", COUNT, "side of a convolution's kernel"),
+    ("model.*pieces", COUNT, "linear pieces of a maxout unit; 1: a leaky ReLU"),
     ("model.*stride", COUNT, "of a convolution"),
     ("model.*downsampling", COUNT, "side of the squares that become one pixel"),
     ("model.*features", COUNT, "channels of hidden layers"),
@@ -134,6 +135,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("model.*until_step", Range(-1, whole=True), "step until which a loss applies; −1: always"),
     ("model.*levels", Range(0, 256, whole=True), "levels of a pixel; 0: as in the data"),
     ("model.*crop_size", FROM_NONE, "side of the random crops; 0: none"),
+    ("model.weight_decay", NOT_NEGATIVE, "weight w of ½w‖θ‖² of a network; 0 omits it"),
     ("model.*weight", NOT_NEGATIVE, "weight of a loss term; 0 omits it"),
     ("model.gamma", Range(0, 0.5), "p* is uniform on [0, γ] ∪ [1 − γ, 1]"),
     ("model.mixup", Range(0, 1), "largest weight of the other kind in an average"),
@@ -146,7 +148,11 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("model.*free_bits", NOT_NEGATIVE, "free nats per latent channel"),
     ("model.*_std", ANY, "standard deviation, or its initial logarithm (`init_log_std`)"),
     ("model.*log_scale", ANY, "logarithm of a minimum or initial scale"),
-    ("model.*scale", NOT_NEGATIVE, "scale of a residual, of a flow's step, or of initial outputs"),
+    (
+        "model.*scale",
+        NOT_NEGATIVE,
+        "scale of a residual, a flow's step, initial outputs or a prior",
+    ),
     ("model.*exponent", FRACTION._replace(below=False), "exponent of the initial gain"),
 )
 

@@ -5,9 +5,11 @@ from typing import Any
 from gm_jax import ranges
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.adaptive_density import AdaptiveDensity
+from gm_jax.methods.adversarial_autoencoder import AdversarialAutoencoder
 from gm_jax.methods.agave import Agave
 from gm_jax.methods.age import Age
 from gm_jax.methods.alpha_gan import AlphaGan
+from gm_jax.methods.bigan import Bigan
 from gm_jax.methods.classifier import Classifier
 from gm_jax.methods.cycle_gan import CycleGan
 from gm_jax.methods.dcgan import Dcgan
@@ -24,14 +26,17 @@ from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
 from gm_jax.methods.sngan import Sngan
 from gm_jax.methods.vae import Vae
+from gm_jax.methods.vae_gan import VaeGan
 from gm_jax.methods.vae_iaf import VaeIaf
 from gm_jax.methods.wgan_gp import DcganWganGp, WganGp
 
 METHODS = {
     "adaptive_density": AdaptiveDensity,
+    "adversarial_autoencoder": AdversarialAutoencoder,
     "agave": Agave,
     "age": Age,
     "alpha_gan": AlphaGan,
+    "bigan": Bigan,
     "classifier": Classifier,
     "cycle_gan": CycleGan,
     "dcgan": Dcgan,
@@ -48,6 +53,7 @@ METHODS = {
     "real_nvp": RealNvp,
     "sngan": Sngan,
     "vae": Vae,
+    "vae_gan": VaeGan,
     "vae_iaf": VaeIaf,
     "wgan_gp": WganGp,
 }

@@ -15,6 +15,7 @@ import numpy as np
 
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.empirical_kl import empirical_kl
+from gm_jax.losses.reconstruction import l1
 from gm_jax.methods.auto_encoding_gan import AutoEncodingGan
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Variables
 from gm_jax.networks import dcgan
@@ -36,6 +37,7 @@ class Age(AutoEncodingGan):
                 "and a sphere of one has two; give 2 or more"
             )
         _check_temperature("sample.temperature", config.sample.temperature)
+        self.l1 = l1(model.reconstruction.reduction)  # AGE's code averages
         self.encoder = dcgan.Encoder(
             self.num_latents,
             slope=0.2,

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.adversarial import cross_entropy, log_ratio
 from gm_jax.losses.empirical_kl import empirical_kl
+from gm_jax.losses.reconstruction import l1
 from gm_jax.methods.auto_encoding_gan import AutoEncodingGan
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Variables
 from gm_jax.networks import dcgan
@@ -56,6 +57,8 @@ class AlphaGan(AutoEncodingGan):
             raise ValueError(
                 f"model.code_match is '{model.code_match}'; choose among {', '.join(CODE_MATCHES)}"
             )
+        # The paper does not say which reduction it takes.
+        self.l1 = l1(model.reconstruction.reduction)
         # "formed by transposing the generator", hence with its ReLUs and batch norm everywhere
         self.encoder = dcgan.Encoder(
             self.num_latents,

@@ -100,7 +100,7 @@ class CycleGan(Method):
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the networks, and an empty pool for each critic."""
-        keys, real = iter(jax.random.split(key, 4)), self.examples(batch)
+        keys, real = iter(jax.random.split(key, 4)), self.domains(batch)
         variables: Variables = {
             direction: self.modules[direction].init(next(keys), real[source])
             for direction, (source, _) in DIRECTIONS.items()
@@ -111,7 +111,7 @@ class CycleGan(Method):
             variables[critic] = {**made, pool.COLLECTION: past}
         return variables
 
-    def examples(self, batch: Batch) -> dict[str, Array]:
+    def domains(self, batch: Batch) -> dict[str, Array]:
         """{domain: its examples [B, ...]}, images in [−1, 1]."""
         return {
             domain: self.unit(batch[self.main + suffix], domain)
@@ -141,7 +141,7 @@ class CycleGan(Method):
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
         """(D(G(x)) − 1)², the weighted cycles (Eqs. 2 and 3) and identities, in both directions."""
-        real, weight, terms = self.examples(batch), self.model.identity_weight, {}
+        real, weight, terms = self.domains(batch), self.model.identity_weight, {}
         for direction, (source, target) in DIRECTIONS.items():
             given = [real[source], real[target]] if weight else [real[source]]
             # One pass serves both, as no layer sees more than one example.
@@ -158,7 +158,7 @@ class CycleGan(Method):
 
     def critics_loss(self, variables: Variables, batch: Batch, noise: Noise, step: Array) -> Loss:
         """½(D(y) − 1)² + ½D(ỹ)² in both domains, ỹ from the domain's pool (section 4)."""
-        real, terms, statistics = self.examples(batch), {}, {}
+        real, terms, statistics = self.domains(batch), {}, {}
         own = noise.split()
         for (direction, (source, target)), draws in zip(DIRECTIONS.items(), own, strict=True):
             made, critic = self.mapped(variables, direction, real[source]), CRITICS[target]

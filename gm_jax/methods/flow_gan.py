@@ -24,9 +24,9 @@ SEARCHING = ("i_resnet", "residual")  # until a fixed point is near enough
 class FlowGan(Flow, Gan):
     """Updates of the critic, each on a fresh batch, then one of the flow on the first of them.
 
-    Any flow can be the generator whose inverse has a gradient. The critic sees uniformly dequantised
-    images. Its penalty is on the gradient over the whole image; the authors' code takes the norm
-    along the rows alone.
+    Any flow can be the generator whose inverse has a gradient. The critic sees images dequantised
+    uniformly. Its penalty is on the gradient over the whole image; the authors' code takes the
+    norm along the rows alone.
     """
 
     needs = ("image",)
@@ -56,8 +56,8 @@ class FlowGan(Flow, Gan):
         """The network that the page names, behind its dequantiser."""
         if (kind := self.model.network.kind) in SEARCHING:
             raise ValueError(
-                f"model.network.kind is '{kind}', whose inverse is a search without a gradient, and "
-                "samples are moved by theirs; choose another flow"
+                f"model.network.kind is '{kind}', whose inverse is a search without a "
+                "gradient, and samples are moved by theirs; choose another flow"
             )
         return super().create_flow()
 

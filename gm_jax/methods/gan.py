@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.lipschitz import Lipschitz
 from gm_jax.losses import adversarial
 from gm_jax.losses.adversarial import AdversarialLoss
@@ -130,15 +129,6 @@ class Gan(Method):
         """The batch's images in [−1, 1], or its points as they are."""
         return self.scale(batch["image"]) if "image" in self.data else batch["point"]
 
-    def real(self, batch: Batch, noise: Noise) -> Array:
-        """What the discriminator sees of the data, float [B, ...].
-
-        Samples are continuous, so real images are dequantised: their grid would give them away.
-        """
-        if "image" not in self.data:
-            return batch["point"]
-        return dequantize(batch["image"], self.levels, noise, CENTRED)
-
     def judged(
         self, variables: Variables, batch: Batch, noise: Noise
     ) -> tuple[Callable[[Array], Array], Array, Array, Array]:
@@ -187,7 +177,4 @@ class Gan(Method):
     ) -> dict[str, Array]:
         """Draws latents and maps them to `image` or `point`."""
         latents = temperature * noise.normal(self.num_latents)
-        x = self.generate(variables, latents, labels)
-        if "image" not in self.data:
-            return {"point": x}
-        return {"image": requantize(x, self.levels, CENTRED)}
+        return self.examples(self.generate(variables, latents, labels))

@@ -18,6 +18,7 @@ import numpy as np
 from gm_jax import devices, distributions
 from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec, main_field
+from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.images import numbered
 from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, moments, play
 from gm_jax.nn.noise import Noise
@@ -370,6 +371,21 @@ class Method:
     def scale(self, images: Array) -> Array:
         """Scales images, uint8 in 0..levels−1, to float32 in [−1, 1]."""
         return distributions.scale_to_unit(images, self.levels)
+
+    def real(self, batch: Batch, noise: Noise) -> Array:
+        """What a discriminator sees of the data: points, or images in [−1, 1], float32 [B, ...].
+
+        Samples are continuous, so real images are dequantised: their grid would give them away.
+        """
+        if "image" not in self.data:
+            return batch["point"]
+        return dequantize(batch["image"], self.levels, noise, CENTRED)
+
+    def examples(self, x: Array) -> dict[str, Array]:
+        """What a generator makes of [B, ...], named and scaled as the data: `image` or `point`."""
+        if "image" not in self.data:
+            return {"point": x}
+        return {"image": requantize(x, self.levels, CENTRED)}
 
     def bits(self, log_likelihood: Array) -> Array:
         """Bits/dim of a batch whose log-likelihoods in nats are [B]."""

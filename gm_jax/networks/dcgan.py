@@ -57,12 +57,14 @@ class Generator(nn.Module):
       kernel_size: side of the kernels.
       layers: (channels, stride) of each convolution, from the image: the generator runs through
         them backwards, and its first feature maps have the channels of the last.
+      output: maps the last convolution to the images.
       dtype: dtype of the convolutions.
     """
 
     image_shape: tuple[int, int, int]
     kernel_size: int
     layers: Convolutions
+    output: Callable[[Array], Array] = jnp.tanh
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -82,7 +84,7 @@ class Generator(nn.Module):
             h = nn.relu(BatchNorm(DECAY, EPSILON, scale)(h, train))
             sides = (self.kernel_size, self.kernel_size)
             h = nn.ConvTranspose(features, sides, (stride, stride), **options)(h)
-        return jnp.tanh(h.astype(jnp.float32))
+        return self.output(h.astype(jnp.float32))
 
 
 class Encoder(nn.Module):
@@ -120,7 +122,8 @@ class Encoder(nn.Module):
             return h
 
         conv = partial(nn.Conv, use_bias=False, kernel_init=KERNEL, dtype=self.dtype)
-        h = _convolved(x, conv, self.kernel_size, self.layers, normalize, self.slope)
+        active = partial(nn.leaky_relu, negative_slope=self.slope)
+        h = convolved(x, conv, self.kernel_size, self.layers, normalize, active)
         z = nn.Dense(self.num_latents, kernel_init=KERNEL, dtype=self.dtype)(_flat(h))
         return z.astype(jnp.float32)
 
@@ -162,25 +165,26 @@ class Discriminator(nn.Module):
 
         options = {"use_bias": False, "kernel_init": KERNEL, "dtype": self.dtype}
         conv = partial(self.kind.conv, **options)
-        h = _convolved(x, conv, self.kernel_size, self.layers, normalize, 0.2)
+        active = partial(nn.leaky_relu, negative_slope=0.2)
+        h = convolved(x, conv, self.kernel_size, self.layers, normalize, active)
         if index is not None:
             h = Dropout(self.dropout_rate)(h, index, True)
         # At 4×4 this is a convolution to a single pixel.
         return self.kind.dense(1, **options)(_flat(h))[:, 0].astype(jnp.float32)
 
 
-def _convolved(
+def convolved(
     x: Array,
     conv: Callable[..., Callable[[Array], Array]],
     kernel_size: int,
     layers: Convolutions,
     normalize: Callable[[int, Array], Array],
-    slope: float,
+    activate: Callable[[Array], Array],
 ) -> Array:
     """The last feature maps; `normalize` is told a convolution's position."""
     for position, (features, stride) in enumerate(layers):
         convolve = conv(features, (kernel_size, kernel_size), (stride, stride))
-        x = nn.leaky_relu(normalize(position, convolve(x)), slope)
+        x = activate(normalize(position, convolve(x)))
     return x
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.nn import batch_features
+from gm_jax.nn.batch_norm import BatchNorm
 from gm_jax.nn.layers import PLAIN, Layers
 
 Array = jax.Array
@@ -23,6 +24,7 @@ class Mlp(nn.Module):
       num_classes: number of classes of a label, which is appended as a one-hot vector, or None.
       batch_features: one of `nn.batch_features.KINDS`, appended before the last layer.
       layers: the kind of layers that it uses.
+      batch_norm: whether all hidden layers but the first are normalised, without a learned scale.
       dtype: dtype of the products; the outputs are float32.
     """
 
@@ -32,21 +34,24 @@ class Mlp(nn.Module):
     num_classes: int | None = None
     batch_features: str = "none"
     layers: Layers = PLAIN
+    batch_norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, label: Array | None = None, train: bool = False) -> Array:
         """Flattens [B, ...] to [B, D], and maps it to float32 [B, outputs], or [B].
 
-        `train` has no effect; generators with batch norm take it.
+        In training batch norm takes the global batch, and `batch_stats` must be mutable.
         """
-        del train
         x = x.reshape(x.shape[0], -1)
         if self.num_classes is not None:
             assert label is not None  # there are classes
             x = jnp.concatenate([x, jax.nn.one_hot(label, self.num_classes, dtype=x.dtype)], -1)
-        for width in self.widths:
-            x = self.activation(self.layers.dense(width, dtype=self.dtype)(x))
+        for position, width in enumerate(self.widths):
+            normalized = self.batch_norm and position > 0
+            # Batch norm undoes a bias, and adds its own.
+            x = self.layers.dense(width, use_bias=not normalized, dtype=self.dtype)(x)
+            x = self.activation(BatchNorm(0.9, 1e-5)(x, train) if normalized else x)
         x = batch_features.append(self.batch_features, x)
         x = self.layers.dense(self.outputs or 1, dtype=self.dtype)(x).astype(jnp.float32)
         return x[:, 0] if self.outputs is None else x

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gm_jax.networks import kinds
 from gm_jax.networks.top_down_vae import STRIDED, top_size
 from gm_jax.nn import batch_features as batch
 from gm_jax.nn.batch_norm import BatchNorm
@@ -215,27 +216,21 @@ def _halve(x: Array) -> Array:
     return nn.avg_pool(x, (2, 2), (2, 2))
 
 
-GENERATORS = {"convolutional": ConvolutionalGenerator, "residual": ResidualGenerator}
-DISCRIMINATORS = {"convolutional": ConvolutionalDiscriminator, "residual": ResidualDiscriminator}
+GENERATORS: dict[str, type[Generator]] = {
+    "convolutional": ConvolutionalGenerator,
+    "residual": ResidualGenerator,
+}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "convolutional": ConvolutionalDiscriminator,
+    "residual": ResidualDiscriminator,
+}
 
 
 def create_generator(config: Any, image_shape: tuple[int, int, int], **shared: Any) -> Generator:
     """Builds a generator from a config's `kind` and the attributes that are not `shared`."""
-    network = GENERATORS[_kind("generator", config, GENERATORS)]
-    return network(image_shape=image_shape, **_options(config), **shared)
+    return kinds.create("generator", config, GENERATORS, image_shape=image_shape, **shared)
 
 
 def create_discriminator(config: Any, **shared: Any) -> nn.Module:
     """Builds a discriminator from a config's `kind` and the attributes that are not `shared`."""
-    network = DISCRIMINATORS[_kind("discriminator", config, DISCRIMINATORS)]
-    return network(**_options(config), **shared)
-
-
-def _kind(name: str, config: Any, table: dict[str, Any]) -> str:
-    if config.kind not in table:
-        raise ValueError(f"model.{name}.kind is '{config.kind}'; choose among {', '.join(table)}")
-    return config.kind
-
-
-def _options(config: Any) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name != "kind"}
+    return kinds.create("discriminator", config, DISCRIMINATORS, **shared)

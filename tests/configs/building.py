@@ -28,6 +28,7 @@ def spec_of(source, side):
         "binary:digits": ((8, 8, 1), 2),
         "colored:digits": ((8, 8, 3), 17),
         "tfds:fashion_mnist": ((28, 28, 1), 256),
+        "tfds:mnist": ((28, 28, 1), 256),
         "binary:tfds:mnist": ((28, 28, 1), 2),
         "colored:tfds:mnist": ((28, 28, 3), 256),
         "colored:tfds:fashion_mnist": ((28, 28, 3), 256),

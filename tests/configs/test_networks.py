@@ -5,12 +5,15 @@ the parameters of the published networks.
 """
 
 import importlib
+import itertools
 
 import pytest
 
 from configs import (
     adaptive_density,
+    adversarial_autoencoder,
     alpha_gan,
+    bigan,
     flow,
     flow_gan,
     gan_likelihood,
@@ -23,6 +26,7 @@ from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.nn.weight_norm import num_parameters
 from tests.configs.building import create, initial, step
 
+AAE = adversarial_autoencoder
 NETWORKS = {
     "agave": {"vae", "condition", "pixelcnn"},
     "classifier": {"classifier"},
@@ -31,6 +35,7 @@ NETWORKS = {
     "pixelcnn": {"pixelcnn"},
     "real_nvp": {"real_nvp"},
     "sngan": {"discriminator", "generator"},
+    "vae_gan": {"encoder", "generator", "discriminator"},
     "vae_iaf": {"vae"},
     "wgan_gp": {"discriminator", "decoder"},
 }
@@ -149,6 +154,15 @@ def test_posteriors_of_the_vae_fit_all_data(posterior):
         state = initial(create(vae.get_config(f"{posterior},{data}")))
         assert state.params.keys() == {"encoder", "decoder"}
         assert ("flow" in state.params["encoder"]) == (posterior != "gaussian")
+
+
+@pytest.mark.parametrize(("page", "judge"), [(bigan, "discriminator"), (AAE, "code_discriminator")])
+def test_bidirectional_gans_and_adversarial_auto_encoders_fit_all_data(page, judge):
+    for model, data in itertools.product(page.MODELS, page.DATA):
+        config = page.get_config(f"{model},{data}")
+        state = initial(create(config))
+        assert state.params.keys() == ENCODING | {judge}
+        check_recalibration(config, state)
 
 
 @pytest.mark.parametrize("variant", MODELS)

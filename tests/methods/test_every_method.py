@@ -20,8 +20,10 @@ from ml_collections import ConfigDict
 
 from configs import (
     adaptive_density,
+    adversarial_autoencoder,
     agave,
     alpha_gan,
+    bigan,
     classifier,
     cycle_gan,
     flow,
@@ -34,6 +36,7 @@ from configs import (
     real_nvp,
     sngan,
     vae,
+    vae_gan,
     vae_iaf,
     wgan_gp,
 )
@@ -51,9 +54,11 @@ from gm_jax.training.run import Run, open_run, open_trained
 
 PAGES = {
     "adaptive_density": (adaptive_density, "av_ade,smoke"),
+    "adversarial_autoencoder": (adversarial_autoencoder, "gaussian,smoke"),
     "agave": (agave, "smoke"),
     "age": (alpha_gan, "age,smoke"),
     "alpha_gan": (alpha_gan, "alpha_gan,smoke"),
+    "bigan": (bigan, "bigan,smoke"),
     "classifier": (classifier, "smoke"),
     "cycle_gan": (cycle_gan, "smoke"),
     "dcgan": (alpha_gan, "dcgan,smoke"),
@@ -69,10 +74,13 @@ PAGES = {
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
     "vae": (vae, "gaussian,smoke"),
+    "vae_gan": (vae_gan, "smoke"),
     "vae_iaf": (vae_iaf, "smoke"),
     "wgan_gp": (wgan_gp, "smoke"),
 }
 MORE = {
+    "ali": (bigan, "ali,smoke"),
+    "ali_points": (bigan, "ali,smoke_grid"),
     "av_gde+iaf+rd": (adaptive_density, "av_gde+iaf+rd,smoke"),
     "cycle_gan_of_points": (cycle_gan, "smoke_blobs"),
     "flow_plus_plus": (flow, "flow_plus_plus,smoke"),

@@ -39,3 +39,19 @@ def test_with_weight_normalised_layers_it_starts_standardised_on_data():
     np.testing.assert_allclose(outputs.std(0), 1, rtol=1e-3)
     apply = functools.partial(network.apply, variables)
     np.testing.assert_allclose(apply(X), outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_standardises_all_hidden_layers_but_the_first():
+    """In training by the batch, with a shift and no scale; in evaluation by running averages."""
+    network = Mlp((5, 4), 2, lambda x: x, batch_norm=True)
+    variables = network.init(jax.random.key(1), X, train=True)
+    params = jax.tree.map(lambda leaf: leaf + 0.5, variables["params"])
+    assert params["Dense_1"].keys() == {"kernel"} and params["BatchNorm_0"].keys() == {"bias"}
+    first = X.reshape(8, 6) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+    hidden = first @ params["Dense_1"]["kernel"]
+    normal = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5) + 0.5
+    expected = normal @ params["Dense_2"]["kernel"] + params["Dense_2"]["bias"]
+    given = {**variables, "params": params}
+    outputs, _ = network.apply(given, X, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(network.apply(given, X[:1]), network.apply(given, X)[:1], rtol=1e-4)
