@@ -84,7 +84,6 @@ def one_nat(config: ConfigDict) -> None:
         config.model.likelihood_weight = 1.0
 
 
-RATE = {"optimizer": {"learning_rate": 5e-4, "learning_rate_decay": 1.0}}
 DATA = {
     "digits": (
         one_nat,
@@ -104,7 +103,7 @@ DATA = {
         {"data": common.FASHION_MNIST | {"batch_size": 32}},
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
         {"evaluate": {"num_reconstructions": 8}, "sample": {"num_images": 16, "batch_size": 16}},
-        RATE,
+        {"optimizer": {"learning_rate": 5e-4, "learning_rate_decay": 1.0}},
     ),
     "cifar10": {},
     "smoke": (
