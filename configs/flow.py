@@ -20,7 +20,7 @@ has Flow++ without it (published: 3.29); real_nvp has no choice.
 
 | DATA | examples | expected |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | not yet measured |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | glow ≤ 2.341, glow+variational ≤ 2.290 |
 | ring, spirals | points of the plane, in nats | not yet measured |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
 | fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
