@@ -26,7 +26,7 @@ PUBLISHED = {
     "sample": common.SAMPLE,
     "optimizer": common.ADAM | {"learning_rate": 2e-4},
     "model": {
-        "likelihood": "discretized_logistic",  # or bernoulli, of images with 2 levels
+        "likelihood": "discretized_logistic",  # or others of configs/vae.py
         "init_log_scale": -1.5,  # of a logistic of a pixel in [−1, 1]
         "commitment_weight": 0.25,  # β of Eq. 2.71
         "matmul_dtype": "float32",  # or tf32, bfloat16

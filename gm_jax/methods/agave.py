@@ -112,7 +112,7 @@ class Agave(Method):
         parameters = self.pixelcnn.apply(
             variables["pixelcnn"], x, noise.index, conditions, train=train, rngs=rngs
         )
-        return jnp.sum(self.pixels.log_prob(x, cast(Array, parameters)), (1, 2))
+        return self.pixels.log_prob(x, cast(Array, parameters))
 
     def _auxiliary_log_prob(self, batch: Batch, sketch: Reconstruction) -> Array:
         """Σ_j ln p(y_j | z) in nats [B], under logistics around f(z) (Eq. 3.17 with tails)."""

@@ -136,7 +136,7 @@ class CodePrior(Method):
         """ln p of codes int32 [B, h, w], in nats [B]."""
         x, rngs = self._one_hot(codes), {"dropout": noise.key} if train else None
         logits = self.pixelcnn.apply(variables["pixelcnn"], x, noise.index, train=train, rngs=rngs)
-        return jnp.sum(self.codes_of_network.log_prob(x, cast(Array, logits)), (1, 2))
+        return self.codes_of_network.log_prob(x, cast(Array, logits))
 
     def _one_hot(self, codes: Array) -> Array:
         return jax.nn.one_hot(codes, self.quantiser.num_codes)

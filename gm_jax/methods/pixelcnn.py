@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
@@ -56,7 +55,7 @@ class PixelCNNPlusPlus(Method):
         parameters = self.pixelcnn.apply(
             variables["pixelcnn"], x, noise.index, train=train, rngs=rngs
         )
-        return jnp.sum(self.pixels.log_prob(x, cast(Array, parameters)), (1, 2))
+        return self.pixels.log_prob(x, cast(Array, parameters))
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """ln p(x) without dropout; deterministic."""

@@ -1,48 +1,49 @@
-"""What methods share whose decoder gives each pixel a distribution, independent of the others."""
+"""What methods share whose decoder gives each image a distribution in closed form."""
 
-from typing import Any, cast
+import math
+from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from gm_jax import distributions
 from gm_jax.data.fields import DataSpec
+from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.methods.method import Batch, Method, Noise, Variables
-from gm_jax.networks.vae import LIKELIHOODS, Decoder
+from gm_jax.networks.pixel_distributions import LIKELIHOODS
+from gm_jax.networks.vae import Decoder
 
 Array = jax.Array
 
 
 class PixelwiseDecoder(Method):
-    """A network `decoder` maps latents to logistics, discretized, or to Bernoulli variables.
+    """A network `decoder` maps latents to the parameters of p(x | z), `model.likelihood`.
 
     A method sets `decoder` by `create_decoder`; one whose latents are not what that network takes
-    overrides `embedded`.
+    overrides `embedded`. Densities are of images that are dequantised uniformly: then all bounds
+    are bounds on the probability of images in levels.
     """
 
     decoder: Decoder
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
-        likelihood = config.model.likelihood
-        if likelihood not in LIKELIHOODS:
-            raise ValueError(
-                f"model.likelihood is '{likelihood}'; choose among {', '.join(LIKELIHOODS)}"
-            )
-        if likelihood == "bernoulli" and self.levels != 2:
+        name = config.model.likelihood
+        if name not in LIKELIHOODS:
+            raise ValueError(f"model.likelihood is '{name}'; choose among {', '.join(LIKELIHOODS)}")
+        if name == "bernoulli" and self.levels != 2:
             raise ValueError(
                 f"model.likelihood is 'bernoulli', which gives grey images no probability; those "
                 f"of {config.data.source} have {self.levels} levels: give "
                 f"data.source=binary:{config.data.source}, or "
                 "model.likelihood=discretized_logistic"
             )
-        self.num_outputs = LIKELIHOODS[likelihood] * self.image_shape[-1]  # of a pixel
+        self.pixels = LIKELIHOODS[name](self.levels, config.model.init_log_scale)
+        self.num_outputs = self.pixels.num_outputs(self.image_shape[-1])  # a pixel
 
     def create_decoder(self, body: nn.Module) -> Decoder:
         """The decoder around a network that gives `num_outputs` numbers a pixel."""
-        model = self.model
-        return Decoder(body, self.image_shape, model.likelihood, model.init_log_scale)
+        return Decoder(body, self.image_shape, self.pixels)
 
     def embedded(self, variables: Variables, latents: Any) -> Array:
         """What the decoder takes, of the latents that `encode` returns: these themselves."""
@@ -59,37 +60,43 @@ class PixelwiseDecoder(Method):
         self, variables: Variables, batch: Batch, latents: Any, noise: Noise
     ) -> Array:
         """ln p(x | z), in nats [B]."""
-        return self.log_prob_given(variables, batch, self.embedded(variables, latents))
+        return self.log_prob_given(variables, batch, self.embedded(variables, latents), noise)
 
-    def log_prob_given(self, variables: Variables, batch: Batch, embedded: Array) -> Array:
-        """ln p(x | z) of what the decoder takes, in nats [B]."""
-        mean, log_scale = self._decoded(variables, embedded)
-        x = self.scale(batch["image"])
-        log_prob = distributions.discretized_logistic_log_prob(x, mean, log_scale, self.levels)
-        return jnp.sum(log_prob, (1, 2, 3))
+    def log_prob_given(
+        self, variables: Variables, batch: Batch, embedded: Array, noise: Noise
+    ) -> Array:
+        """ln p(x | z) of what the decoder takes, in nats [B].
+
+        Args:
+          variables: those of `decoder`.
+          batch: the images.
+          embedded: from `embedded`.
+          noise: dequantises the images, if p is a density.
+        """
+        parameters = self.decoder.apply(variables["decoder"], embedded)
+        image = batch["image"]
+        if not self.pixels.continuous:
+            return self.pixels.log_prob(self.scale(image), parameters)
+        x = dequantize(image, self.levels, noise, CENTRED)
+        log_volume = math.prod(self.image_shape) * math.log(2 / self.levels)
+        return self.pixels.log_prob(x, parameters) + log_volume
 
     def images(
         self, variables: Variables, latents: Any, noise: Noise, temperature: float
     ) -> dict[str, Array]:
         """Draws `image` around the means `f_z`, uint8 [B, H, W, C]."""
-        mean, log_scale = self._decoded(variables, self.embedded(variables, latents))
-        drawn = noise.logistic(*self.image_shape)
-        image = distributions.discretized_logistic_sample(
-            mean, log_scale, drawn, self.levels, temperature
-        )
-        pictures = {"f_z": self._mean_image(mean), "image": image}
-        return {name: distributions.quantize(x, self.levels) for name, x in pictures.items()}
+        parameters = self.decoder.apply(variables["decoder"], self.embedded(variables, latents))
+        drawn = self.pixels.noise(noise, self.image_shape)
+        image = self.pixels.draw(parameters, drawn, temperature)
+        pictures = {"f_z": self.pixels.mean(parameters), "image": image}
+        return {name: self._in_levels(x) for name, x in pictures.items()}
 
     def mean_image(self, variables: Variables, latents: Any) -> Array:
-        """The means of images, clipped to [−1, 1]."""
-        return self._mean_image(self._decoded(variables, self.embedded(variables, latents))[0])
+        """The means of images, in [−1, 1]."""
+        parameters = self.decoder.apply(variables["decoder"], self.embedded(variables, latents))
+        return self.pixels.mean(parameters)
 
-    def _decoded(self, variables: Variables, embedded: Array) -> tuple[Array, Array]:
-        decoded = self.decoder.apply(variables["decoder"], embedded)
-        return cast(tuple[Array, Array], decoded)
-
-    def _mean_image(self, mean: Array) -> Array:
-        """In [−1, 1]: the mean of a logistic, clipped, or of a Bernoulli variable, which is ±1."""
-        if self.model.likelihood == "bernoulli":
-            return jnp.tanh(mean / 2)
-        return jnp.clip(mean, -1.0, 1.0)
+    def _in_levels(self, x: Array) -> Array:
+        if self.pixels.continuous:
+            return requantize(x, self.levels, CENTRED)
+        return distributions.quantize(x, self.levels)

@@ -18,6 +18,8 @@ from gm_jax.networks.vae import Encoder, Posterior, bodies
 from gm_jax.networks.vector_flow import vector_flow
 
 Array = jax.Array
+# Of the gradient of E_q[ln p(x | z)] by the encoder (T 1456–1495).
+ESTIMATORS = ("reparametrisation", "score_function")
 
 
 class Vae(PixelwiseDecoder):
@@ -29,7 +31,16 @@ class Vae(PixelwiseDecoder):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        self.num_latents = model.num_latents
+        self.num_latents, self.estimator = model.num_latents, model.estimator
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(
+                f"model.estimator is '{self.estimator}'; choose among {', '.join(ESTIMATORS)}"
+            )
+        if self.estimator == "score_function" and model.flow.length:
+            raise ValueError(
+                f"model.estimator is 'score_function', and model.flow.length {model.flow.length}: "
+                "it is for Gaussian posteriors; set model.flow.length=0"
+            )
         of_encoder, of_decoder = bodies(
             model.network, self.image_shape, self.num_outputs, self.dtype
         )
@@ -50,12 +61,15 @@ class Vae(PixelwiseDecoder):
         """−ln p(x | z) + λ(step)·KL, in nats per image.
 
         The KL of a Gaussian posterior is in closed form (thesis, Eq. 2.45); with a flow it is the
-        one draw of ln q(z | x) − ln p(z) (Rezende & Mohamed, Eq. 15).
+        one draw of ln q(z | x) − ln p(z) (Rezende & Mohamed, Eq. 15). By the score function, z is a
+        constant of ln p(x | z), and a term that is 0 has the gradient of the encoder.
         """
-        posterior, log_prob = self._draw_and_score(variables, batch, noise)
+        posterior, log_prob = self._draw_and_score(variables, batch, noise, self.estimator)
         kl = posterior.sampled_kl() if self.model.flow.length else posterior.closed_form_kl()
         weight = self.kl_weight(step)
         terms = {"reconstruction": -log_prob, "regularization": weight * kl}
+        if self.estimator == "score_function":
+            terms["score_function"] = posterior.score_function(-log_prob)
         return Loss(
             terms, {"kl": kl, "kl_weight": weight, "bits_per_dim": self.bits(log_prob - kl)}
         )
@@ -102,11 +116,15 @@ class Vae(PixelwiseDecoder):
         return self.mean_image(variables, latents)
 
     def _draw_and_score(
-        self, variables: Variables, batch: Batch, noise: Noise
+        self, variables: Variables, batch: Batch, noise: Noise, estimator: str = ESTIMATORS[0]
     ) -> tuple[Posterior, Array]:
         """A draw from the posterior and ln p(x | z) [B]."""
-        posterior = self._posterior(variables, batch, noise)
-        return posterior, self.log_prob_given(variables, batch, posterior.latents)
+        latents, pixels = noise.split() if self.pixels.continuous else (noise, noise)
+        posterior = self._posterior(variables, batch, latents)
+        z = posterior.latents
+        if estimator == "score_function":
+            z = jax.lax.stop_gradient(z)
+        return posterior, self.log_prob_given(variables, batch, z, pixels)
 
     def _posterior(self, variables: Variables, batch: Batch, noise: Noise) -> Posterior:
         x, drawn = self.scale(batch["image"]), noise.normal(self.num_latents)

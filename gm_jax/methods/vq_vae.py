@@ -66,7 +66,7 @@ class VqVae(PixelwiseDecoder):
         outputs = self._outputs(variables, batch)
         codes = codebook.nearest(book, outputs)
         vectors = codebook.embed(book, codes)
-        log_prob = self.log_prob_given(variables, batch, straight_through(outputs, vectors))
+        log_prob = self.log_prob_given(variables, batch, straight_through(outputs, vectors), noise)
         distance = jnp.sum(jnp.square(outputs - jax.lax.stop_gradient(vectors)), (1, 2, 3))
         book = codebook.follow(
             book, outputs, codes, options.decay, options.reset_share, noise.shared()

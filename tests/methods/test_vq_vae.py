@@ -46,7 +46,9 @@ def test_the_encoder_gets_the_gradient_of_its_codes_and_the_commitment():
         {"params": given["encoder"]["params"]}, chosen.scale(BATCH["image"])
     )
     vectors = chosen.embedded(given, chosen.encode(given, BATCH, NOISE))
-    of_vectors = jax.grad(lambda v: -jnp.sum(chosen.log_prob_given(given, BATCH, v)))(vectors)
+    of_vectors = jax.grad(lambda v: -jnp.sum(chosen.log_prob_given(given, BATCH, v, NOISE)))(
+        vectors
+    )
     expected = jnp.sum(of_vectors + 2 * beta * (outputs - vectors), (0, 1, 2))
     bias = given["encoder"]["params"]["Conv_2"]["bias"]
     np.testing.assert_allclose(jax.grad(loss)(bias), expected, rtol=1e-4, atol=1e-4)
