@@ -12,7 +12,7 @@ It trains the modes of `configs/flow_gan.py` from the same seeds, with as many u
   Each is the mean over the seeds with its standard error. The row `test images` judges these;
 - `samples.png`, a row a mode, of the first seed.
 
-By default it takes about a quarter of an hour of a core, half of it to compile.
+By default it takes about 20 minutes of a core.
 `--paper` is CIFAR-10 (not run here), where Inception should judge (`--mode=evaluate`). Finished
 runs are not trained again.
 """
