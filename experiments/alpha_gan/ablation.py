@@ -75,13 +75,15 @@ def codes_of(run: Run, variables: Mapping[str, Any], num_codes: int) -> np.ndarr
     return np.concatenate(codes)[:wanted]
 
 
-def statistics(codes: np.ndarray) -> dict[str, float]:
-    """What α-GAN's prior says of codes [N, Z], and what N independent draws from it would give."""
+def statistics(codes: np.ndarray, count: int) -> dict[str, float]:
+    """Statistics of codes [N, Z] of `count` images, and what `count` draws from the prior give.
+
+    Codes of one image depend on each other: more of them than images bring no more draws.
+    """
     covariance = covariance_of_codes(codes)
     deviations = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
     others = ~np.eye(len(covariance), dtype=bool)
     correlations = np.abs(covariance / np.outer(deviations, deviations))[others]
-    count = len(codes)
     return {
         "mean": float(np.sqrt(np.mean(codes.mean(0, dtype=np.float64) ** 2))),
         "mean_of_prior": 1 / math.sqrt(count),
@@ -108,7 +110,7 @@ def measure(
         first = model not in {earlier["model"] for earlier in rows}
         if model in CODED:
             found = codes_of(run, variables, num_codes)
-            row |= {"codes": len(found), **statistics(found)}
+            row |= {"codes": len(found), **statistics(found, min(len(found), len(images)))}
             if first:
                 codes[model] = found
                 samples[model] = draw_samples(run, variables, COLUMNS, 1.0)["image"]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -46,23 +46,65 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def greater(a: Sequence[float], b: Sequence[float]) -> str:
-    """Whether values `a` tend to lie above values `b`: agrees, no, or too few runs (rank-sum)."""
+class Chances(NamedTuple):
+    """A test's chances of values so far above, and so far below, if there is no difference."""
+
+    greater: float
+    less: float
+
+
+NOT_TESTED = Chances(1.0, 1.0)
+
+
+def greater(a: Sequence[float], b: Sequence[float]) -> Chances:
+    """Whether values `a` tend to lie above values `b` (rank-sum)."""
     if min(len(a), len(b)) < 2:
-        return TOO_FEW
-    return _verdict(
+        return NOT_TESTED
+    return Chances(
         *(float(stats.mannwhitneyu(a, b, alternative=side).pvalue) for side in ("greater", "less"))
     )
 
 
-def greater_in_pairs(a: Sequence[float], b: Sequence[float]) -> str:
+def greater_in_pairs(a: Sequence[float], b: Sequence[float]) -> Chances:
     """The same for values in pairs (signed ranks)."""
     differences = np.subtract(a, b)
     if not np.any(differences):
-        return TOO_FEW
-    return _verdict(
+        return NOT_TESTED
+    return Chances(
         *(float(stats.wilcoxon(differences, alternative=s).pvalue) for s in ("greater", "less"))
     )
+
+
+def more_than_half(hits: int, count: int) -> Chances:
+    """Whether more than half of the runs are hits (binomial test)."""
+    return Chances(
+        *(float(stats.binomtest(hits, count, alternative=s).pvalue) for s in ("greater", "less"))
+    )
+
+
+def judged(tests: Sequence[Chances]) -> list[str]:
+    """The verdict on each part of a claim: agrees if it is greater, no if less, or too few runs.
+
+    Holm's correction: the chance that any part without a difference is called one way is at most
+    LEVEL, however many the parts.
+    """
+    sides = [_holm([test[side] for test in tests]) for side in (0, 1)]
+    return [
+        "agrees" if more <= LEVEL else "no" if less <= LEVEL else TOO_FEW
+        for more, less in zip(*sides, strict=True)
+    ]
+
+
+def _holm(chances: Sequence[float]) -> list[float]:
+    """Chances corrected for their number: the least times N, the next times N − 1, … (Holm, 1979).
+
+    None is less than one that was less before, nor more than 1.
+    """
+    order = np.argsort(chances, kind="stable")
+    corrected = np.empty(len(order))
+    times = np.arange(len(order), 0, -1)
+    corrected[order] = np.maximum.accumulate(np.asarray(chances)[order] * times)
+    return [float(chance) for chance in np.minimum(corrected, 1)]
 
 
 def below(a: Sequence[float], b: Sequence[float]) -> str:
@@ -75,14 +117,14 @@ def below(a: Sequence[float], b: Sequence[float]) -> str:
     return "agrees" if max(a) < min(b) else "no" if min(a) > max(b) else TOO_FEW
 
 
-def _verdict(p_greater: float, p_less: float) -> str:
-    return "agrees" if p_greater < LEVEL else "no" if p_less < LEVEL else TOO_FEW
-
-
 def all_of(verdicts: Sequence[str]) -> str:
-    """The verdict on a claim of several parts: a refuted part refutes it, all must agree."""
+    """The verdict on a claim by those of its parts (`judged`).
+
+    It agrees if all parts do, and in part if some do and others are refuted; a refuted part refutes
+    it if no other agrees.
+    """
     if "no" in verdicts:
-        return "no"
+        return "in part" if "agrees" in verdicts else "no"
     return "agrees" if verdicts and set(verdicts) == {"agrees"} else TOO_FEW
 
 
@@ -92,13 +134,6 @@ def share_is(hits: int, count: int, published: float, unrelated: float) -> str:
     if low <= published <= high:
         return TOO_FEW if low <= unrelated <= high else "agrees"
     return "no"
-
-
-def more_than_half(hits: int, count: int) -> str:
-    """Whether more than half of the runs are hits (binomial test)."""
-    return _verdict(
-        *(float(stats.binomtest(hits, count, alternative=s).pvalue) for s in ("greater", "less"))
-    )
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from gm_jax.evaluation.ms_ssim import sample_diversity
 from gm_jax.evaluation.request import Request
 from gm_jax.evaluation.wasserstein_critic import CriticResult, independent_wasserstein_critic
 from gm_jax.images import spread
+from gm_jax.training import recorded
 from gm_jax.training.run import Run, open_run
 from gm_jax.training.workdir import dumps, read_json, write_atomically, write_npz
 
@@ -45,6 +46,7 @@ class Judge:
         self.validation, self.test = map(spread_images, map(run.dataset, ("validation", "test")))
         self.identity = {
             "classifiers": [network.identity for network in self.networks],
+            "data": {"source": run.config.data.source, **recorded.contents(run.datasets)},
             "num_samples": num_samples,
             "critic_steps": critic_steps,
         }
@@ -60,7 +62,7 @@ class Judge:
             run = open_run(config, folder)
             with Context(run, Request(num_samples=self.num_samples)) as context:
                 samples = context.sample_images
-            files = sorted((folder / train.FOLDER).glob("step_*.npz"))
+            files = late_files(folder, config.train.steps)
             critic = self.critic(samples, [_late(run, file) for file in files])
             write_npz(folder / "critic.npz", critic._asdict())
             return {
@@ -111,8 +113,7 @@ class Judge:
                 rows[f"test images + {std:g} noise"] = self.of_images(noisy)
             return rows
 
-        about = {"source": self.run.config.data.source, "noise": list(NOISE)}
-        return self._kept(epath.Path(folder) / "references.json", about, score)
+        return self._kept(epath.Path(folder) / "references.json", {"noise": list(NOISE)}, score)
 
     def critic(self, samples: np.ndarray, earlier: Sequence[np.ndarray] = ()) -> CriticResult:
         """The critic's judgement; its curves have a point after each share of the samples."""
@@ -135,6 +136,15 @@ class Judge:
             np.arange(len(images)),
         )
         return outputs["logits"]
+
+
+def late_files(folder: epath.Path, steps: int) -> list[epath.Path]:
+    """The files of `train.py` from half-way to before the last of so many steps, in order.
+
+    A training that was continued with more steps leaves others, of its first half.
+    """
+    found = {int(file.stem[5:]): file for file in (folder / train.FOLDER).glob("step_*.npz")}
+    return [found[step] for step in sorted(found) if step < steps and train.is_late(step, steps)]
 
 
 def _late(run: Run, file: epath.Path) -> np.ndarray:

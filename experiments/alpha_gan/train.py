@@ -5,7 +5,8 @@
 
 The independent critic starts half-way through the training that it judges (α-GAN, section 5). It
 is trained afterwards here, on `DIR/late/step_STEP.npz`, samples at each validation from half-way
-on. Batch norms have the running averages of training there. `sweep.py` calls this program.
+on; those of the last step serve a training that goes on to more steps. Batch norms have the running
+averages of training there. `sweep.py` calls this program.
 """
 
 import sys
@@ -28,10 +29,15 @@ from gm_jax.training.workdir import write_npz
 FOLDER = "late"
 
 
+def is_late(step: int, steps: int) -> bool:
+    """Whether a step is in the second half of a training of so many steps."""
+    return steps <= 2 * step <= 2 * steps
+
+
 def validate(run: Run, variables: dict[str, Any], step: int, writer: MetricWriter) -> float:
     """`report.validate`, which also keeps samples, from half-way on until the end."""
     score = report.validate(run, variables, step, writer)
-    if run.config.train.steps <= 2 * step < 2 * run.config.train.steps:
+    if is_late(step, run.config.train.steps):
         temperature = run.config.sample.temperature
         drawn = draw_samples(run, variables, flags.FLAGS.num_samples, temperature)
         if jax.process_index() == 0:

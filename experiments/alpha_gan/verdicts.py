@@ -78,6 +78,11 @@ def of_sweep(
     return found
 
 
+def _one(test: claims.Chances) -> str:
+    """The verdict on a claim of one part."""
+    return claims.judged([test])[0]
+
+
 def _two_updates(runs: Runs) -> dict[str, str]:
     once = {tuple(row["point"].items()): row for row in runs["dcgan_once"]}
     pairs = [
@@ -85,16 +90,19 @@ def _two_updates(runs: Runs) -> dict[str, str]:
         for row in runs["dcgan"]
         if (point := tuple(row["point"].items())) in once
     ]
-    texts, verdicts = [], []
+    texts, tests = [], []
     for name in ("critic", "is_1"):
         two, one = ([pair[side][name] for pair in pairs] for side in (0, 1))
         better = sum(a > b for a, b in zip(two, one, strict=True))
         texts.append(f"{name} better in {better} of {len(pairs)} pairs")
-        verdicts.append(claims.greater_in_pairs(two, one))
+        tests.append(claims.greater_in_pairs(two, one))
+    verdicts = claims.judged(tests)
     return {
         "claim": "two updates of the generator help DCGAN",
         "where": "section 6, insights",
-        "came out": "; ".join(texts),
+        "came out": "; ".join(
+            f"{text}: {verdict}" for text, verdict in zip(texts, verdicts, strict=True)
+        ),
         "verdict": claims.all_of(verdicts),
     }
 
@@ -105,16 +113,20 @@ def _best_model(runs: Runs) -> Iterator[dict[str, str]]:
         (("critic",), "figs 2a, 2c", "the critic"),
         (("is_1", "is_2"), "fig. 5c", "in-domain inception scores"),
     ):
-        texts, verdicts = [], []
+        texts, tests = [], {}
         for name in names:
             scores = {model: claims.column(runs[model], name) for model in ("wgan_gp", *others)}
             medians = {model: np.median(values) for model, values in scores.items() if values}
             texts.append(f"{name}: " + ", ".join(f"{m} {v:.3g}" for m, v in medians.items()))
-            verdicts += [claims.greater(scores["wgan_gp"], scores[model]) for model in others]
+            for model in others:
+                test = claims.greater(scores["wgan_gp"], scores[model])
+                tests[f"than {model} by {name}"] = test
+        verdicts = claims.judged(list(tests.values()))
+        parts = (f"{part}: {verdict}" for part, verdict in zip(tests, verdicts, strict=True))
         yield {
             "claim": f"WGAN-GP is best by {by}",
             "where": where,
-            "came out": "medians by " + "; ".join(texts),
+            "came out": f"medians by {'; '.join(texts)}. Better {', '.join(parts)}",
             "verdict": claims.all_of(verdicts),
         }
 
@@ -129,7 +141,7 @@ def _of_alpha_gan(runs: Runs) -> Iterator[dict[str, str]]:
             "claim": "most runs of α-GAN are better by the critic than the best of DCGAN",
             "where": "section 6, ColorMNIST",
             "came out": f"{hits} of {len(alpha)}",
-            "verdict": claims.more_than_half(hits, len(alpha)),
+            "verdict": _one(claims.more_than_half(hits, len(alpha))),
         }
     if alpha and wgan:
         spans = [claims.quartiles(values) for values in (alpha, wgan)]
@@ -139,7 +151,7 @@ def _of_alpha_gan(runs: Runs) -> Iterator[dict[str, str]]:
             "claim": "α-GAN has a wider spread than WGAN-GP by the critic",
             "where": "section 6, CelebA",
             "came out": f"between quartiles {widths[0]} and {widths[1]}",
-            "verdict": claims.greater(*deviations),
+            "verdict": _one(claims.greater(*deviations)),
         }
     errors = [claims.column(runs[model], "reconstruction_error") for model in ("age", "alpha_gan")]
     if all(errors):
@@ -149,7 +161,7 @@ def _of_alpha_gan(runs: Runs) -> Iterator[dict[str, str]]:
             "came out": "median of the mean |x − x̂| on test: AGE {:.3f}, α-GAN {:.3f}".format(
                 *map(np.median, errors)
             ),
-            "verdict": claims.greater(*errors),
+            "verdict": _one(claims.greater(*errors)),
         }
     critic, diversity = (claims.column(runs["alpha_gan"], name) for name in ("critic", "diversity"))
     correlation, chance = claims.rank_correlation(critic, diversity)
@@ -187,5 +199,5 @@ def _of_measures(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
         "claim": "the measures choose different best runs",
         "where": "section 6, appendix F",
         "came out": f"critic and is_1 choose different runs of {differ} of {len(chosen)} models",
-        "verdict": claims.more_than_half(differ, len(chosen)),
+        "verdict": _one(claims.more_than_half(differ, len(chosen))),
     }

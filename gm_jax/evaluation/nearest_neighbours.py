@@ -1,9 +1,11 @@
 """Judgements by the nearest neighbour: the class of an example, and whether two sets differ."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-_CHUNK_ROWS = 1024
+_MOST_VALUES = 2**22  # of each block, in float64: 32 MiB
 
 
 def nearest_labels(examples: ArrayLike, references: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -14,11 +16,8 @@ def nearest_labels(examples: ArrayLike, references: ArrayLike, labels: ArrayLike
       references: [M ≥ 1, ...].
       labels: int [M], those of the references.
     """
-    x, y = _flat(examples), _flat(references)
-    nearest = [
-        _squared_distances(x[start : start + _CHUNK_ROWS], y).argmin(1)
-        for start in range(0, len(x), _CHUNK_ROWS)
-    ]
+    blocks = _squared_distances(_flat(examples), _flat(references))
+    nearest = [distances.argmin(1) for _, distances in blocks]
     return np.asarray(labels)[np.concatenate(nearest)]
 
 
@@ -36,17 +35,32 @@ def told_apart(first: ArrayLike, second: ArrayLike) -> float:
     x, y = _flat(first), _flat(second)
     count = min(len(x), len(y))
     both, of_second = np.concatenate([x[:count], y[:count]]), np.arange(2 * count) >= count
-    distances = _squared_distances(both, both)
-    np.fill_diagonal(distances, np.inf)
-    return float((of_second[distances.argmin(1)] == of_second).mean())
+    nearest = []
+    for start, distances in _squared_distances(both, both):
+        rows = np.arange(len(distances))
+        distances[rows, start + rows] = np.inf  # an example is no neighbour of its own
+        nearest.append(distances.argmin(1))
+    return float((of_second[np.concatenate(nearest)] == of_second).mean())
 
 
 def _flat(examples: ArrayLike) -> np.ndarray:
-    """The values of each example, float64 [N, D]."""
-    values = np.asarray(examples, np.float64)
+    """The values of each example, [N, D]."""
+    values = np.asarray(examples)
     return values.reshape(len(values), -1)
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """‖x − y‖² of [N, D] and [M, D], float64 [N, M]."""
-    return np.square(x).sum(1)[:, None] - 2 * x @ y.T + np.square(y).sum(1)
+def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, ‖x − y‖² of some rows of [N, D] and all of [M, D], float64 [rows, M]).
+
+    Rows and columns are converted to float64 a block at a time, so that images take their own
+    memory and little more.
+    """
+    rows = max(1, min(len(x), _MOST_VALUES // len(y)))
+    columns = max(1, _MOST_VALUES // max(rows, len(y)))
+    for start in range(0, len(x), rows):
+        distances = np.zeros((len(x[start : start + rows]), len(y)))
+        for column in range(0, x.shape[1], columns):
+            part = slice(column, column + columns)
+            a, b = x[start : start + rows, part].astype(np.float64), y[:, part].astype(np.float64)
+            distances += np.square(a).sum(1)[:, None] - 2 * a @ b.T + np.square(b).sum(1)
+        yield start, distances

@@ -1,7 +1,10 @@
 """Nearest neighbours give labels, and tell two sets apart only if they differ."""
 
+import tracemalloc
+
 import numpy as np
 
+from gm_jax.evaluation import nearest_neighbours
 from gm_jax.evaluation.nearest_neighbours import nearest_labels, told_apart
 
 
@@ -12,6 +15,21 @@ def test_the_nearest_reference_gives_its_label_in_any_number_of_rows():
     distances = ((examples[:, None] - references) ** 2).sum((2, 3))
     expected = labels[distances.argmin(1)]
     np.testing.assert_array_equal(nearest_labels(examples, references, labels), expected)
+
+
+def test_blocks_change_nothing_and_bound_the_memory(monkeypatch):
+    """In float64 the two sets would take 25 MB together, and their distances 1 MB."""
+    images = np.random.default_rng(4).integers(0, 256, (2, 400, 64, 64, 1)).astype(np.uint8)
+    labels = np.arange(400)
+    whole = nearest_labels(*images, labels), told_apart(*images)
+    monkeypatch.setattr(nearest_neighbours, "_MOST_VALUES", 2**15)
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(nearest_labels(*images, labels), whole[0])
+        assert tracemalloc.get_traced_memory()[1] < 3e6
+        assert told_apart(*images) == whole[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_images_do_not_overflow_their_dtype():

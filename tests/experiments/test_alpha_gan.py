@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from configs import alpha_gan
-from experiments.alpha_gan import ablation, claims, figures, judge, settings, verdicts
+from experiments.alpha_gan import ablation, claims, figures, judge, settings, train, verdicts
 from experiments.alpha_gan import sweep as program
 from gm_jax import methods, sweep
 from gm_jax.data import image_spec
+from gm_jax.training.run import open_run
 
 
 def test_grids_have_the_sizes_of_appendix_h():
@@ -78,14 +79,25 @@ def test_runs_ranked_oppositely_are_none_of_equal_half_of_reversed_a_quarter_of_
 
 
 def test_verdicts_need_enough_runs():
-    low, high = list(range(4)), list(range(10, 14))
-    assert claims.greater(high, low) == "agrees" and claims.greater(low, high) == "no"
-    assert claims.greater(high[:2], low[:2]) == claims.TOO_FEW
-    assert claims.greater_in_pairs(np.arange(5) + 1.5, np.arange(5) * 0.9) == "agrees"
-    assert claims.greater_in_pairs([2, 1], [1, 0]) == claims.TOO_FEW
+    low, high, few = list(range(4)), list(range(10, 14)), claims.TOO_FEW
+
+    def judged(test, *values):
+        return claims.judged([test(*values)])[0]
+
+    assert judged(claims.greater, high, low) == "agrees"
+    assert judged(claims.greater, low, high) == "no"
+    assert judged(claims.greater, high[:2], low[:2]) == judged(claims.greater, high, []) == few
+    assert judged(claims.greater_in_pairs, np.arange(5) + 1.5, np.arange(5) * 0.9) == "agrees"
+    assert judged(claims.greater_in_pairs, [2, 1], [1, 0]) == few
+    assert judged(claims.more_than_half, 6, 6) == "agrees"
+    assert judged(claims.more_than_half, 0, 6) == "no"
+    assert judged(claims.more_than_half, 4, 6) == few
+
+
+def test_a_claim_of_few_values_is_judged_by_their_order_and_a_share_by_its_interval():
     assert claims.below([1, 2, 3], [4, 5, 6]) == "agrees"
+    assert claims.below([4, 5, 6], [1, 2, 3]) == "no"
     assert claims.below([1, 2, 5], [4, 5, 6]) == claims.below([1, 2], [4, 5]) == claims.TOO_FEW
-    assert claims.more_than_half(6, 6) == "agrees" and claims.more_than_half(4, 6) == claims.TOO_FEW
     assert claims.share_is(30, 200, 0.15, 0.25) == "agrees"
     assert claims.share_is(2, 12, 0.15, 0.25) == claims.TOO_FEW
     assert claims.share_is(100, 200, 0.15, 0.25) == "no"
@@ -96,6 +108,30 @@ def test_a_claim_of_several_parts_needs_all_of_them():
     assert claims.all_of(["agrees", "agrees"]) == "agrees"
     assert claims.all_of(["agrees", few]) == claims.all_of([]) == few
     assert claims.all_of([few, "no"]) == "no"
+    assert claims.all_of(["agrees", "no", few]) == "in part"
+
+
+def test_a_part_is_judged_by_holms_steps():
+    """0.01·3, 0.02·2 and 0.04·1 are at most 0.05; but 0.03·2 is not, nor what comes after it."""
+
+    def judged(*chances):
+        return claims.judged([claims.Chances(1 - chance, chance) for chance in chances])
+
+    few = claims.TOO_FEW
+    assert judged(0.04, 0.01, 0.02) == ["no"] * 3
+    assert judged(0.04, 0.01, 0.03) == [few, "no", few]
+    assert judged(0.04, 0.98, 0.5) == [few, few, few]
+    assert judged(0.04) == ["no"] and judged(0.999, 0.001) == ["agrees", "no"]
+
+
+def test_equal_parts_are_seldom_called_different():
+    """Of claims with ten parts each, at most a twentieth has a part that is called less."""
+    random, wrong = np.random.default_rng(0), 0
+    for _ in range(200):
+        chances = random.uniform(size=10)
+        verdicts = claims.judged([claims.Chances(1 - chance, chance) for chance in chances])
+        wrong += "no" in verdicts
+    assert wrong / 200 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
 
 
 def test_every_claim_agrees_with_runs_that_are_made_for_it():
@@ -117,13 +153,67 @@ def test_every_claim_agrees_with_runs_that_are_made_for_it():
     assert len(found) == 10 and set(found.values()) == {"agrees"}, found
 
 
+def test_every_claim_is_refuted_by_runs_that_are_made_against_it():
+    height = {"wgan_gp": 0, "alpha_gan": 3, "dcgan": 6, "age": 8, "dcgan_once": 9}
+    rows = []
+    for model, level in height.items():
+        for run in range(12):
+            score = level + (0.04 if model == "wgan_gp" else 0.01) * run
+            row = {"model": model, "name": f"{run}", "point": {"rate": run}, "is_1": score}
+            # WGAN-GP is worst by the second score, too, and the others are in the reverse order.
+            row |= {"is_2": score if model == "wgan_gp" else 20 - score, "critic": score}
+            row["diversity"] = -score
+            error = {"age": 0.1, "alpha_gan": 0.3}
+            rows.append(row | ({"reconstruction_error": error[model]} if model in error else {}))
+    references = {"test images": {"diversity": 0.7}, "test images + 0.1 noise": {"diversity": 0.6}}
+    found = {row["claim"]: row["verdict"] for row in verdicts.of_sweep(rows, references)}
+    assert len(found) == 10 and set(found.values()) == {"no"}, found
+
+
+def test_a_claim_that_holds_in_part_names_its_parts():
+    rows = [
+        {"model": model, "name": f"{run}", "point": {}, "critic": level + 0.01 * run}
+        | {"is_1": run, "is_2": run, "diversity": run}
+        for model, level in {"wgan_gp": 5, "alpha_gan": 3, "age": 5, "dcgan": 9}.items()
+        for run in range(12)
+    ]
+    references = {"test images": {"diversity": 0.6}, "test images + 0.1 noise": {"diversity": 0.7}}
+    found = {row["claim"]: row for row in verdicts.of_sweep(rows, references)}
+    found = found["WGAN-GP is best by the critic"]
+    assert found["verdict"] == "in part"
+    for part in ("alpha_gan by critic: agrees", "age by critic: too few", "dcgan by critic: no"):
+        assert part in found["came out"]
+
+
+def test_more_codes_than_images_are_no_more_draws():
+    codes = np.random.default_rng(0).normal(size=(40, 5))
+    once, often = (ablation.statistics(np.tile(codes, (n, 1)), 40) for n in (1, 3))
+    for name in ("mean", "mean_of_prior", "correlation", "correlation_of_prior"):
+        np.testing.assert_allclose(once[name], often[name])
+    assert once["mean_of_prior"] == 1 / np.sqrt(40)
+
+
+def test_samples_of_a_shorter_training_are_not_late(tmp_path):
+    """The first 8 steps left 4 to 8; 16 steps add 10 to 16."""
+    for step in (4, 6, 8, 10, 12, 14, 16):
+        path = tmp_path / train.FOLDER / f"step_{step:08d}.npz"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    def steps(of):
+        return [int(file.stem.removeprefix("step_")) for file in judge.late_files(tmp_path, of)]
+
+    assert steps(8) == [4, 6] and steps(16) == [8, 10, 12, 14]
+    assert [step for step in range(10) if train.is_late(step, 8)] == [4, 5, 6, 7, 8]
+
+
 def test_codes_from_the_prior_have_its_statistics():
     codes = np.random.default_rng(0).normal(size=(4_000, 20)).astype(np.float32)
-    found = ablation.statistics(codes)
+    found = ablation.statistics(codes, len(codes))
     np.testing.assert_allclose(found["mean"], found["mean_of_prior"], rtol=0.4)
     np.testing.assert_allclose(found["correlation"], found["correlation_of_prior"], rtol=0.15)
     np.testing.assert_allclose(found["variance"], 1, rtol=0.03)
-    entangled = ablation.statistics(0.5 * codes + 0.5 * codes[:, :1] + 1)
+    entangled = ablation.statistics(0.5 * codes + 0.5 * codes[:, :1] + 1, len(codes))
     assert entangled["correlation"] > 0.4 and entangled["mean"] > 0.9
 
 
@@ -156,7 +246,8 @@ def test_a_tiny_sweep_is_trained_and_judged_once(tmp_path, capsys, monkeypatch):
     assert not failed and "1 of them to train" in capsys.readouterr().err
     rows, references = program.judge_all(chosen, classifiers, options, tmp_path)
     (name,) = chosen
-    assert [path.name for path in (tmp_path / name / "late").iterdir()] == ["step_00000001.npz"]
+    late = sorted(path.name for path in (tmp_path / name / "late").iterdir())
+    assert late == ["step_00000001.npz", "step_00000002.npz"]
     program.tabulate(rows, references, tmp_path)
     program.draw(rows, references, tmp_path)
     assert "| too few runs to say |" in (tmp_path / "sweep.md").read_text()
@@ -167,6 +258,11 @@ def test_a_tiny_sweep_is_trained_and_judged_once(tmp_path, capsys, monkeypatch):
     assert program.judge_all(chosen, classifiers, options, tmp_path) == (rows, references)
     assert program.train(chosen, options, tmp_path)[1] == []
     assert "0 of them to train" in capsys.readouterr().err
+    for split in ("train", "validation", "test"):  # but other images are
+        field = {f"data.{split}_split": f"{split}[1:24] of colored:digits"}
+        run = open_run(sweep.with_fields(chosen[name].member.config, field), tmp_path / split)
+        with pytest.raises(TypeError, match="not callable"):
+            judge.Judge(run, classifiers, 24, 2).references(tmp_path)
 
 
 def test_a_tiny_ablation_has_a_row_a_run_and_its_pictures(tmp_path):

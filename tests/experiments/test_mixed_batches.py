@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from experiments import program
-from experiments.mixed_batches import images, points
+from experiments.mixed_batches import images, overhead, points
 from experiments.mixed_batches import optimal_discriminator as optimum
 from gm_jax import sweep
 from gm_jax.data.points import MIXTURES
@@ -35,6 +35,18 @@ def test_always_half_costs_ln_2_on_pure_batches_and_less_with_gamma():
     ]
     np.testing.assert_allclose(costs[0], math.log(2), rtol=1e-9)
     assert math.log(2) - 0.5 < costs[1] < 0.21
+
+
+def test_the_overhead_is_in_times_of_the_gan_and_of_the_pointwise(tmp_path, monkeypatch):
+    models = {row: model for row, model in overhead.MODELS.items() if row != "bgan"}
+    monkeypatch.setattr(overhead, "MODELS", models)
+    monkeypatch.setattr(overhead, "STEPS", 2)
+    gan, pointwise = overhead.ratios("ring", 3, tmp_path)
+    for row, suffix in ((gan, ""), (pointwise, "_to_pointwise")):
+        names = (f"time{suffix}", f"time{suffix}_least", f"time{suffix}_most")
+        assert [row[name] for name in (*names, f"operations{suffix}")] == [1, 1, 1, 1]
+    assert pointwise["time_least"] <= pointwise["time"] <= pointwise["time_most"]
+    np.testing.assert_allclose(gan["time_to_pointwise_most"], 1 / pointwise["time_least"])
 
 
 def test_samples_that_are_not_finite_are_not_good():
