@@ -45,9 +45,9 @@ class CodePrior(Method):
                 f"frozen.quantiser={config.frozen.quantiser}: {type(quantiser).__name__} gives no "
                 "codes; give a run of configs/vq_vae.py"
             )
-        self.quantiser = quantiser
+        self.quantiser, self.num_codes = quantiser, quantiser.num_codes
         self.pixelcnn = PixelCNN(num_mixtures=0, dtype=self.dtype, **config.model.pixelcnn)
-        self.code_shape = (*quantiser.code_shape, quantiser.num_codes)
+        self.code_shape = (*quantiser.code_shape, self.num_codes)
         self.codes_of_network = Categorical()
         sampler = config.sample.sampler
         self.sampler = Sampler(sampler, self.pixelcnn, self.code_shape, self.codes_of_network)
@@ -139,7 +139,7 @@ class CodePrior(Method):
         return self.codes_of_network.log_prob(x, cast(Array, logits))
 
     def _one_hot(self, codes: Array) -> Array:
-        return jax.nn.one_hot(codes, self.quantiser.num_codes)
+        return jax.nn.one_hot(codes, self.num_codes)
 
     def _quantiser(self, variables: Variables) -> Variables:
         return {name: variables[PREFIX + name] for name in NETWORKS}

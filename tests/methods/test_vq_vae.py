@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from configs import vq_vae
-from gm_jax import methods
+from gm_jax import load, methods, session
 from gm_jax.data import image_spec
+from gm_jax.evaluation.battery import evaluate
+from gm_jax.evaluation.records import read_results
+from gm_jax.evaluation.request import Request
 from gm_jax.nn import codebook
+from gm_jax.training.run import open_run
 from tests.support import LEVELS, images, noise_of
 
 KEY = jax.random.key(3)
@@ -109,3 +113,16 @@ def test_images_that_the_halvings_do_not_divide_are_refused():
     batch = {"image": images(4, shape=(7, 7, 1)), "index": np.arange(4, dtype=np.int32)}
     with pytest.raises(ValueError, match=r"7×7 pixels.*multiples of 2"):
         jax.eval_shape(lambda: chosen.init_networks(KEY, batch, NOISE))
+
+
+def test_perplexity_is_that_of_the_codes_of_all_test_images(tmp_path):
+    config = vq_vae.get_config("smoke").unlock()
+    config.train.steps = 1
+    session.run(config, str(tmp_path), "train")
+    run = open_run(config, str(tmp_path))
+    assert evaluate(run, Request(("perplexity",))) == {}
+    (result,) = read_results(run.workdir)
+    codes = load.load(tmp_path).encode(run.dataset("test").images)
+    share = np.unique(codes, return_counts=True)[1] / codes.size
+    assert result["values"]["perplexity"] == pytest.approx(np.exp(-np.sum(share * np.log(share))))
+    assert (result["values"]["num_used"], result["values"]["num_codes"]) == (len(share), 4)
