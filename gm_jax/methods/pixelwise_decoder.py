@@ -10,7 +10,7 @@ from gm_jax import distributions
 from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.methods.method import Batch, Method, Noise, Variables
-from gm_jax.networks.pixel_distributions import LIKELIHOODS
+from gm_jax.networks.decoder_distributions import LIKELIHOODS
 from gm_jax.networks.vae import Decoder
 
 Array = jax.Array

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from gm_jax import devices
 from gm_jax.distributions import gaussian_kl, gaussian_log_prob
 from gm_jax.flows.transform import Context, Transform
+from gm_jax.networks.decoder_distributions import DecoderDistribution
 from gm_jax.networks.mlp import Mlp
-from gm_jax.networks.pixel_distributions import DecoderDistribution, Parameters
+from gm_jax.networks.pixel_distributions import Parameters
 
 Array = jax.Array
 Convolutions = tuple[tuple[int, int], ...]  # (channels, stride) of each, from the image

@@ -12,7 +12,7 @@ from gm_jax import methods
 from gm_jax.data import image_spec
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.evaluation.likelihood import stream_importance_weights
-from gm_jax.networks.pixel_distributions import LIKELIHOODS
+from gm_jax.networks.decoder_distributions import LIKELIHOODS
 from tests.support import LEVELS, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gm_jax import distributions
-from gm_jax.networks import pixel_distributions as pixels
+from gm_jax.networks import decoder_distributions as pixels
 from tests.support import noise_of
 
 LEVELS, SHAPE = 3, (1, 2, 1)  # nine images
