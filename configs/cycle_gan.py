@@ -23,6 +23,10 @@ which lets the map permute the classes, as no loss sees them and cycles close al
 `judge_b`, the judge on domain b's own examples; and as much in the other direction. On blobs the
 identity term prefers the smallest turn: `--config.model.identity_weight=0` takes it away.
 
+The rate falls over the second half of the page's steps. Other `--config.train.steps` do not move
+that: the training says so, and which `--config.optimizer.linear_decay_start` and
+`linear_decay_steps` do.
+
 The authors' code resizes to 286×286 pixels and crops 256×256 of them at random; here images are
 only mirrored. Its learning rate falls at the end of each epoch, here at each step.
 """
