@@ -147,17 +147,17 @@ VARIANTS = {
     "smoke": (
         ALL_DEVICES,
         common.SMOKE,
-        {"data": unpaired(DIGITS, *TINY_SPLITS) | {"batch_size": 16}},
+        {"data": unpaired(DIGITS, *TINY_SPLITS) | {"batch_size": 8}},
         {"evaluate": {"num_translations": 4}},
         {"model": {"generator": {"widths": (8,), "num_blocks": 1}, "critic": {"widths": (8, 8)}}},
-        {"model": {"pool_size": 24}},  # full in the second step
+        {"model": {"pool_size": 12}},  # full in the second step
     ),
     "smoke_blobs": (
         POINTS,
         common.SMOKE,
-        {"data": unpaired(BLOBS, *TINY_SPLITS) | {"batch_size": 16}},
+        {"data": unpaired(BLOBS, *TINY_SPLITS) | {"batch_size": 8}},
         points(8),
-        {"model": {"pool_size": 24}},
+        {"model": {"pool_size": 12}},
     ),
 }
 
