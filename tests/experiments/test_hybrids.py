@@ -15,6 +15,7 @@ from experiments.hybrids import codes, modes, translations
 from experiments.mixed_batches import points
 from gm_jax import data, methods, sweep
 from gm_jax.data.fields import Field, image_spec
+from gm_jax.data.points import MIXTURES
 from gm_jax.methods.player import in_order
 from gm_jax.training.run import open_run
 from tests.support import noise_of, random_variables
@@ -69,6 +70,15 @@ def test_a_tiny_training_of_points_is_kept(tmp_path, monkeypatch):
     rows = [{"model": "a", "counts": [9, 8, 9, 10]}, {"model": "b", "counts": [1, 2, 1, 3]}]
     assert modes.verdict(rows, "a", "b") == "agrees" and modes.verdict(rows, "b", "a") == "no"
     assert modes.verdict([row | {"counts": [3, 4]} for row in rows], "a", "b") == claims.TOO_FEW
+
+
+def test_a_cloud_has_the_moments_of_the_data_and_hits_most_modes_with_few_samples():
+    cloud, mixture = modes.cloud(0), MIXTURES[modes.DATA]
+    data_points = mixture.draw(np.random.RandomState(0), np.arange(25).repeat(400))
+    np.testing.assert_allclose(np.cov(cloud.T), np.cov(data_points.T), atol=0.6)
+    found = modes.scores_of([cloud, data_points])
+    assert found["modes_least"] > 8 and found["modes_most"] == 25
+    assert found["good_share_least"] < 0.05 and found["good_share_most"] > 0.98
 
 
 def test_features_are_what_the_last_layer_of_the_encoder_sees(tmp_path):
