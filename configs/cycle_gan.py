@@ -23,6 +23,10 @@ which lets the map permute the classes, as no loss sees them and cycles close al
 `judge_b`, the judge on domain b's own examples; and as much in the other direction. On blobs the
 identity term prefers the smallest turn: `--config.model.identity_weight=0` takes it away.
 
+The rate falls over the second half of the page's steps. Other `--config.train.steps` do not move
+that: the training says so, and which `--config.optimizer.linear_decay_start` and
+`linear_decay_steps` do.
+
 The authors' code resizes to 286×286 pixels and crops 256×256 of them at random; here images are
 only mirrored. Its learning rate falls at the end of each epoch, here at each step.
 """
@@ -143,17 +147,17 @@ VARIANTS = {
     "smoke": (
         ALL_DEVICES,
         common.SMOKE,
-        {"data": unpaired(DIGITS, *TINY_SPLITS) | {"batch_size": 16}},
+        {"data": unpaired(DIGITS, *TINY_SPLITS) | {"batch_size": 8}},
         {"evaluate": {"num_translations": 4}},
         {"model": {"generator": {"widths": (8,), "num_blocks": 1}, "critic": {"widths": (8, 8)}}},
-        {"model": {"pool_size": 24}},  # full in the second step
+        {"model": {"pool_size": 12}},  # full in the second step
     ),
     "smoke_blobs": (
         POINTS,
         common.SMOKE,
-        {"data": unpaired(BLOBS, *TINY_SPLITS) | {"batch_size": 16}},
+        {"data": unpaired(BLOBS, *TINY_SPLITS) | {"batch_size": 8}},
         points(8),
-        {"model": {"pool_size": 24}},
+        {"model": {"pool_size": 12}},
     ),
 }
 

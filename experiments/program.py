@@ -116,6 +116,11 @@ def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: float(np.mean(values)), f"{name}_error": float(error)}
 
 
+def spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    """`name`, the mean over the seeds, `name_least` and `name_most`."""
+    return {name: float(np.mean(values)), f"{name}_least": min(values), f"{name}_most": max(values)}
+
+
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a table, with numbers to a millionth, and prints it; creates missing folders."""
     text = io.StringIO()
@@ -139,6 +144,21 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         texts = (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
         lines.append(f"| {' | '.join(texts)} |")
     return "\n".join(lines) + "\n"
+
+
+def with_ranges(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in which the numbers of `spread` are one cell each: mean (least to most)."""
+    shown = []
+    for row in rows:
+        cells: dict[str, Any] = {}
+        for name, value in row.items():
+            if f"{name}_least" in row:
+                low, high = row[f"{name}_least"], row[f"{name}_most"]
+                cells[name] = f"{value:.3g} ({low:.3g} to {high:.3g})"
+            elif name.removesuffix("_least").removesuffix("_most") == name:
+                cells[name] = value
+        shown.append(cells)
+    return shown
 
 
 def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int) -> None:

@@ -24,27 +24,29 @@ import ast
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from etils import epath
+from ml_collections import FrozenConfigDict
 from scipy.special import gammaln, xlogy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from gm_jax import command_line, methods
+from gm_jax import command_line, methods, sweep
 from gm_jax.data.fields import DataSpec, Field
 from gm_jax.data.points import MIXTURES, Mixture
 from gm_jax.evaluation.mode_coverage import mode_coverage
 from gm_jax.evaluation.scatter import limits_of, scatter
 from gm_jax.images import grid, save_png
 from gm_jax.losses.mixed_batch import batch_prior
+from gm_jax.nn.batch_norm import COLLECTION
 from gm_jax.state import evaluation_variables
 from gm_jax.training.workdir import to_json, write_npz
 
@@ -54,7 +56,9 @@ MARKS = (10, 100, 1_000, 10_000, 20_000)
 SAMPLES = 2_500
 CHUNK = 100  # steps per call of the compiled program; MARKS[0] where fewer are left
 KEYS = ("start", "stream", "noise", "drawing")
+BATCHES = 64  # whose moments batch norms have in the samples, where there are any
 POINTS: DataSpec = {"point": Field((2,), "float32")}
+Create = Callable[[Any, DataSpec], Any]  # makes a method
 
 
 def config_of(model: str, data: str, seed: int, width: int) -> Any:
@@ -74,11 +78,21 @@ def config_of(model: str, data: str, seed: int, width: int) -> Any:
     return config.lock()
 
 
-def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
-    """Samples at every mark, [marks, SAMPLES, 2], and both players' losses at every step."""
-    with command_line.refusals():
-        method, modes = methods.create(config, POINTS), MIXTURES[data]
-    keys = dict(zip(KEYS, jax.random.split(jax.random.key(config.seed), len(KEYS)), strict=True))
+class Programs(NamedTuple):
+    """What trains a model, from any seed: init(keys), run(state, keys, count), sample(state, keys).
+
+    `run` takes `count` steps, and returns the losses of both players, [count] each.
+    """
+
+    init: Callable[..., Any]
+    run: Callable[..., Any]
+    sample: Callable[..., jax.Array]
+
+
+@functools.lru_cache(maxsize=1)
+def programs(config: FrozenConfigDict, data: str, create: Create) -> Programs:
+    """The programs of a config; all seeds share them, as the keys are arguments."""
+    method, modes = create(config, POINTS), MIXTURES[data]
     centres = jnp.asarray(modes.modes, jnp.float32)
 
     def draw(key: jax.Array) -> dict[str, jax.Array]:
@@ -87,7 +101,10 @@ def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
         chosen = centres[jax.random.randint(which, size, 0, len(centres))]
         return {"point": chosen + modes.std * jax.random.normal(where, (*size, 2))}
 
-    # The keys are arguments, so that all seeds share the compiled programs.
+    @jax.jit
+    def init(keys: dict[str, jax.Array]) -> Any:
+        return method.init(keys["start"], draw(keys["drawing"]))
+
     @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
     def run(state: Any, keys: dict[str, jax.Array], count: int) -> Any:
         def step(state: Any, _: None) -> Any:
@@ -100,9 +117,30 @@ def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
 
     @jax.jit
     def sample(state: Any, keys: dict[str, jax.Array]) -> jax.Array:
-        return method.sample(evaluation_variables(state), keys["drawing"], SAMPLES)["point"]
+        variables = evaluation_variables(state)
+        if normalised := [name for name in variables if COLLECTION in variables[name]]:
+            # Running averages lag behind; these are moments as in `training/recalibration.py`.
+            def moments(key: jax.Array) -> Any:
+                return method.moments(variables, draw(key), key, state.step)
 
-    state, done = jax.jit(method.init)(keys["start"], draw(keys["drawing"])), 0
+            found = jax.lax.map(moments, jax.random.split(keys["drawing"], BATCHES))
+            means = jax.tree.map(lambda each: each.mean(0), found)
+            for name in normalised:
+                variables = variables | {name: {**variables[name], COLLECTION: means[name]}}
+        return method.sample(variables, keys["drawing"], SAMPLES)["point"]
+
+    return Programs(init, run, sample)
+
+
+def train(
+    config: Any, data: str, steps: int, create: Create = methods.create
+) -> dict[str, np.ndarray]:
+    """Samples at every mark, [marks, SAMPLES, 2], and both players' losses at every step."""
+    keys = dict(zip(KEYS, jax.random.split(jax.random.key(config.seed), len(KEYS)), strict=True))
+    of_any_seed = FrozenConfigDict(sweep.with_fields(config, {"seed": 0}))
+    with command_line.refusals():
+        init, run, sample = programs(of_any_seed, data, create)
+        state, done = init(keys), 0
     marks = [mark for mark in MARKS if mark < steps] + [steps]
     samples, losses = [], []
     for mark in marks:
@@ -122,15 +160,21 @@ def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
 
 
 def trained(model: str, data: str, seed: int, options: Any) -> dict[str, np.ndarray]:
+    """The result of a model's training."""
+    return kept(model, config_of(model, data, seed, options.width), data, options)
+
+
+def kept(
+    model: str, config: Any, data: str, options: Any, create: Create = methods.create
+) -> dict[str, np.ndarray]:
     """A training's result, from its file if that has the same config."""
-    config = config_of(model, data, seed, options.width)
-    name = f"{data}-{model}-{options.width}-{options.steps}-seed_{seed}".replace(":", "_")
+    name = f"{data}-{model}-{options.width}-{options.steps}-seed_{config.seed}".replace(":", "_")
     path, text = epath.Path(options.output) / f"{name}.npz", to_json(config)
     if path.exists():
         with path.open("rb") as file, np.load(file) as stored:
             if str(stored["config"]) == text:
                 return dict(stored)
-    result = train(config, data, options.steps)
+    result = train(config, data, options.steps, create)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_npz(path, result | {"config": np.array(text)})
     print(f"{path} is written", flush=True)
@@ -157,11 +201,6 @@ def always_half(config: Any) -> float:
     return float(share @ (xlogy(ratio, ratio) + xlogy(1 - ratio, 1 - ratio) + math.log(2)))
 
 
-def spread(name: str, values: Sequence[float]) -> dict[str, float]:
-    """Mean and range over the seeds."""
-    return {name: float(np.mean(values)), f"{name}_least": min(values), f"{name}_most": max(values)}
-
-
 def main(_: list[str]) -> None:
     """Trains what is missing, and writes tables and pictures."""
     options, rows, of_losses = flags.FLAGS, [], []
@@ -177,10 +216,11 @@ def main(_: list[str]) -> None:
                 row = {**about, "iteration": int(mark)}
                 values = zip(*(covered(run["samples"][place], modes) for run in runs), strict=True)
                 for name, value in zip(("modes", "good_share", "kl"), values, strict=True):
-                    row |= spread(name, value)
+                    row |= program.spread(name, value)
                 rows.append(row)
             late = np.stack([run["losses"][len(run["losses"]) // 2 :].mean(0) for run in runs])
-            row = about | spread("discriminator", late[:, 0]) | spread("generator", late[:, 1])
+            row = about | program.spread("discriminator", late[:, 0])
+            row |= program.spread("generator", late[:, 1])
             if "gamma" in (config := config_of(model, data, 0, options.width)).model:
                 row["always_half"] = always_half(config)
             of_losses.append(row)

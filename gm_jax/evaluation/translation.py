@@ -1,7 +1,7 @@
 """Translations between the two domains of a pair: made, judged and pictured."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from gm_jax import data
 from gm_jax.data.fields import DIRECTIONS, Field, is_image, main_field, of_domain
 from gm_jax.evaluation.batches import over_images
 from gm_jax.evaluation.class_agreement import ClassAgreement, class_agreement
+from gm_jax.evaluation.context import subset
 from gm_jax.evaluation.nearest_neighbours import nearest_labels, told_apart
 from gm_jax.evaluation.pictures import MOST_IN_GRID, side_by_side
 from gm_jax.evaluation.scatter import scatter_row
@@ -68,12 +69,11 @@ def judge_translations(
     for direction, (source, target) in DIRECTIONS.items():
         made = translate(run, variables, dataset.domain(source), direction)
         own = dataset.domain(target).arrays[main]
+        pair = (each[_rows(each, _MOST_TOLD_APART)] for each in (made[main], own))
         error = made["cycle_error"].astype(np.float64)
         terms[f"cycle_error_{source}"] = error
         scores[f"cycle_error_{source}"] = float(error.mean())
-        scores[f"told_apart_{direction}"] = told_apart(
-            made[main][:_MOST_TOLD_APART], own[:_MOST_TOLD_APART]
-        )
+        scores[f"told_apart_{direction}"] = told_apart(*pair)
         if run.has_data:
             scores |= _judge_classes(run, dataset, made[main], direction)
     return terms, scores
@@ -84,7 +84,8 @@ def _judge_classes(
 ) -> dict[str, float]:
     """The scores of classes in one direction; {} where the domains have no classes in common."""
     source, target = DIRECTIONS[direction]
-    known, main = run.train_data.domain(target).first(_MOST_REFERENCES), main_field(dataset.fields)
+    known, main = run.train_data.domain(target), main_field(dataset.fields)
+    known = known.chosen(_rows(known, _MOST_REFERENCES))
     examples, own = dataset.domain(source), dataset.domain(target)
     if not {"label"} <= examples.fields.keys() & own.fields.keys() & known.fields.keys():
         return {}
@@ -104,6 +105,11 @@ def _judge_classes(
         f"correct_if_renamed_{direction}": of_translations.correct_if_renamed,
         f"judge_{target}": judged(own.arrays[main], own).correct,
     }
+
+
+def _rows(examples: Sized, most: int) -> np.ndarray:
+    """Rows of examples that stand for all: at random, as sources may be sorted by class."""
+    return subset(len(examples), most, seed=0)
 
 
 def rows_of(
