@@ -3,6 +3,7 @@
 They do not go through `main.py`, as their steps cost less than its start.
 """
 
+import ast
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from experiments import program
 from gm_jax import command_line, methods
 from gm_jax.data.fields import Field
 from gm_jax.data.points import Mixture
@@ -29,10 +31,10 @@ KEYS = ("start", "stream", "noise", "drawing")
 
 
 class PointGan:
-    """A GAN on points, whose compiled programs all seeds, and data of one shape, share.
+    """A GAN on points; all seeds, and data of one shape, share its compiled programs.
 
     Args:
-      config: of a page; its seed is not read.
+      config: of a page. Methods of mixed batches read its seed, and need a GAN for each.
       draw: (key, data) -> a batch of points, float [B, `dimensions`].
       judge: (method, variables, key, data) -> {name: array}, what is known of it after some steps.
       terms: names of `train_step`, which are recorded at every step.
@@ -113,6 +115,18 @@ class PointGan:
 def _keys(seed: int) -> dict[str, Array]:
     """They are arguments of the compiled programs, so that all seeds share these."""
     return dict(zip(KEYS, jax.random.split(jax.random.key(seed), len(KEYS)), strict=True))
+
+
+def set_fields(config: Any, settings: str, whose: str) -> None:
+    """Sets fields of a config's section `model`, FIELD=VALUE[:…]; refuses those that it lacks."""
+    for setting in filter(None, settings.split(":")):
+        field, _, value = setting.partition("=")
+        if field not in config.model:
+            program.refuse(f"{whose} has no model.{field}")
+        try:
+            config.model[field] = ast.literal_eval(value)
+        except (SyntaxError, TypeError, ValueError):
+            program.refuse(f"{whose}: {field}={value} is no value of it")
 
 
 def kept(path: epath.Path, config: Any, make: Callable[[], Result]) -> Result:

@@ -35,14 +35,23 @@ from experiments.point_gans import Result
 from experiments.side_by_side import overlay_curves
 from gm_jax.data.points import MIXTURES
 from gm_jax.images import save_png
+from gm_jax.losses import adversarial
+
+
+def divergence(recipe: str, losses: np.ndarray) -> np.ndarray:
+    """What losses of a recipe's discriminator say of W₁, up to a factor, or of JS in nats."""
+    term = adversarial.LOSSES[recipe.partition("-")[0]].term
+    if term == "wasserstein":
+        return -losses
+    if term == "cross_entropy":
+        return math.log(2) - losses / 2
+    program.refuse(f"--recipe={recipe}: the loss {term} stands for neither W1 nor JS; give others")
 
 
 def estimates(recipe: str, run: Result) -> np.ndarray:
-    """What the discriminator's loss says of the divergence, in the mean before each mark."""
-    ends = np.array(run["marks"])
-    parts = np.split(run["losses"][:, 0], ends[:-1])
-    losses = np.array([part.mean(dtype=np.float64) for part in parts])
-    return -losses if recipe.startswith("wasserstein") else math.log(2) - losses / 2
+    """The divergence by the discriminator's mean loss from one mark to the next, [marks]."""
+    parts = np.split(run["losses"][:, 0], run["marks"][:-1])
+    return divergence(recipe, np.array([part.mean(dtype=np.float64) for part in parts]))
 
 
 def qualities(data: str, run: Result) -> dict[str, np.ndarray]:
@@ -89,6 +98,9 @@ def picture(data: str, runs: dict[str, Result]) -> np.ndarray:
 
 def correlate(options: Any) -> None:
     """Trains what is missing, and writes the table and the pictures; the options are the flags."""
+    for recipe in options.recipe:
+        recipes.config_of(recipe, options.data[0], 0, options.width)
+        divergence(recipe, np.zeros(0))  # a recipe that has none is refused before it is trained
     rows = []
     for data in options.data:
         first = {}

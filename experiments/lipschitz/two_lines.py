@@ -1,6 +1,6 @@
 """Two parallel lines at distance θ: what each divergence is, and what critics make of it.
 
-    python experiments/lipschitz/two_lines.py [--theta=0.25 …] [--updates=3000] [--seeds=0,1,2]
+    python experiments/lipschitz/two_lines.py [--theta=0.25 …] [--updates=2000] [--seeds=0,1,2]
         [--output=DIR]
 
 p₀ is uniform on {0} × [0, 1] and p_θ on {θ} × [0, 1] (thesis, fig. 2.13). Where θ ≠ 0, KL = ∞ and
@@ -37,7 +37,7 @@ from gm_jax.losses import adversarial
 from gm_jax.networks.mlp import Mlp
 
 Array = jax.Array
-THETAS = [-1.0, -0.5, -0.25, -0.125, 0.0, 0.125, 0.25, 0.5, 1.0]
+THETAS = [-0.5, 0.0, 0.25, 0.5, 1.0]
 PENALTY = 10.0  # λ
 # {critic: (pair of losses, weight of the penalty, generators' losses whose gradient is taken)}
 CRITICS = {
@@ -188,7 +188,7 @@ def compare(options: Any) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_multi_float("theta", THETAS, "Distances of the lines, in order; repeatable.")
-    flags.DEFINE_integer("updates", 3_000, "Updates of each critic.", lower_bound=1)
+    flags.DEFINE_integer("updates", 2_000, "Updates of each critic.", lower_bound=1)
     flags.DEFINE_list("seeds", ["0", "1", "2"], "A pair of critics for each.")
     flags.DEFINE_string("output", "runs/lipschitz", "Folder for results.")
     program.run(lambda _: compare(flags.FLAGS))

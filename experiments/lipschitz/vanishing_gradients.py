@@ -1,7 +1,7 @@
 """What a generator learns from a discriminator that becomes good: gradients of three losses.
 
     python experiments/lipschitz/vanishing_gradients.py [--data=ring] [--recipe=LOSS-CONTROL …]
-        [--before=0 --before=1000] [--updates=3000] [--width=64] [--seeds=0,1,2] [--output=DIR]
+        [--before=0 --before=1000] [--updates=2000] [--width=64] [--seeds=0,1,2] [--output=DIR]
 
 A generator is trained for `--before` iterations (−ln D, gradient penalty) and then stays fixed. A
 fresh discriminator of each recipe learns to tell its samples from the data (thesis, 2.11; Arjovsky
@@ -12,7 +12,7 @@ fresh discriminator of each recipe learns to tell its samples from the data (the
   the mean of D(G(z)), and the largest slope of the logit;
 - `vanishing_gradients.png`: the norms, log₁₀, by the updates, log₁₀.
 
-The critic of a `wasserstein` recipe has −logit alone.
+A critic without cross-entropy has −logit alone.
 """
 
 import sys
@@ -94,7 +94,8 @@ def table(options: Any) -> list[dict[str, Any]]:
     marks = [mark for mark in MARKS if mark < options.updates] + [options.updates]
     for recipe in options.recipe:
         gan = learner(recipe, options)
-        names = GENERATORS if recipe.split("-")[0] in GENERATORS else GENERATORS[-1:]
+        loss = gan.method.model.adversarial_loss
+        names = GENERATORS if loss in GENERATORS else GENERATORS[-1:]
         for before in sorted(options.before):
             runs = []
             for seed in map(int, options.seeds):
@@ -135,7 +136,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum("data", "ring", [*recipes.DATA], "Data set.")
     flags.DEFINE_multi_string("recipe", RECIPES, "LOSS-CONTROL of the discriminator; repeatable.")
     flags.DEFINE_multi_integer("before", [0, 1_000], "Iterations of the generator; repeatable.", 0)
-    flags.DEFINE_integer("updates", 3_000, "Updates of each discriminator.", lower_bound=1)
+    flags.DEFINE_integer("updates", 2_000, "Updates of each discriminator.", lower_bound=1)
     flags.DEFINE_integer("width", 64, "Units of each layer.", lower_bound=1)
     flags.DEFINE_list("seeds", ["0", "1", "2"], "A generator, and its discriminators, for each.")
     flags.DEFINE_string("output", "runs/lipschitz", "Folder for results.")

@@ -20,8 +20,6 @@ Each training is kept in `DATA-MODEL-WIDTH-STEPS-seed_SEED.npz` with its config,
 for another one.
 """
 
-import ast
-import functools
 import math
 import sys
 from pathlib import Path
@@ -54,23 +52,14 @@ def config_of(model: str, data: str, seed: int, width: int) -> Any:
     name, _, settings = model.partition(":")
     config = program.load_page(f"mixed_batch_gan.py:{name},{data}").unlock()
     config.model.generator.widths = config.model.discriminator.widths = (width,) * 3
-    for setting in filter(None, settings.split(":")):
-        field, _, value = setting.partition("=")
-        if field not in config.model:
-            program.refuse(f"--model={model}: {name} has no model.{field}")
-        try:
-            config.model[field] = ast.literal_eval(value)
-        except (SyntaxError, TypeError, ValueError):
-            program.refuse(f"--model={model}: {field}={value} is no value of it")
+    point_gans.set_fields(config, settings, f"--model={model}: {name}")
     config.seed = seed
     return config.lock()
 
 
-@functools.cache
-def gan(model: str, data: str, width: int) -> PointGan:
-    """A model on fresh points of a set; the data that its programs take are the modes' centres."""
-    config, modes = config_of(model, data, 0, width), MIXTURES[data]
-    size = (config.data.batch_size,)
+def gan(config: Any, data: str) -> PointGan:
+    """The GAN of a config on fresh points of a set; the data of its programs are the modes."""
+    modes, size = MIXTURES[data], (config.data.batch_size,)
 
     def draw(key: jax.Array, centres: jax.Array) -> jax.Array:
         which, where = jax.random.split(key)
@@ -87,11 +76,11 @@ def trained(model: str, data: str, seed: int, options: Any) -> dict[str, np.ndar
     """A training's result, from its file if that has the same config."""
     name = f"{data}-{model}-{options.width}-{options.steps}-seed_{seed}".replace(":", "_")
     marks = [mark for mark in MARKS if mark < options.steps] + [options.steps]
-    centres = np.float32(MIXTURES[data].modes)
+    config, modes = config_of(model, data, seed, options.width), np.float32(MIXTURES[data].modes)
     return point_gans.kept(
         epath.Path(options.output) / f"{name}.npz",
-        config_of(model, data, seed, options.width),
-        lambda: gan(model, data, options.width).train(seed, centres, marks),
+        config,
+        lambda: gan(config, data).train(seed, modes, marks),
     )
 
 

@@ -86,11 +86,12 @@ def test_points_of_a_digit_are_in_its_cell():
 
 
 def test_a_recipe_that_there_is_not_is_refused_in_one_line(capsys):
-    for recipe in ("wasserstein", "wasserstein-tighter", "-none", "kl-none"):
+    of_fields = ("wasserstein-clipping:clip=1", "wasserstein-clipping:weight_clip=small")
+    for recipe in ("wasserstein", "wasserstein-tighter", "-none", "kl-none", *of_fields):
         with pytest.raises(SystemExit):
             recipes.config_of(recipe, "ring", 0, 4)
         message = capsys.readouterr().err
-        assert message.startswith(f"error: --recipe={recipe}: ") and message.count("\n") == 1
+        assert message.startswith(f"error: --recipe={recipe}") and message.count("\n") == 1
 
 
 def test_the_gradient_of_ln_1_minus_d_vanishes_where_d_is_sure():
