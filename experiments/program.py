@@ -116,6 +116,11 @@ def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: float(np.mean(values)), f"{name}_error": float(error)}
 
 
+def mean_and_range(name: str, values: Sequence[float]) -> dict[str, float]:
+    """`name`, the mean over the seeds, `name_least` and `name_most`."""
+    return {name: float(np.mean(values)), f"{name}_least": min(values), f"{name}_most": max(values)}
+
+
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a table, with numbers to a millionth, and prints it; creates missing folders."""
     text = io.StringIO()

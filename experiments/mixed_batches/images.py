@@ -26,7 +26,6 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from experiments.mixed_batches.points import spread
 from experiments.side_by_side import overlay_curves
 from gm_jax import command_line, load, sweep
 from gm_jax.evaluation.battery import evaluate
@@ -102,7 +101,7 @@ def main(_: list[str]) -> None:
         for step in runs[0]:
             row = {"model": model, "step": step, "seeds": len(runs)}
             for score in runs[0][step]:
-                row |= spread(score, [run[step][score] for run in runs])
+                row |= program.mean_and_range(score, [run[step][score] for run in runs])
             of_model.append(row)
         curves[model] = {
             score: [(row["step"], row[score]) for row in of_model] for score in runs[0][step]
