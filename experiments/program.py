@@ -116,7 +116,7 @@ def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: float(np.mean(values)), f"{name}_error": float(error)}
 
 
-def spread(name: str, values: Sequence[float]) -> dict[str, float]:
+def mean_and_range(name: str, values: Sequence[float]) -> dict[str, float]:
     """`name`, the mean over the seeds, `name_least` and `name_most`."""
     return {name: float(np.mean(values)), f"{name}_least": min(values), f"{name}_most": max(values)}
 
@@ -147,7 +147,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def with_ranges(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows in which the numbers of `spread` are one cell each: mean (least to most)."""
+    """Rows in which the numbers of `mean_and_range` are one cell each: mean (least to most)."""
     shown = []
     for row in rows:
         cells: dict[str, Any] = {}

@@ -171,7 +171,7 @@ def main(_: list[str]) -> None:
         row: dict[str, Any] = {"model": model, **dict(zip(HEADS, MODELS[model].has, strict=True))}
         row["seeds"] = len(found)
         for score in found[0]:
-            row |= program.spread(score, [each[score] for each in found])
+            row |= program.mean_and_range(score, [each[score] for each in found])
         rows.append(row)
         trained = load.load(folder / next(iter(runs)))
         pictures[model] = trained.sample(COLUMNS)["image"]

@@ -163,7 +163,7 @@ def main(_: list[str]) -> None:
     for model, of_seeds in scores.items():
         row: dict[str, Any] = {"model": model, "seeds": len(of_seeds)}
         for name in of_seeds[0]:
-            row |= program.spread(name, [found[name] for found in of_seeds])
+            row |= program.mean_and_range(name, [found[name] for found in of_seeds])
         rows.append(row)
     program.write_csv(folder / "codes.csv", rows)
     program.save_rows(folder / "reconstructions.png", pictures, run.method.levels)

@@ -29,7 +29,7 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
-from experiments import program
+from experiments import point_gans, program
 from experiments.alpha_gan import claims
 from experiments.mixed_batches import points
 from gm_jax import methods
@@ -79,13 +79,13 @@ def cloud(seed: int) -> np.ndarray:
 
 def counts(samples: Sequence[np.ndarray]) -> list[int]:
     """The modes that each seed's samples hit."""
-    return [points.covered(drawn, MIXTURES[DATA])[0] for drawn in samples]
+    return [point_gans.covered(drawn, MIXTURES[DATA])[0] for drawn in samples]
 
 
 def scores_of(samples: Sequence[np.ndarray]) -> dict[str, float]:
     """Mean and range over the seeds of SCORES."""
-    found = zip(*(points.covered(drawn, MIXTURES[DATA]) for drawn in samples), strict=True)
-    spreads = [program.spread(name, each) for name, each in zip(SCORES, found, strict=True)]
+    found = zip(*(point_gans.covered(drawn, MIXTURES[DATA]) for drawn in samples), strict=True)
+    spreads = [program.mean_and_range(name, each) for name, each in zip(SCORES, found, strict=True)]
     return {name: value for each in spreads for name, value in each.items()}
 
 

@@ -112,7 +112,7 @@ def main(_: list[str]) -> None:
         found = [both_directions(each) for each in program.train_all(runs, folder).values()]
         row: dict[str, Any] = {"task": task, "seeds": len(found)}
         for name in SCORES:
-            row |= program.spread(name, [each[name] for each in found])
+            row |= program.mean_and_range(name, [each[name] for each in found])
         row["correct of each seed"] = " ".join(f"{each['correct']:.2f}" for each in found)
         rows.append(row)
         (picture,) = (folder / next(iter(runs)) / "translations").glob("best_step_*.png")

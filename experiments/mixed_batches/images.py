@@ -101,7 +101,7 @@ def main(_: list[str]) -> None:
         for step in runs[0]:
             row = {"model": model, "step": step, "seeds": len(runs)}
             for score in runs[0][step]:
-                row |= program.spread(score, [run[step][score] for run in runs])
+                row |= program.mean_and_range(score, [run[step][score] for run in runs])
             of_model.append(row)
         curves[model] = {
             score: [(row["step"], row[score]) for row in of_model] for score in runs[0][step]

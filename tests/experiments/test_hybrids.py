@@ -56,7 +56,8 @@ def test_batch_norms_of_points_have_the_moments_of_batches_in_samples():
     """Steps at rate 0 move the running averages alone, of which the samples know nothing."""
     config = bigan.get_config("bigan,smoke_grid").unlock()
     config.optimizer.learning_rate = 1e-12
-    found = points.train(config.lock(), "grid_ali", 12)
+    modes_of_grid = np.float32(MIXTURES["grid_ali"].modes)
+    found = points.gan(config.lock(), "grid_ali").train(0, modes_of_grid, (10, 12))
     np.testing.assert_allclose(found["samples"][0], found["samples"][1], atol=1e-5)
 
 
@@ -65,7 +66,7 @@ def test_a_tiny_training_of_points_is_kept(tmp_path, monkeypatch):
     options = types.SimpleNamespace(width=4, steps=2, output=str(tmp_path))
     first = modes.trained("gan", 0, options)
     assert first["samples"].shape == (1, points.SAMPLES, 2) and not first["diverged"]
-    monkeypatch.setattr(points, "train", None)
+    monkeypatch.setattr(points, "gan", None)
     np.testing.assert_array_equal(modes.trained("gan", 0, options)["samples"], first["samples"])
     rows = [{"model": "a", "counts": [9, 8, 9, 10]}, {"model": "b", "counts": [1, 2, 1, 3]}]
     assert modes.verdict(rows, "a", "b") == "agrees" and modes.verdict(rows, "b", "a") == "no"
@@ -170,6 +171,6 @@ def test_a_tiny_table_has_a_row_a_model(tmp_path, monkeypatch):
     assert scores.keys() == {"is_c", "fd_c", "diversity", "l1", "l2 to random pairs"}
     tested = json.loads((tmp_path / "bigan-seed_0" / "test.json").read_text())
     np.testing.assert_allclose(scores["l1"], tested["reconstruction_error"], atol=0.1)
-    rows = [{"model": "bigan", **program.spread("is_c", [1.0, 2.0])}]
+    rows = [{"model": "bigan", **program.mean_and_range("is_c", [1.0, 2.0])}]
     table_1.tabulate(rows, tmp_path)
     assert "| bigan | 1.5 (1 to 2) |" in (tmp_path / "table_1.md").read_text()
