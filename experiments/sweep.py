@@ -209,11 +209,9 @@ def main(_: list[str]) -> int:
     jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     default = f"{command_line.default_workdir(given.config_filename, given.value)}-sweep"
     folder = Path(options.output or default)
-    if not all(seed.strip().isdecimal() for seed in options.seeds):
-        program.refuse(f"--seeds={','.join(options.seeds)}: give whole numbers divided by commas")
     with command_line.refusals():
         grids = sweep.parse_grids(given.value, options.grid)
-        members = sweep.product(given.value, grids, [int(seed) for seed in options.seeds])
+        members = sweep.product(given.value, grids, options.seeds)
         sweep.check({name: member.config for name, member in members.items()}, folder)
     commands = {name: command(name, member, folder) for name, member in members.items()}
     failed = train_all(members, commands, folder, options.jobs)
@@ -226,7 +224,7 @@ def main(_: list[str]) -> int:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
     flags.DEFINE_multi_string("grid", [], "FIELD=a,b,c; repeat it for further fields.")
-    flags.DEFINE_list("seeds", ["0"], "Of each grid point, divided by commas.")
+    program.define_seeds("0", "Of each grid point, divided by commas.")
     flags.DEFINE_integer("jobs", 1, "Runs that are trained at the same time.", 1)
     flags.DEFINE_string("output", None, "Folder; runs/<config>-<variant>-sweep if empty.")
     flags.mark_flag_as_required("config")

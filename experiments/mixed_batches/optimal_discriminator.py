@@ -149,7 +149,7 @@ def main(_: list[str]) -> None:
     found: dict[str, list[list[tuple[int, float]]]] = {}
     for name in DISCRIMINATORS:
         for seed in options.seeds:
-            for curve, values in train(name, int(seed), options).items():
+            for curve, values in train(name, seed, options).items():
                 found.setdefault(curve, []).append(values)
             print(f"{name}, seed {seed}: regret {found[name][-1][-1][1]:.5f}", flush=True)
     rows = []
@@ -179,6 +179,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("updates", 5000, "Updates of each discriminator.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "B, examples in a mixed batch.", lower_bound=2)
     flags.DEFINE_integer("batches", 16, "Mixed batches per update.", lower_bound=1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A training for each.")
+    program.define_seeds("0,1,2", "A training for each.")
     flags.DEFINE_string("output", "runs/mixed_batches-optimal_discriminator", "Folder for results.")
     program.run(main)
