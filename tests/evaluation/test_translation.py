@@ -1,5 +1,6 @@
 """Translations of a trained run: the command, the loaded model, the scores and the pictures."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 import gm_jax
 from configs import classifier, cycle_gan
 from gm_jax import data, session
-from gm_jax.data.fields import Field
+from gm_jax.data.fields import Field, label_field
 from gm_jax.evaluation import drawing
 from gm_jax.evaluation.translation import judge_translations, picture
 from gm_jax.training.run import open_run
@@ -118,6 +119,28 @@ def test_classes_are_not_judged_where_labels_only_name_the_domain(run):
         *("told_apart_a_to_b", "told_apart_b_to_a"),
         *("correct_b_to_a", "correct_if_renamed_b_to_a", "judge_a"),
     }
+
+
+def test_classes_of_the_domains_are_matched_by_name(run):
+    """A domain that numbers its classes in another order has the same scores."""
+    variables, _ = run.restore("best")
+    names = tuple(map(str, range(10)))
+
+    def scores(order):
+        def named(dataset):
+            arrays = {**dataset.arrays, "label_b": np.argsort(order)[dataset.arrays["label_b"]]}
+            labels = {
+                "label": label_field(names),
+                "label_b": label_field([names[i] for i in order]),
+            }
+            return data.Dataset(arrays, {**dataset.fields, **labels}, "named", dataset.split)
+
+        datasets = {split: named(dataset) for split, dataset in run.datasets.items()}
+        other = dataclasses.replace(run, datasets=datasets)
+        return judge_translations(other, variables, datasets["test"])[1]
+
+    found = scores(list(range(10)))
+    assert found == scores([3, 1, 4, 0, 5, 9, 2, 6, 8, 7]) and "correct_a_to_b" in found
 
 
 def test_a_picture_shows_grey_beside_colour_and_levels_spread():
