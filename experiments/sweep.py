@@ -45,6 +45,7 @@ from experiments import program
 from experiments.side_by_side import newest_grid
 from gm_jax import command_line, sweep
 from gm_jax.images import save_png, spread
+from gm_jax.training.progress import Lines
 
 COLUMNS = 10  # of the picture
 TAIL = 15  # lines of a log that are shown
@@ -104,8 +105,10 @@ def train_all(
     }
     print(f"{folder}: {len(members)} runs, {len(left)} of them to train", file=sys.stderr)
     failed = []
-    with contextlib.closing(train(left, folder / "logs", jobs)) as ended:
+    ended = train(left, folder / "logs", jobs)
+    with contextlib.closing(ended), Lines("training", len(left), " runs") as lines:
         for name in ended:
+            lines.update(1)
             finished = sweep.is_finished(members[name].config, folder / name)
             print(f"{name}: {'finished' if finished else 'FAILED'}", file=sys.stderr)
             if not finished:

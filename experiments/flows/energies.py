@@ -40,6 +40,7 @@ from experiments import program
 from gm_jax.flows.transform import Context, Inverse, Transform
 from gm_jax.images import grid, save_png
 from gm_jax.networks.vector_flow import vector_flow
+from gm_jax.training.progress import working
 from gm_jax.training.workdir import write_npz
 
 Array = jax.Array
@@ -186,7 +187,8 @@ def compare(options: Any) -> None:
         path = folder / f"{name}-{kind}-{length}-{setting}-{seeds}.npz"
         if not path.exists():
             flow = vector_flow(kind, length, (options.width,))
-            write_npz(path, judge(flow, ENERGIES[name], options))
+            with working(f"fitting {path.stem}"):
+                write_npz(path, judge(flow, ENERGIES[name], options))
         with path.open("rb") as file, np.load(file) as stored:
             kl, seconds = stored["kl"], float(stored["seconds"])
             pictures[name, kind, length] = stored["picture"]

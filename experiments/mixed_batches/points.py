@@ -46,6 +46,7 @@ from gm_jax.evaluation.scatter import limits_of, scatter
 from gm_jax.images import grid, save_png
 from gm_jax.losses.mixed_batch import batch_prior
 from gm_jax.state import evaluation_variables
+from gm_jax.training.progress import working
 from gm_jax.training.workdir import to_json, write_npz
 
 MODELS = ["gan", "mixup", "bgan", "m_bgan"]  # fig. 4.3
@@ -130,7 +131,8 @@ def trained(model: str, data: str, seed: int, options: Any) -> dict[str, np.ndar
         with path.open("rb") as file, np.load(file) as stored:
             if str(stored["config"]) == text:
                 return dict(stored)
-    result = train(config, data, options.steps)
+    with working(f"training {path.stem}"):
+        result = train(config, data, options.steps)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_npz(path, result | {"config": np.array(text)})
     print(f"{path} is written", flush=True)
