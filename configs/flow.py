@@ -15,8 +15,10 @@
 | planar, radial | layers that bend space along a line, or around a point | - |
 | iaf | autoregressive layers; images of at most 1,024 dimensions | - |
 
-`+variational` learns the noise that dequantises images, by the dequantiser of Flow++, `+uniform`
-has Flow++ without it (published: 3.29); real_nvp has no choice.
+| DEQUANTISATION | (real_nvp has no choice) |
+|---|---|
+| +variational | learns the noise that dequantises images, by the dequantiser of Flow++ |
+| +uniform | Flow++ without it (published: 3.29) |
 
 | DATA | examples | expected |
 |---|---|---|

@@ -20,6 +20,7 @@ from gm_jax.data.points import Mixture
 from gm_jax.evaluation.mode_coverage import mode_coverage
 from gm_jax.methods.method import Method, Variables
 from gm_jax.state import TrainState, evaluation_variables
+from gm_jax.training.progress import working
 from gm_jax.training.workdir import to_json, write_npz
 
 Array = jax.Array
@@ -139,7 +140,8 @@ def kept(path: epath.Path, config: Any, make: Callable[[], Result]) -> Result:
         with path.open("rb") as file, np.load(file) as stored:
             if str(stored["config"]) == text:
                 return dict(stored)
-    result = make()
+    with working(f"training {path.stem}"):
+        result = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_npz(path, result | {"config": np.array(text)})
     print(f"{path} is written", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -25,6 +25,46 @@ HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parent / "configs"
 
 
+flags.disclaim_key_flags()  # what is defined here are flags of the program that asks for them
+
+
+class WholeNumbers(flags.ArgumentParser[list[int]]):
+    """The value of a flag: whole numbers from `least` to below `end`, divided by commas."""
+
+    def __init__(self, least: int, end: int):
+        self.least, self.end = least, end
+
+    def parse(self, argument: str) -> list[int]:
+        """At least one number, and each once; `ValueError` for anything else."""
+        texts = [text.strip() for text in argument.split(",")]
+        known = all(text.isdecimal() and len(text) <= 10 for text in texts)
+        numbers = [int(text) for text in texts] if known else []
+        inside = all(self.least <= number < self.end for number in numbers)
+        if not numbers or not inside or len(set(numbers)) < len(numbers):
+            raise ValueError(
+                f"give whole numbers from {self.least} to {self.end - 1}, each once, divided by "
+                "commas"
+            )
+        return numbers
+
+    def flag_type(self) -> str:
+        """What `--help` calls it."""
+        return "whole numbers, divided by commas"
+
+
+def define_whole_numbers(
+    name: str, default: str, meaning: str, least: int = 1, end: int = 2**31
+) -> None:
+    """Defines a flag that is a list of whole numbers, such as `--steps=250,500`."""
+    serializer: flags.ListSerializer[int] = flags.ListSerializer(",")
+    flags.DEFINE(WholeNumbers(least, end), name, default, meaning, serializer=serializer)
+
+
+def define_seeds(default: str, meaning: str) -> None:
+    """Defines `--seeds`, a list of what a config's `seed` may be."""
+    define_whole_numbers("seeds", default, meaning, least=0, end=2**32)
+
+
 def define_flags(output: str) -> None:
     """Defines `--variant`, `--steps` and `--output`, which `load_config` and the program read."""
     flags.DEFINE_string("variant", "digits", "The config's variant; cifar10 has the paper's size.")
@@ -33,17 +73,21 @@ def define_flags(output: str) -> None:
 
 
 def run(main: Callable[[list[str]], Any]) -> None:
-    """Runs the `main` of a program that trains in this process; ends if a run is asked to end."""
+    """Runs the `main` of a program that trains in this process; ends if a run is asked to end.
 
-    def ending(arguments: list[str]) -> Any:
+    A flag that it lacks, a value that does not fit, and what the library or the program refuses end
+    it in one line, with status 2.
+    """
+
+    def ending(arguments: Sequence[str]) -> Any:
+        cpu.keep_buffers()
         try:
-            return main(arguments)
+            with command_line.refusals():
+                return main(list(arguments))
         except sweep.Ended as end:
             return str(end)
 
-    command_line.open_streams()
-    cpu.keep_buffers()
-    app.run(ending)
+    command_line.run(ending)
 
 
 def refuse(message: str) -> NoReturn:
@@ -81,9 +125,11 @@ def known_overrides(page: str, overrides: Sequence[str]) -> list[str]:
 
 
 def call(script: str, *arguments: str) -> None:
-    """Prints and runs a command for a program of this folder; ends if it fails."""
+    """Prints and runs a command for a program of this folder; ends as it does if it fails."""
     print(f"python experiments/{script} {shlex.join(arguments)}", file=sys.stderr)
-    subprocess.run([sys.executable, HERE / script, *arguments], check=True)
+    status = subprocess.run([sys.executable, HERE / script, *arguments], check=False).returncode
+    if status != 0:
+        raise SystemExit(status)  # it has said why
 
 
 def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict[str, dict]:

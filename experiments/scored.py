@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from etils import epath
 from flax.traverse_util import flatten_dict
 
+from gm_jax.borders import reading
 from gm_jax.evaluation.records import read_results
+from gm_jax.training.workdir import read_json
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 # Deviations that are shown behind a number.
@@ -46,18 +48,9 @@ def read_run(workdir: str, columns: list[str]) -> Row:
     results = {result["metric"]: result for result in stored}
     path = folder / "test.json"
     if "bpd" not in results and path.exists():
-        score = json.loads(path.read_text())
-        if "bits_per_dim" in score:
-            values = {
-                "bpd": score["bits_per_dim"],
-                "standard_error": score["standard_error"],
-                "likelihood": score["likelihood"],
-            }
-            test = {name: score[name] for name in ("source", "split", "num_images")}
-            known = ("step", "recalibration_batches")
-            model = {name: score[name] for name in known if name in score}
-            identity = {"model": model, "test": test}
-            results["bpd"] = {"metric": "bpd", "identity": identity, "values": values}
+        score = read_json(path)
+        with reading(f"{path} is damaged and", "call --mode=evaluate, which writes it anew"):
+            results |= {"bpd": _of_test(score)} if "bits_per_dim" in score else {}
     if not results:
         raise ValueError(
             f"{workdir} holds no results: call experiments/main.py --workdir={workdir} "
@@ -80,6 +73,19 @@ def read_run(workdir: str, columns: list[str]) -> Row:
         if "warning" in results[metric]:
             row.warnings[column] = results[metric]["warning"]
     return row
+
+
+def _of_test(score: dict[str, Any]) -> dict[str, Any]:
+    """The bits/dim of a run's `test.json` as a result of the metric."""
+    values = {
+        "bpd": score["bits_per_dim"],
+        "standard_error": score["standard_error"],
+        "likelihood": score["likelihood"],
+    }
+    test = {name: score[name] for name in ("source", "split", "num_images")}
+    known = ("step", "recalibration_batches")
+    model = {name: score[name] for name in known if name in score}
+    return {"metric": "bpd", "identity": {"model": model, "test": test}, "values": values}
 
 
 def describe(identity: dict[str, Any], prefix: str = "") -> str:

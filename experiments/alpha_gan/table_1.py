@@ -190,7 +190,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_enum("model", [], list(MODELS), "Repeatable. None: all of them.")
     flags.DEFINE_string("source", COLORED, "The images.")
     flags.DEFINE_string("classifier", "", "A run of configs/classifier.py on these images.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run for each.")
+    program.define_seeds("0,1,2", "A run for each.")
     flags.DEFINE_integer("steps", None, "Steps of each training; 600, or 200,000 as the paper.", 1)
     flags.DEFINE_bool("paper", False, "The pages' networks for CIFAR-10, and 200,000 steps.")
     flags.DEFINE_string("output", "runs/alpha_gan-table_1", "Folder for runs and results.")

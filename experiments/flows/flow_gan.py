@@ -42,14 +42,14 @@ Numbers = dict[str, float]
 
 
 def configs_of(
-    modes: Sequence[str], seeds: Sequence[str], variant: str, steps: int | None
+    modes: Sequence[str], seeds: Sequence[int], variant: str, steps: int | None
 ) -> dict[str, ConfigDict]:
     """{run name: config} of every mode and seed."""
     configs = {}
     for mode in modes:
         config = program.load_config("flow_gan", f"{mode},{variant}", steps)
         for seed in seeds:
-            configs[f"{mode}-seed_{seed}"] = sweep.with_fields(config, {"seed": int(seed)})
+            configs[f"{mode}-seed_{seed}"] = sweep.with_fields(config, {"seed": seed})
     return configs
 
 
@@ -106,7 +106,7 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     program.define_flags("runs/flows-flow_gan")
     flags.DEFINE_multi_enum("mode", MODES, MODES, "Modes; repeatable. Likelihood is always there.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run of each mode for each.")
+    program.define_seeds("0,1,2", "A run of each mode for each.")
     flags.DEFINE_integer("num_samples", 2_000, "Samples that are judged.", lower_bound=16)
     flags.DEFINE_bool("paper", False, "CIFAR-10.")
     program.run(main)

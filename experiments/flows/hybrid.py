@@ -31,7 +31,7 @@ SIZES = {"digits": 64, "smoke": 64, "fashion_mnist": 784, "cifar10": 3_072}
 
 
 def configs_of(
-    data: str, flow: str, weights: list[str], steps: int | None, seeds: list[str]
+    data: str, flow: str, weights: list[str], steps: int | None, seeds: list[int]
 ) -> dict[Any, Any]:
     """{(λ as text, seed): config} of a flow."""
     value_of = {"0": 0.0, "1/D": 1 / SIZES[data], "1": 1.0}
@@ -42,7 +42,7 @@ def configs_of(
             config,
             {
                 "model.likelihood_weight": value_of[weight],
-                "seed": int(seed),
+                "seed": seed,
                 "train.evaluate_every_steps": min(every, config.train.steps),
             },
         )
@@ -84,6 +84,6 @@ if __name__ == "__main__":
     flags.DEFINE_multi_enum("flow", [*hybrid.MODELS], [*hybrid.MODELS], "Kinds; repeatable.")
     flags.DEFINE_multi_enum("weight", WEIGHTS, WEIGHTS, "λ; repeatable.")
     flags.DEFINE_integer("steps", None, "Steps of each training; the config's by default.", 1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A training for each.")
+    program.define_seeds("0,1,2", "A training for each.")
     flags.DEFINE_string("output", "runs/flows-hybrid", "Folder for runs and the table.")
     program.run(lambda _: compare(flags.FLAGS))

@@ -176,7 +176,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_enum("model", [], list(PAGES), "Repeatable. None: all of them.")
     flags.DEFINE_string("variant", "digits", "The data of the pages.")
     flags.DEFINE_string("source", "", "Other images than the variant's, as data.source.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run for each.")
+    program.define_seeds("0,1,2", "A run for each.")
     flags.DEFINE_integer("steps", None, "Steps of each training; the page's by default.", 1)
     flags.DEFINE_string("output", "runs/hybrids-codes", "Folder for runs and results.")
     program.run(main)

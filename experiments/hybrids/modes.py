@@ -131,7 +131,7 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_multi_enum("model", [], list(PAGES), "Repeatable. None: all of them.")
-    flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "A training for each.")
+    program.define_seeds("0,1,2,3,4", "A training for each.")
     flags.DEFINE_integer("width", 128, "Units of each layer.", lower_bound=1)
     flags.DEFINE_integer("steps", 20_000, "Updates of all players.", lower_bound=1)
     flags.DEFINE_bool("paper", False, "The page's size: 400 units.")

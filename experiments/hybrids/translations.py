@@ -125,7 +125,7 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_multi_enum("task", [], list(TASKS), "Repeatable. None: all of them.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run for each.")
+    program.define_seeds("0,1,2", "A run for each.")
     flags.DEFINE_integer("steps", None, "Steps of each training; the page's by default.", 1)
     flags.DEFINE_string("output", "runs/hybrids-translations", "Folder for runs and results.")
     program.run(main)

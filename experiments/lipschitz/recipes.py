@@ -181,7 +181,7 @@ def define_flags() -> None:
     """Defines the flags that `all_trained` and the programs that train recipes read."""
     flags.DEFINE_multi_enum("data", [*DATA], [*DATA], "Data sets; repeatable.")
     flags.DEFINE_multi_string("recipe", RECIPES, "LOSS-CONTROL[:FIELD=VALUE…]; repeatable.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A training for each.")
+    program.define_seeds("0,1,2", "A training for each.")
     flags.DEFINE_integer("steps", 2_000, "Updates of each generator.", lower_bound=1)
     flags.DEFINE_integer("width", 64, "Units of each layer.", lower_bound=1)
     flags.DEFINE_string("output", "runs/lipschitz", "Folder for results.")

@@ -189,6 +189,6 @@ def compare(options: Any) -> None:
 if __name__ == "__main__":
     flags.DEFINE_multi_float("theta", THETAS, "Distances of the lines, in order; repeatable.")
     flags.DEFINE_integer("updates", 2_000, "Updates of each critic.", lower_bound=1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A pair of critics for each.")
+    program.define_seeds("0,1,2", "A pair of critics for each.")
     flags.DEFINE_string("output", "runs/lipschitz", "Folder for results.")
     program.run(lambda _: compare(flags.FLAGS))

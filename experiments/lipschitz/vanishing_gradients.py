@@ -138,6 +138,6 @@ if __name__ == "__main__":
     flags.DEFINE_multi_integer("before", [0, 1_000], "Iterations of the generator; repeatable.", 0)
     flags.DEFINE_integer("updates", 2_000, "Updates of each discriminator.", lower_bound=1)
     flags.DEFINE_integer("width", 64, "Units of each layer.", lower_bound=1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A generator, and its discriminators, for each.")
+    program.define_seeds("0,1,2", "A generator, and its discriminators, for each.")
     flags.DEFINE_string("output", "runs/lipschitz", "Folder for results.")
     program.run(lambda _: compare(flags.FLAGS))

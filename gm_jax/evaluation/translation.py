@@ -89,21 +89,29 @@ def _judge_classes(
     examples, own = dataset.domain(source), dataset.domain(target)
     if not {"label"} <= examples.fields.keys() & own.fields.keys() & known.fields.keys():
         return {}
-    labels, num_classes = known.arrays["label"], known.num_classes
-    shared = np.intersect1d(examples.arrays["label"], labels)
+    classes, num_classes, theirs = known.classes, known.num_classes, examples.classes
+    if num_classes is None or (theirs is None) != (classes is None):
+        return {}
+    if classes is not None and theirs is not None and {*theirs} != {*classes}:
+        return {}
+    # Each domain numbers its classes in an order of its own.
+    labels = [
+        each.arrays["label"] if classes is None else each.labels_among(classes)
+        for each in (examples, own, known)
+    ]
     # Labels may say no more than the domain, as those of horses and zebras do.
-    if num_classes is None or examples.classes != known.classes or len(shared) < 2:
+    if len(np.intersect1d(labels[0], labels[2])) < 2:
         return {}
 
-    def judged(found: np.ndarray, expected: data.Dataset) -> ClassAgreement:
-        nearest = nearest_labels(found, known.arrays[main], labels)
-        return class_agreement(nearest, expected.arrays["label"], num_classes)
+    def judged(found: np.ndarray, expected: np.ndarray) -> ClassAgreement:
+        nearest = nearest_labels(found, known.arrays[main], labels[2])
+        return class_agreement(nearest, expected, num_classes)
 
-    of_translations = judged(translated, examples)
+    of_translations = judged(translated, labels[0])
     return {
         f"correct_{direction}": of_translations.correct,
         f"correct_if_renamed_{direction}": of_translations.correct_if_renamed,
-        f"judge_{target}": judged(own.arrays[main], own).correct,
+        f"judge_{target}": judged(own.arrays[main], labels[1]).correct,
     }
 
 

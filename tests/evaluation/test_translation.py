@@ -1,5 +1,6 @@
 """Translations of a trained run: the command, the loaded model, the scores and the pictures."""
 
+import dataclasses
 import json
 import types
 
@@ -134,6 +135,28 @@ def test_translations_are_judged_by_examples_of_all_classes_however_they_are_sor
     run = types.SimpleNamespace(train_data=both)
     scores = _judge_classes(run, both, domain.points, "a_to_b")
     assert scores["judge_b"] == scores["correct_a_to_b"] > 0.95
+
+
+def test_classes_of_the_domains_are_matched_by_name(run):
+    """A domain that numbers its classes in another order has the same scores."""
+    variables, _ = run.restore("best")
+    names = tuple(map(str, range(10)))
+
+    def scores(order):
+        def named(dataset):
+            arrays = {**dataset.arrays, "label_b": np.argsort(order)[dataset.arrays["label_b"]]}
+            labels = {
+                "label": label_field(names),
+                "label_b": label_field([names[i] for i in order]),
+            }
+            return data.Dataset(arrays, {**dataset.fields, **labels}, "named", dataset.split)
+
+        datasets = {split: named(dataset) for split, dataset in run.datasets.items()}
+        other = dataclasses.replace(run, datasets=datasets)
+        return judge_translations(other, variables, datasets["test"])[1]
+
+    found = scores(list(range(10)))
+    assert found == scores([3, 1, 4, 0, 5, 9, 2, 6, 8, 7]) and "correct_a_to_b" in found
 
 
 def test_a_picture_shows_grey_beside_colour_and_levels_spread():

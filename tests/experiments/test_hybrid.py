@@ -29,7 +29,7 @@ def test_the_table_is_of_trained_runs(tmp_path):
         flow=["coupling"],
         weight=["0", "1/D"],
         steps=2,
-        seeds=["0"],
+        seeds=[0],
         output=str(tmp_path),
     )
     hybrid.compare(options)
