@@ -25,14 +25,14 @@ they are those of Glow.
 
 from ml_collections import ConfigDict
 
-from configs import common, flow
+from configs import common, flow, flow_networks
 
 PUBLISHED = flow.PUBLISHED | {
     "model": flow.PUBLISHED["model"]
     | {"likelihood_weight": 1.0},  # λ, of nats; for 1/D of digits: 0.015625
 }
 MODELS = {
-    "residual": flow.residual,
+    "residual": flow_networks.residual,
     "convolution": {},
     "coupling": {"model": {"network": {"convolution": "none"}}},
 }
@@ -40,7 +40,7 @@ DATA = {
     "digits": (
         flow.DATA["digits"],
         {"train": {"steps": 1_000}},
-        flow.sizes(
+        flow_networks.sizes(
             glow={"num_steps": 4},
             residual={"num_blocks": 2, "features": 32, "num_dense_blocks": 1},
         ),

@@ -1,11 +1,15 @@
 """Puts runs side by side, as in the papers' tables: Markdown, CSV, pictures of samples and curves.
 
-    python experiments/compare.py RUN... [--metrics=bpd,is,fid] [--published=cifar10] [--output=DIR]
+    python experiments/compare.py RUN... [--metrics=bpd,is,fid] [--costs] [--published=cifar10]
+        [--output=DIR]
 
 A RUN is a work directory that is trained, or that `--mode=evaluate --metrics=...` has been called
 on; the path as given is its name. A column is a metric, or METRIC.NUMBER for another number of its
-result (prd.f_8, gan_train_test.gan_test). Without --output the files lie in a new folder,
-runs/comparison, runs/comparison-2, …
+result (prd.f_8, gan_train_test.gan_test). `nats` is the likelihood of points, `kind` says whether
+that or bits/dim is exact, a bound or an estimate. --costs measures here, one run after the other,
+its parameters, the milliseconds of a train step, and those of a sample (`costs.py`); this compiles
+both, and takes the data. Without --output the files lie in a new folder, runs/comparison,
+runs/comparison-2, …
 """
 
 import argparse
@@ -22,6 +26,7 @@ from flax.traverse_util import flatten_dict
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
 from experiments.scored import (
+    KIND,
     PUBLISHED,
     Row,
     describe,
@@ -36,7 +41,8 @@ from gm_jax.images import save_png
 from gm_jax.training import workdir as workdirs
 
 # The order of the papers' tables; what else was measured comes after.
-ORDER = ("bpd", "iwae", "is", "fid", "is_c", "fd_c", "prd", "prd.f_8", "prd.f_1/8")
+ORDER = ("bpd", "nats", KIND, "iwae", "is", "fid", "is_c", "fd_c", "prd", "prd.f_8", "prd.f_1/8")
+COSTS = ("parameters", "step_ms", "sample_ms")  # of --costs
 _FOLDER = "runs/comparison"
 
 
@@ -45,6 +51,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="work directories")
     parser.add_argument("--metrics", default="", help="columns, by commas; all that were measured")
+    parser.add_argument("--costs", action="store_true", help="measures parameters and times")
     parser.add_argument(
         "--published", default="", help=f"a table of {PUBLISHED.name}: {published_tables()}"
     )
@@ -60,6 +67,8 @@ def compare(runs: Sequence[str], options: argparse.Namespace) -> None:
         raise ValueError("a run is given twice: give each path once")
     wanted = [column for column in options.metrics.split(",") if column]
     rows = [read_run(run, wanted) for run in runs]
+    if options.costs:
+        rows = [measured(row) for row in rows]
     rows += published_rows(options.published) if options.published else []
     columns = choose_columns(rows, wanted)
     rows = [row for row in rows if not row.source or row.cells.keys() & set(columns)]
@@ -81,6 +90,19 @@ def compare(runs: Sequence[str], options: argparse.Namespace) -> None:
     print(f"in {folder}: {', '.join(files)}", file=sys.stderr)
 
 
+def measured(row: Row) -> Row:
+    """A run's row with what it costs in columns of their own."""
+    from experiments.costs import costs_of  # what JAX needs is loaded where it is asked for
+
+    found = costs_of(row.name)
+    cells = {
+        name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        for name, (value, _) in found.items()
+    }
+    identities = {name: identity for name, (_, identity) in found.items() if identity}
+    return row._replace(cells=row.cells | cells, identities=row.identities | identities)
+
+
 def _new_folder() -> epath.Path:
     """A folder that this call made: nothing that lies there is written over."""
     number = 1
@@ -97,6 +119,8 @@ def _new_folder() -> epath.Path:
 def choose_columns(rows: list[Row], wanted: list[str]) -> list[str]:
     """The columns wanted, or all that have a number in a run of ours, in the papers' order.
 
+    What --costs measured comes last.
+
     Raises:
       ValueError: a column wanted has no number anywhere.
     """
@@ -104,9 +128,13 @@ def choose_columns(rows: list[Row], wanted: list[str]) -> list[str]:
     everywhere = there | dict.fromkeys(column for row in rows for column in row.cells)
     unknown = [column for column in wanted if column not in everywhere]
     if unknown:
-        raise ValueError(f"no run has {', '.join(unknown)}; measured are {', '.join(everywhere)}")
+        hint = "; --costs measures what it costs" if {*unknown} & {*COSTS} else ""
+        raise ValueError(
+            f"no run has {', '.join(unknown)}; measured are {', '.join(everywhere)}{hint}"
+        )
     known = [column for column in ORDER if column in there]
-    return wanted or known + [column for column in there if column not in ORDER]
+    chosen = wanted or known + [column for column in there if column not in (*ORDER, *COSTS)]
+    return chosen + [column for column in COSTS if column in there and column not in chosen]
 
 
 def differences(runs: Sequence[str]) -> str:

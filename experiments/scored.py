@@ -17,6 +17,9 @@ PUBLISHED = Path(__file__).with_name("published.csv")
 SPREADS = ("standard_error", "std")
 # Parts of a flattened identity that say which model it is, which every run has its own of.
 _MODEL = ("model.", "samples.model.", "samples.run_seed")
+# {column: what `test.json` calls it}, of likelihoods: of images, and of other data
+_LIKELIHOODS = {"bpd": "bits_per_dim", "nats": "nats"}
+KIND = "kind"  # the column that says exact, bound or estimate of these
 
 
 class Row(NamedTuple):
@@ -32,11 +35,11 @@ class Row(NamedTuple):
 
 
 def read_run(workdir: str, columns: list[str]) -> Row:
-    """The latest number of every metric of a run; bits/dim of its end of training, if no other.
+    """The latest number of every metric of a run; its likelihood after training, if no other.
 
     Args:
       workdir: the run's work directory.
-      columns: those wanted, also numbers METRIC.NUMBER; [] for every metric's main number.
+      columns: numbers METRIC.NUMBER that are wanted beside the main number of every metric.
 
     Raises:
       ValueError: nothing was evaluated there.
@@ -47,17 +50,18 @@ def read_run(workdir: str, columns: list[str]) -> Row:
         stored = [result for result in stored if "model" in _parts(result["identity"])]
     results = {result["metric"]: result for result in stored}
     path = folder / "test.json"
-    if "bpd" not in results and path.exists():
-        score = read_json(path)
-        with reading(f"{path} is damaged and", "call --mode=evaluate, which writes it anew"):
-            results |= {"bpd": _of_test(score)} if "bits_per_dim" in score else {}
+    score = read_json(path) if path.exists() else {}
+    with reading(f"{path} is damaged and", "call --mode=evaluate, which writes it anew"):
+        for metric, name in _LIKELIHOODS.items():
+            if name in score and metric not in results:
+                results[metric] = _of_test(score, metric, name)
     if not results:
         raise ValueError(
             f"{workdir} holds no results: call experiments/main.py --workdir={workdir} "
             "--mode=evaluate --metrics=... first"
         )
     row = Row(workdir, "", {}, {}, {})
-    for column in columns or results:
+    for column in dict.fromkeys([*results, *columns]):
         metric, _, number = column.partition(".")
         values = results.get(metric, {"values": {}})["values"]
         if (number or metric) not in values:
@@ -72,20 +76,23 @@ def read_run(workdir: str, columns: list[str]) -> Row:
         row.identities[column] = results[metric]["identity"]
         if "warning" in results[metric]:
             row.warnings[column] = results[metric]["warning"]
+    kinds = [results[m]["values"].get("likelihood") for m in _LIKELIHOODS if m in results]
+    if any(kinds):
+        row.cells[KIND] = ", ".join(kind.strip("[]") for kind in kinds if kind)
     return row
 
 
-def _of_test(score: dict[str, Any]) -> dict[str, Any]:
-    """The bits/dim of a run's `test.json` as a result of the metric."""
+def _of_test(score: dict[str, Any], metric: str, name: str) -> dict[str, Any]:
+    """The number of this name in a run's `test.json` as a result of the metric."""
     values = {
-        "bpd": score["bits_per_dim"],
+        metric: score[name],
         "standard_error": score["standard_error"],
         "likelihood": score["likelihood"],
     }
     test = {name: score[name] for name in ("source", "split", "num_images")}
     known = ("step", "recalibration_batches")
     model = {name: score[name] for name in known if name in score}
-    return {"metric": "bpd", "identity": {"model": model, "test": test}, "values": values}
+    return {"metric": metric, "identity": {"model": model, "test": test}, "values": values}
 
 
 def describe(identity: dict[str, Any], prefix: str = "") -> str:

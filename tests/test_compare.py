@@ -41,11 +41,11 @@ def test_the_latest_numbers_stand_side_by_side_in_three_files(runs, tmp_path, ca
     text = (tmp_path / "table" / "comparison.md").read_text()
     assert capsys.readouterr().out == text
     lines = text.splitlines()
-    assert lines[0] == "| model | bpd | fd_c | prd |"
+    assert lines[0] == "| model | bpd | kind | fd_c | prd |"
     first, second = runs
-    assert lines[2] == f"| {first} | 3.25 ± 0.04 | 40* | 0.5 |"
-    assert lines[3] == f"| {second} | 2.5 | – | – |"
-    assert "| AV-ADE (published: AdE) | 3.9 | – | – |" in lines
+    assert lines[2] == f"| {first} | 3.25 ± 0.04 | exact | 40* | 0.5 |"
+    assert lines[3] == f"| {second} | 2.5 | – | – | – |"
+    assert "| AV-ADE (published: AdE) | 3.9 | – | – | – |" in lines
     depends = "samples.model.step 5, samples.num_images 100, seed 0"
     assert f"- {first}; bpd, fd_c, prd: {depends}" in lines
     assert f"- \\* {first}; fd_c: n = 100 images" in lines
@@ -86,6 +86,21 @@ def test_end_of_training_and_evaluation_are_judged_alike_unless_a_setting_differ
         assert (compare.not_alike(rows, "bpd") == []) == alike
         assert ("not judged alike" in compare.markdown(rows, ["bpd"])) != alike
     assert compare.not_alike(rows, "bpd") == ["test.split"]
+
+
+def test_points_in_nats_and_images_in_bits_are_in_one_table_each_with_its_kind(tmp_path):
+    points = finished(tmp_path / "points", nats=-1.5, likelihood="exact")
+    score = json.loads((tmp_path / "points" / "test.json").read_text())
+    del score["bits_per_dim"]
+    (tmp_path / "points" / "test.json").write_text(json.dumps(score))
+    added = finished(tmp_path / "added", likelihood="[lower bound, one sample]")
+    compare.main([points, added, f"--output={tmp_path / 'table'}"])
+    lines = (tmp_path / "table" / "comparison.md").read_text().splitlines()
+    assert lines[0] == "| model | bpd | nats | kind |"
+    assert lines[2] == f"| {points} | – | -1.5 ± 0.1 | exact |"
+    assert lines[3] == f"| {added} | [2 ± 0.1] | – | lower bound, one sample |"
+    compare.main([points, "--metrics=nats", f"--output={tmp_path / 'one'}"])
+    assert (tmp_path / "one" / "comparison.md").read_text().startswith("| model | nats |\n")
 
 
 def test_two_folders_of_one_name_are_two_rows_and_two_grids(tmp_path):
@@ -161,7 +176,7 @@ def test_the_grid_is_of_the_model_itself_where_there_is_one(tmp_path):
 
 def test_what_is_not_finite_is_said(tmp_path):
     run = finished(tmp_path / "run", bits_per_dim=None, standard_error=None)
-    assert compare.read_run(run, []).cells == {"bpd": "not finite"}
+    assert compare.read_run(run, []).cells == {"bpd": "not finite", "kind": "exact"}
 
 
 def test_images_given_beside_a_run_are_not_its_samples(runs, tmp_path):
@@ -190,6 +205,7 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path, capsys):
     for arguments, expected in (
         ([str(tmp_path)], "holds no results: call experiments/main.py --workdir="),
         ([*runs, "--metrics=fid"], "no run has fid; measured are"),
+        ([*runs, "--metrics=step_ms"], "are bpd, fd_c, prd, kind; --costs measures"),
         ([*runs, "--published=mnist"], "no published table 'mnist'; choose among cifar10"),
     ):
         with pytest.raises(SystemExit) as end:

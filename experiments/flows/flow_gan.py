@@ -9,7 +9,8 @@ It trains the modes of `configs/flow_gan.py` from the same seeds, with as many u
 - `modes.csv`, a row a mode: test bits/dim; the Fréchet distance of the samples' pixels to those of
   the training images; precision (F_1/8) and recall (F_8) of the samples' pixels; and, in the pair
   of runs of a seed, what the mode costs in bits/dim and gains in distance over likelihood alone.
-  Each is the mean over the seeds with its standard error. The row `test images` judges these;
+  Each is the mean over the seeds with its standard error. The row `test images` judges these,
+  which are fewer, so that their distance is larger than that of as many images as samples;
 - `samples.png`, a row a mode, of the first seed.
 
 By default it takes about 20 minutes of a core.

@@ -63,7 +63,7 @@ class Transform(nn.Module):
           ln p(x), and {"prior", "log_det"}, which sum to it.
         """
         y, log_det = self.forward_and_log_det(x, context)
-        prior = sum_of_example(gaussian_log_prob(y, 0.0, 0.0))
+        prior = normal_log_prob(y)
         return prior + log_det, {"prior": prior, "log_det": log_det}
 
 
@@ -119,6 +119,11 @@ class Inverse(Transform):
     def inverse_and_log_det(self, y: Array, context: Context) -> tuple[Array, Array]:
         """Applies the transform."""
         return self.transform.forward_and_log_det(y, context)
+
+
+def normal_log_prob(y: Array) -> Array:
+    """ln N(y; 0, I) of each example in nats, [B, ...] to [B]."""
+    return sum_of_example(gaussian_log_prob(y, 0.0, 0.0))
 
 
 def sum_of_example(x: Array) -> Array:

@@ -92,6 +92,14 @@ class Flow(Method):
         network = NETWORKS[kind](self.shape, dtype=self.dtype, **settings)
         if self.field != "image":
             return network
+        low, high = self.model.interval
+        if not low < high:
+            raise ValueError(f"model.interval is ({low}, {high}); give its lower end first")
+        if settings.get("logit_margin") is not None and not 0 <= low < high <= 1:
+            raise ValueError(
+                f"model.interval is ({low}, {high}), but the logit of model.network.kind '{kind}' "
+                "takes images in [0, 1]; give model.interval=(0.0, 1.0)"
+            )
         return Chain((self.create_dequantiser(), network))
 
     def create_dequantiser(self) -> Transform:

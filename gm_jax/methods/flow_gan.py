@@ -76,7 +76,7 @@ class FlowGan(Flow, Gan):
             return loss
         likelihood = self.loss(variables, batch, of_data, step)
         terms = {name: weight * term for name, term in likelihood.terms.items()}
-        return Loss({**loss.terms, **terms}, likelihood.curves)
+        return Loss({**loss.terms, **terms}, likelihood.curves, likelihood.statistics)
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps standard normal latents [B, H·W·C] to images, in [−1, 1] but for tails."""

@@ -12,8 +12,7 @@ import flax.linen as nn
 import jax
 
 from gm_jax.data.fields import DataSpec
-from gm_jax.distributions import gaussian_log_prob
-from gm_jax.flows.transform import Context, sum_of_example
+from gm_jax.flows.transform import Context, normal_log_prob
 from gm_jax.methods.classifier import judge
 from gm_jax.methods.flow import Flow
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Variables
@@ -81,8 +80,8 @@ class Hybrid(Flow):
         """ln N(f(x); 0, I), ln|det|, cross-entropy and error, [B] each."""
         flat = features.reshape(features.shape[0], -1)
         logits = cast(Array, self.classifier.apply(variables[CLASSIFIER], flat))
-        prior = sum_of_example(gaussian_log_prob(features, 0.0, 0.0))
-        return {"prior": prior, "log_det": log_det, **judge(logits, batch["label"])}
+        of_labels = judge(logits, batch["label"])
+        return {"prior": normal_log_prob(features), "log_det": log_det, **of_labels}
 
     def _weighted(self, terms: dict[str, Array]) -> dict[str, Array]:
         """The terms of the loss."""

@@ -221,7 +221,8 @@ def flow_plus_plus(
 
     The paper's checkerboard couplings are of every other column in the authors' code, and here. All
     of its couplings by channel and those after them are at half the resolution, where the pixels of
-    a square follow each other. Points have as many couplings of halves, with dense networks of
+    a square follow each other: a coupling by channel changes a diagonal of each square, in the
+    authors' code a row. Points have as many couplings of halves, with dense networks of
     `num_blocks` + 1 layers and no attention.
 
     Args:

@@ -20,7 +20,10 @@ from gm_jax.nn.spectral_norm import SpectralNormConv, SpectralNormDense
 from gm_jax.nn.weight_norm import NormalKernel
 
 Array = jax.Array
-ITERATIONS = 5  # of the singular vectors, in every update
+# Of the singular vectors, in every update, as in i-ResNet's code. That of Residual Flow iterates
+# until they change by 1e-3, but on CPU a loop of unknown length is slow. In both they are kept from
+# update to update, and follow the weights.
+ITERATIONS = 5
 # P(N ≥ k), with the papers' numbers; `none` cuts the series, which is i-ResNet's.
 ROULETTES = {"none": (), "geometric": geometric(0.5), "poisson": poisson(2.0)}
 
@@ -99,7 +102,7 @@ class LipschitzNetwork(nn.Module):
                 x = ACTIVATIONS[self.activation]()(x)
             kernel = (1, 1) if number and not last else (3, 3)
             inputs = x.shape[-1] * (1 if x.ndim == 2 else math.prod(kernel))
-            std = (3 * inputs) ** -0.5 * (1e-3 if last else 1)  # without the factor PyTorch's
+            std = (3 * inputs) ** -0.5 * (1e-3 if last else 1)  # but for 1e-3, PyTorch's default
             shared: dict[str, Any] = {
                 "kernel_init": nn.initializers.normal(std),
                 "kernel_std": std,

@@ -15,7 +15,7 @@ from gm_jax.methods import METHODS
 PAGES = sorted(
     path.stem
     for path in Path(common.__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "common")
+    if path.stem not in ("__init__", "common", "flow_networks")
 )
 # Their variants are KEY,KEY.
 OF_TWO_TABLES = {"adaptive_density", "adversarial_autoencoder", "alpha_gan", "bigan", "flow"}

@@ -129,5 +129,17 @@ def test_what_does_not_fit_is_refused():
     config.model.matmul_dtype = "bfloat16"
     with pytest.raises(ValueError, match=r"asks for bfloat16 products, but a flow of vectors"):
         methods.create(config.lock(), SPEC)
+    config = configs.get_config("flow_plus_plus,smoke").unlock()
+    for interval, expected in (
+        (
+            (-0.5, 0.5),
+            r"is \(-0.5, 0.5\), but the logit of .* 'flow_plus_plus' takes .*\(0.0, 1.0\)",
+        ),
+        ((1.0, 0.0), r"is \(1.0, 0.0\); give its lower end first"),
+    ):
+        config.model.interval = interval
+        with pytest.raises(ValueError, match=expected):
+            methods.create(config.lock(), SPEC)
+        config.unlock()
     with pytest.raises(ValueError, match="has tokens; flows are of images"):
         methods.create(configs.get_config("nice,smoke"), {"tokens": Field((3,), "int32")})
