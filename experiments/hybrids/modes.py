@@ -92,7 +92,8 @@ def scores_of(samples: Sequence[np.ndarray]) -> dict[str, float]:
 def verdict(rows: list[dict[str, Any]], more: str, fewer: str) -> str:
     """Whether the last samples of `more` cover more modes than those of `fewer` (rank-sum)."""
     of = {row["model"]: row["counts"] for row in rows}
-    return claims.greater(of[more], of[fewer])
+    (found,) = claims.judged([claims.greater(of[more], of[fewer])])
+    return found
 
 
 def main(_: list[str]) -> None:
