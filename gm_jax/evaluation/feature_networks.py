@@ -115,7 +115,7 @@ def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, fol
             outputs = network.extract(spread(batch["image"], levels))
             for name, array in outputs.items():
                 rows = array[: count - start]  # the last batch is padded at its end
-                append_rows(folder / f"{name}.npy", np.float32(rows), count)
+                append_rows(folder / f"{name}.npy", np.asarray(rows, np.float32), count)
             start += len(outputs["features"])
             bar.update(min(start, count) - bar.n)
 

@@ -89,9 +89,7 @@ def _judge_classes(
     if not {"label"} <= examples.fields.keys() & own.fields.keys() & known.fields.keys():
         return {}
     classes, num_classes = known.classes, known.num_classes
-    if num_classes is None or (examples.classes is None) != (classes is None):
-        return {}
-    if classes is not None and {*examples.classes} != {*classes}:
+    if num_classes is None or {*(examples.classes or ())} != {*(classes or ())}:
         return {}
     # Each domain numbers its classes in an order of its own.
     labels = [
