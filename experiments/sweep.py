@@ -106,9 +106,9 @@ def train_all(
     print(f"{folder}: {len(members)} runs, {len(left)} of them to train", file=sys.stderr)
     failed = []
     ended = train(left, folder / "logs", jobs)
-    with contextlib.closing(ended), Lines("training", len(left), " runs") as lines:
+    with contextlib.closing(ended), Lines("training", len(left), " runs") as shown:
         for name in ended:
-            lines.update(1)
+            shown.update(1)
             finished = sweep.is_finished(members[name].config, folder / name)
             print(f"{name}: {'finished' if finished else 'FAILED'}", file=sys.stderr)
             if not finished:

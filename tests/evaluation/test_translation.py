@@ -144,7 +144,8 @@ def test_classes_of_the_domains_are_matched_by_name(run):
 
     def scores(order):
         def named(dataset):
-            arrays = {**dataset.arrays, "label_b": np.argsort(order)[dataset.arrays["label_b"]]}
+            theirs = np.argsort(order).astype(np.int32)[dataset.arrays["label_b"]]
+            arrays = {**dataset.arrays, "label_b": theirs}
             labels = {
                 "label": label_field(names),
                 "label_b": label_field([names[i] for i in order]),
