@@ -15,7 +15,7 @@
 `folders` takes `--config.data.source='pair:folder:PATH_A|folder:PATH_B'`. A trained run translates:
 `--mode=translate --direction=a_to_b [--input=SOURCE] [--output=DIR]`.
 
-Nothing is measured yet, and the paper's numbers are of other data (Cityscapes, maps). `test.json`
+What was measured is in `docs/results/hybrids.md`; the paper's numbers are of other data. `test.json`
 has `cycle_error_a` and `cycle_error_b`, how far examples come back from where they started. Where
 both domains have the same classes, it also has `correct_a_to_b`, the share of translations that
 keep their class, judged by the nearest training example of domain b; `correct_if_renamed_a_to_b`,
