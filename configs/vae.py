@@ -24,6 +24,8 @@ are; they draw each pixel of MNIST in black or white once (`gm_jax/data/binary.p
 100 epochs without an improvement. `--config.model.flow.length=K` has K layers, and
 `--config.model.kl_annealing_steps=0` the whole KL from the first step on. Bits/dim are one-sample
 bounds.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict
