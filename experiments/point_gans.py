@@ -26,7 +26,7 @@ Array = jax.Array
 Data = Any  # a tree of arrays
 Judge = Callable[[Method, Variables, Array, Data], dict[str, Array]]
 Result = dict[str, np.ndarray]
-CHUNK, LEAST = 100, 10  # steps per call of a compiled program; LEAST where fewer are left
+CHUNKS = (100, 10, 1)  # steps per call of a compiled program: as many as fit
 KEYS = ("start", "stream", "noise", "drawing")
 
 
@@ -82,7 +82,7 @@ class PointGan:
         """The state after `steps` more steps, and the terms at each, [steps, terms]."""
         keys, losses = _keys(seed), [np.zeros((0, len(self.terms)))]
         while steps:
-            count = CHUNK if steps >= CHUNK else min(LEAST, steps)
+            count = next(chunk for chunk in CHUNKS if chunk <= steps)
             state, found = self._run(state, keys, data, count)
             losses.append(np.stack(found, 1))
             steps -= count

@@ -37,7 +37,7 @@ from gm_jax.losses import adversarial
 from gm_jax.networks.mlp import Mlp
 
 Array = jax.Array
-THETAS = [-0.5, 0.0, 0.25, 0.5, 1.0]
+THETAS = [-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]
 PENALTY = 10.0  # λ
 # {critic: (pair of losses, weight of the penalty, generators' losses whose gradient is taken)}
 CRITICS = {

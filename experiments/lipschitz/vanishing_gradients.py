@@ -9,7 +9,7 @@ fresh discriminator of each recipe learns to tell its samples from the data (the
 
 - `vanishing_gradients.csv`, a row a recipe, generator and number of the discriminator's updates,
   means and ranges over the seeds: ‖∇_θ L‖ of the generator's losses ln(1 − D), −ln D and −logit,
-  the mean of D(G(z)), and the largest slope of the logit;
+  the mean of σ(logit), which is D(G(z)) with cross-entropy, and the largest slope of the logit;
 - `vanishing_gradients.png`: the norms, log₁₀, by the updates, log₁₀.
 
 A critic without cross-entropy has −logit alone.
