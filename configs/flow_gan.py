@@ -10,7 +10,7 @@
 
 | DATA | examples | flow | expected |
 |---|---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | NICE | hybrid ≤ 2.82, adversarial 12.4, likelihood ≤ 2.80 |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | NICE | ≤ 2.82; adversarial 12.4 |
 | fashion_mnist | Fashion-MNIST, 28×28 | NICE, the paper's but narrower | not yet measured |
 | cifar10 | CIFAR-10 | Glow | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | NICE | - |
