@@ -32,6 +32,20 @@ def define_flags(output: str) -> None:
     flags.DEFINE_string("output", output, "Folder for runs, tables and pictures.")
 
 
+def define_seeds(default: Sequence[str], meaning: str) -> None:
+    """Defines `--seeds`, a list of whole numbers as texts, each given once."""
+    flags.DEFINE_list("seeds", list(default), meaning)
+    flags.register_validator(
+        "seeds", are_seeds, message="give whole numbers divided by commas, each once"
+    )
+
+
+def are_seeds(given: Sequence[str]) -> bool:
+    """Whether a list has whole numbers, all different: equal runs would count as two."""
+    whole = [int(seed) for seed in given if seed.isascii() and seed.isdecimal()]
+    return 0 < len(given) == len(set(whole))
+
+
 def run(main: Callable[[list[str]], Any]) -> None:
     """Runs the `main` of a program that trains in this process; ends if a run is asked to end."""
 

@@ -147,8 +147,6 @@ def draw(codes: Mapping[str, np.ndarray], folder: Path) -> None:
 def main(_: list[str]) -> int:
     """Reads the flags; returns the exit status."""
     options = flags.FLAGS
-    if not all(seed.strip().isdecimal() for seed in options.seeds):
-        program.refuse(f"--seeds={','.join(options.seeds)}: give whole numbers divided by commas")
     runs.end_with_runs()
     command_line.set_verbosity()
     if not options.paper:
@@ -180,7 +178,7 @@ def main(_: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_enum("data", "colored_digits", list(alpha_gan.DATA), "Data of the page.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Of each model, divided by commas.")
+    program.define_seeds(["0", "1", "2"], "Of each model, divided by commas.")
     flags.DEFINE_integer("steps", None, "Steps of each training; as above by default.", 1)
     flags.DEFINE_integer("num_codes", 0, "Codes of each run; 0: one of each training image.", 0)
     flags.DEFINE_integer("jobs", 2, "Runs that are trained at the same time.", 1)

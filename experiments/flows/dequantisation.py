@@ -74,6 +74,6 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     program.define_flags("runs/flows-dequantisation")
     flags.DEFINE_multi_string("flow", ["glow"], "Flows of configs/flow.py; repeatable.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A pair of runs for each.")
+    program.define_seeds(["0", "1", "2"], "A pair of runs for each.")
     flags.DEFINE_bool("paper", False, "Flow++ on CIFAR-10.")
     program.run(main)

@@ -213,7 +213,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_enum("energy", [*ENERGIES], [*ENERGIES], "Energies; repeatable.")
     flags.DEFINE_multi_enum("flow", FLOWS, FLOWS, "Kinds of layers; repeatable.")
     flags.DEFINE_multi_integer("length", LENGTHS, "Numbers of layers, K; repeatable.", 1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A fit for each.")
+    program.define_seeds(["0", "1", "2"], "A fit for each.")
     flags.DEFINE_integer("steps", 20_000, "Updates of each fit.", lower_bound=1)
     flags.DEFINE_boolean("annealing", True, "Whether β rises to 1, or is 1 from the start.")
     flags.DEFINE_integer("width", 32, "Hidden units of a layer's network, if any.", lower_bound=1)

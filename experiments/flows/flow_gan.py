@@ -107,7 +107,7 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     program.define_flags("runs/flows-flow_gan")
     flags.DEFINE_multi_enum("mode", MODES, MODES, "Modes; repeatable. Likelihood is always there.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run of each mode for each.")
+    program.define_seeds(["0", "1", "2"], "A run of each mode for each.")
     flags.DEFINE_integer("num_samples", 2_000, "Samples that are judged.", lower_bound=16)
     flags.DEFINE_bool("paper", False, "CIFAR-10.")
     program.run(main)

@@ -86,6 +86,6 @@ if __name__ == "__main__":
     flags.DEFINE_multi_enum("flow", [*hybrid.MODELS], [*hybrid.MODELS], "Kinds; repeatable.")
     flags.DEFINE_multi_enum("weight", WEIGHTS, WEIGHTS, "λ; repeatable.")
     flags.DEFINE_integer("steps", None, "Steps of each training; the config's by default.", 1)
-    flags.DEFINE_list("seeds", ["0"], "A training for each.")
+    program.define_seeds(["0"], "A training for each.")
     flags.DEFINE_string("output", "runs/flows-hybrid", "Folder for runs and the table.")
     program.run(lambda _: compare(flags.FLAGS))

@@ -120,7 +120,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("features", "inception", "What judges: classifier:RUN or inception.")
     flags.DEFINE_multi_string("model", [], "Models of the page; repeatable. None: those above.")
     flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all configs; repeatable.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run for each.")
+    program.define_seeds(["0", "1", "2"], "A run for each.")
     flags.DEFINE_list("steps", ["250", "500", "1000"], "Generator updates at which it is judged.")
     flags.DEFINE_integer("num_samples", 1_000, "Samples that are judged.", lower_bound=2)
     flags.DEFINE_string("output", "runs/mixed_batches-images", "Folder for results.")

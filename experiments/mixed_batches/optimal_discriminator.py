@@ -179,6 +179,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("updates", 5000, "Updates of each discriminator.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "B, examples in a mixed batch.", lower_bound=2)
     flags.DEFINE_integer("batches", 16, "Mixed batches per update.", lower_bound=1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A training for each.")
+    program.define_seeds(["0", "1", "2"], "A training for each.")
     flags.DEFINE_string("output", "runs/mixed_batches-optimal_discriminator", "Folder for results.")
     program.run(main)

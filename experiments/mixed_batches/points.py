@@ -198,7 +198,7 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_multi_enum("data", ["ring", "grid"], ["ring", "grid"], "Point sets; repeatable.")
     flags.DEFINE_multi_string("model", [], "Models of the page; repeatable. None: those of figs.")
-    flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "A training for each.")
+    program.define_seeds(["0", "1", "2", "3", "4"], "A training for each.")
     flags.DEFINE_integer("width", 128, "Units of each layer.", lower_bound=1)
     flags.DEFINE_integer("steps", 20_000, "Generator updates.", lower_bound=1)
     flags.DEFINE_bool("paper", False, "The thesis's size: 512 units.")

@@ -30,6 +30,12 @@ def test_a_training_that_is_refused_ends_the_program(tmp_path, capsys):
     assert end.value.code == 2 and "is held by a live run" in capsys.readouterr().err
 
 
+def test_seeds_are_whole_numbers_and_each_is_given_once():
+    assert program.are_seeds(["0"]) and program.are_seeds(["3", "12"])
+    for bad in ([], ["a"], ["-1"], ["1.5"], [""], ["²"], ["0", "0"], ["0", "00"]):
+        assert not program.are_seeds(bad), bad
+
+
 def test_a_model_ignores_overrides_of_fields_that_it_lacks(capsys):
     overrides = ["--config.train.steps=7", "--config.model.warmup_steps=3"]
     known = {
