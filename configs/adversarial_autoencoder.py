@@ -18,6 +18,8 @@
 
 Adam is ours: the paper takes stochastic gradients with momentum, and does not say how the squared
 error is reduced, on which its rates depend. The sizes of the priors in the plane are ours, too.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from typing import Any

@@ -16,10 +16,12 @@
 | cifar10 | CIFAR-10, convolutions | - |
 | smoke, smoke_grid | digits and points, two tiny steps, for tests | - |
 
-Nothing is measured yet. The networks of `cifar10` are the DCGAN's; those of ALI have no padding,
-and biases of the output that start at the log-odds of the data. ALI's code draws codes, but no
-images: `--config.model.generator_noise=False`. BiGAN's critic and the first hidden layers of all
-other perceptrons have no batch norm here: a pair is judged by itself.
+What was measured is in `docs/results/hybrids.md`. The networks of `cifar10` are the DCGAN's; those
+of ALI have no padding, and biases of the output that start at the log-odds of the data. ALI's code
+draws codes, but no images: `--config.model.generator_noise=False`. BiGAN's critic and the first
+hidden layers of all other perceptrons have no batch norm here: a pair is judged by itself.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from typing import Any

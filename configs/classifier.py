@@ -16,6 +16,8 @@ Pass its work directory to an evaluation: `--features=classifier:WORKDIR`.
 Table 5 prints stride 2 for 9 of 11 convolutions, which leaves one pixel after the seventh; we take
 this for a misprint. We read "80000 epochs" as steps and "an accuracy of 5.5%" as the error.
 `cifar10_small` is meant to rank samples, not to reach the published error.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict

@@ -15,12 +15,14 @@
 | planar, radial | layers that bend space along a line, or around a point | - |
 | iaf | autoregressive layers; images of at most 1,024 dimensions | - |
 
-`+variational` learns the noise that dequantises images, by the dequantiser of Flow++, `+uniform`
-has Flow++ without it (published: 3.29); real_nvp has no choice.
+| DEQUANTISATION | (real_nvp has no choice) |
+|---|---|
+| +variational | learns the noise that dequantises images, by the dequantiser of Flow++ |
+| +uniform | Flow++ without it (published: 3.29) |
 
 | DATA | examples | expected |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | not yet measured |
+| digits (default) | scikit-learn's 8×8 digits, 17 levels | glow ≤ 2.341, glow+variational ≤ 2.290 |
 | ring, spirals | points of the plane, in nats | not yet measured |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
 | fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
@@ -43,6 +45,8 @@ average. Both evaluate by the roulette of training, or none: see `networks/resid
 Flow++'s 3.08 is a bound of 4,096 samples (`--mode=evaluate --num_importance_samples=4096`). Planar,
 radial and autoregressive layers are published as posteriors of VAEs (`configs/vae.py`); here they
 are densities of the data, behind actnorm. The networks stand in `flow_networks.py`.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from typing import Any

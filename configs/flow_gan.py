@@ -10,7 +10,7 @@
 
 | DATA | examples | flow | expected |
 |---|---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, 17 levels | NICE | not yet measured |
+| digits (default) | 8×8 digits | NICE | hybrid ≤ 2.82, adversarial 12.4, likelihood ≤ 2.80 |
 | fashion_mnist | Fashion-MNIST, 28×28 | NICE, the paper's but narrower | not yet measured |
 | cifar10 | CIFAR-10 | Glow | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | NICE | - |
@@ -19,6 +19,8 @@ The published numbers are those of the thesis (Table 5.3). The paper's flow for 
 Real-NVP, whose batch norms make samples depend on each other; Glow has none. Its critic is DCGAN's
 with batch norm; ours has none, as a penalty on each example's gradient requires. Rates, λ and the
 number of critic steps are those of the authors' commands.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict
@@ -84,17 +86,17 @@ def one_nat(config: ConfigDict) -> None:
         config.model.likelihood_weight = 1.0
 
 
-RATE = {"optimizer": {"learning_rate": 5e-4, "learning_rate_decay": 1.0}}
 DATA = {
     "digits": (
         one_nat,
         nice(hidden_layers=(2,) * 4, features=128, init_range=0.08, prior="gaussian"),
         common.scale(1 / 4, "model.discriminator.widths"),
         {"data": common.DIGITS | {"batch_size": 64}},
-        {"train": common.MINUTES | {"steps": 1_000}},
+        {"train": common.MINUTES | {"steps": 3_000, "evaluate_every_steps": 1_000}},
         {"evaluate": {"batch_size": 64}},
         common.where_present({"model": {"critic_steps": 2}}),
-        RATE,
+        # NICE's scales are to grow e-fold several times, and move by the rate a step.
+        {"optimizer": {"learning_rate": 1e-3, "learning_rate_decay": 1.0}},
     ),
     "fashion_mnist": (  # 28 is not a multiple of 8: one halving fewer
         one_nat,
@@ -103,7 +105,7 @@ DATA = {
         {"data": common.FASHION_MNIST | {"batch_size": 32}},
         {"train": common.HOUR | {"steps": 2_000, "evaluate_every_steps": 500}},
         {"evaluate": {"num_reconstructions": 8}, "sample": {"num_images": 16, "batch_size": 16}},
-        RATE,
+        {"optimizer": {"learning_rate": 5e-4, "learning_rate_decay": 1.0}},
     ),
     "cifar10": {},
     "smoke": (

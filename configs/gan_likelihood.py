@@ -15,6 +15,8 @@
 `frozen.generator` is a run of any model that generates images from one latent vector; its best
 checkpoint is used. The brackets are the paper's: the number bounds a density that was added to the
 GAN afterwards.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict

@@ -13,7 +13,7 @@
 
 | DATA | examples | expected |
 |---|---|---|
-| digits (default) | scikit-learn's 8×8 digits, D = 64 | not yet measured |
+| digits (default) | scikit-learn's 8×8 digits, D = 64 | residual, λ = 1: 2.153, 95.0 % |
 | fashion_mnist | Fashion-MNIST, 28×28, D = 784 | not yet measured |
 | cifar10 | CIFAR-10, the networks of `configs/flow.py`, D = 3,072 | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | - |
@@ -21,6 +21,8 @@
 Departures. The classifier is linear in the features, as the tutorial says; the authors' code pools
 a small network's features at each scale. Its couplings are in blocks like its residual ones; here
 they are those of Glow.
+
+`cifar10` trains on 45,000 of 50,000 images (`--config.data.train_split=train` uses all).
 """
 
 from ml_collections import ConfigDict

@@ -100,10 +100,12 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
     from experiments import measuring
     from gm_jax import cpu
     from gm_jax.methods.method import matmul
+    from gm_jax.training.progress import working
     from gm_jax.training.run import open_run
 
     cpu.keep_buffers()
-    with tempfile.TemporaryDirectory() as workdir:
+    label = f"measuring {config.method}, {config.variant}"
+    with working(label), tempfile.TemporaryDirectory() as workdir:
         run = open_run(config, workdir)
         images_per_step = config.data.batch_size * run.method.batches_per_step
         state, init_seconds = measuring.timed(run.initial_state)

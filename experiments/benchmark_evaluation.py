@@ -27,6 +27,7 @@ from gm_jax.evaluation import (
     precision_recall_distribution,
 )
 from gm_jax.evaluation.inception_v3 import NUM_FEATURES, InceptionV3
+from gm_jax.training.progress import working
 
 BATCH = 32
 SIDE = 299
@@ -68,13 +69,9 @@ def peak_megabytes(function: Any, *args: Any) -> float:
     return peak_bytes / 1e6
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--num_images", type=int, default=64, help="images for Inception")
-    parser.add_argument("--num_features", type=int, default=20_000, help="rows of the larger set")
-    options = parser.parse_args()
-    few, many = 2_500, options.num_features
+def measure(num_images: int, many: int) -> dict[str, float]:
+    """The rows of the table, with `num_images` images for Inception and `many` rows of features."""
+    few = 2_500
     statistics = [feature_statistics(batches(few, seed)) for seed in range(2)]
     rows = {"frechet_distance_seconds": seconds(frechet_distance, *statistics[0], *statistics[1])}
     rows[f"statistics_{many}_seconds"] = seconds(feature_statistics, batches(many, 2))
@@ -87,7 +84,18 @@ def main() -> None:
             feature_statistics, batches(count, 0)
         )
         rows[f"prd_{count}_megabytes"] = peak_megabytes(curve, batches(count, 0), batches(count, 1))
-    rows["inception_images_per_second"] = feature_rate(options.num_images)
+    rows["inception_images_per_second"] = feature_rate(num_images)
+    return rows
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--num_images", type=int, default=64, help="images for Inception")
+    parser.add_argument("--num_features", type=int, default=20_000, help="rows of the larger set")
+    options = parser.parse_args()
+    with working("timing the evaluations"):
+        rows = measure(options.num_images, options.num_features)
     for name, value in rows.items():
         print(f"| {name} | {value:.4g} |")
 

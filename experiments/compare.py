@@ -36,6 +36,7 @@ from experiments.scored import (
     read_run,
 )
 from experiments.side_by_side import overlay_curves, read_curves, stack_grids
+from gm_jax import command_line
 from gm_jax.images import save_png
 from gm_jax.training import workdir as workdirs
 
@@ -56,29 +57,32 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--output", help=f"folder for the files; a new {_FOLDER} if not given")
     options = parser.parse_args(arguments)
-    runs = [run.rstrip("/") or run for run in options.runs]
-    try:
-        if len(set(runs)) < len(runs):
-            raise ValueError("a run is given twice: give each path once")
-        rows = [read_run(run, [c for c in options.metrics.split(",") if c]) for run in runs]
-        if options.costs:
-            rows = [measured(row) for row in rows]
-        rows += published_rows(options.published) if options.published else []
-        columns = choose_columns(rows, [c for c in options.metrics.split(",") if c])
-        rows = [row for row in rows if not row.source or row.cells.keys() & set(columns)]
-    except ValueError as error:
-        parser.error(" ".join(str(error).split()))
+    with command_line.refusals():
+        compare([run.rstrip("/") or run for run in options.runs], options)
+
+
+def compare(runs: Sequence[str], options: argparse.Namespace) -> None:
+    """Compares the runs; `ValueError` for what cannot be compared, before anything is written."""
+    if len(set(runs)) < len(runs):
+        raise ValueError("a run is given twice: give each path once")
+    wanted = [column for column in options.metrics.split(",") if column]
+    rows = [read_run(run, wanted) for run in runs]
+    if options.costs:
+        rows = [measured(row) for row in rows]
+    rows += published_rows(options.published) if options.published else []
+    columns = choose_columns(rows, wanted)
+    rows = [row for row in rows if not row.source or row.cells.keys() & set(columns)]
+    text = markdown(rows, columns) + differences(runs)
+    pictures = {
+        "comparison.png": stack_grids(runs),
+        "curves.png": overlay_curves({run: read_curves(run) for run in runs}),
+    }
     folder = _new_folder() if options.output is None else epath.Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    text = markdown(rows, columns) + differences(runs)
     (folder / "comparison.md").write_text(text)
     (folder / "comparison.csv").write_text(comma_separated(rows, columns))
     files = ["comparison.md", "comparison.csv"]
-    curves = {run: read_curves(run) for run in runs}
-    for name, picture in (
-        ("comparison.png", stack_grids(runs)),
-        ("curves.png", overlay_curves(curves)),
-    ):
+    for name, picture in pictures.items():
         if picture is not None:
             save_png(folder / name, picture)
             files.append(name)

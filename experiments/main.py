@@ -25,7 +25,7 @@ _DIRECTION = flags.DEFINE_enum("direction", None, ("a_to_b", "b_to_a"), "Of --mo
 _INPUT = flags.DEFINE_string("input", None, "Source of what it translates, if not test images.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
     flags.DEFINE_list(
-        "metrics", None, "auto; bpd,iwae,is,fid,prd,diversity,critic,gan_train_test."
+        "metrics", None, "auto; bpd,iwae,is,fid,prd,diversity,perplexity,critic,gan_train_test."
     ),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
     flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -25,6 +25,46 @@ HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parent / "configs"
 
 
+flags.disclaim_key_flags()  # what is defined here are flags of the program that asks for them
+
+
+class WholeNumbers(flags.ArgumentParser[list[int]]):
+    """The value of a flag: whole numbers from `least` to below `end`, divided by commas."""
+
+    def __init__(self, least: int, end: int):
+        self.least, self.end = least, end
+
+    def parse(self, argument: str) -> list[int]:
+        """At least one number, and each once; `ValueError` for anything else."""
+        texts = [text.strip() for text in argument.split(",")]
+        known = all(text.isdecimal() and len(text) <= 10 for text in texts)
+        numbers = [int(text) for text in texts] if known else []
+        inside = all(self.least <= number < self.end for number in numbers)
+        if not numbers or not inside or len(set(numbers)) < len(numbers):
+            raise ValueError(
+                f"give whole numbers from {self.least} to {self.end - 1}, each once, divided by "
+                "commas"
+            )
+        return numbers
+
+    def flag_type(self) -> str:
+        """What `--help` calls it."""
+        return "whole numbers, divided by commas"
+
+
+def define_whole_numbers(
+    name: str, default: str, meaning: str, least: int = 1, end: int = 2**31
+) -> None:
+    """Defines a flag that is a list of whole numbers, such as `--steps=250,500`."""
+    serializer: flags.ListSerializer[int] = flags.ListSerializer(",")
+    flags.DEFINE(WholeNumbers(least, end), name, default, meaning, serializer=serializer)
+
+
+def define_seeds(default: str, meaning: str) -> None:
+    """Defines `--seeds`, a list of what a config's `seed` may be."""
+    define_whole_numbers("seeds", default, meaning, least=0, end=2**32)
+
+
 def define_flags(output: str) -> None:
     """Defines `--variant`, `--steps` and `--output`, which `load_config` and the program read."""
     flags.DEFINE_string("variant", "digits", "The config's variant; cifar10 has the paper's size.")
@@ -32,32 +72,22 @@ def define_flags(output: str) -> None:
     flags.DEFINE_string("output", output, "Folder for runs, tables and pictures.")
 
 
-def define_seeds(default: Sequence[str], meaning: str) -> None:
-    """Defines `--seeds`, a list of whole numbers as texts, each given once."""
-    flags.DEFINE_list("seeds", list(default), meaning)
-    flags.register_validator(
-        "seeds", are_seeds, message="give whole numbers divided by commas, each once"
-    )
-
-
-def are_seeds(given: Sequence[str]) -> bool:
-    """Whether a list has whole numbers, all different: equal runs would count as two."""
-    whole = [int(seed) for seed in given if seed.isascii() and seed.isdecimal()]
-    return 0 < len(given) == len(set(whole))
-
-
 def run(main: Callable[[list[str]], Any]) -> None:
-    """Runs the `main` of a program that trains in this process; ends if a run is asked to end."""
+    """Runs the `main` of a program that trains in this process; ends if a run is asked to end.
 
-    def ending(arguments: list[str]) -> Any:
+    A flag that it lacks, a value that does not fit, and what the library or the program refuses end
+    it in one line, with status 2.
+    """
+
+    def ending(arguments: Sequence[str]) -> Any:
+        cpu.keep_buffers()
         try:
-            return main(arguments)
+            with command_line.refusals():
+                return main(list(arguments))
         except sweep.Ended as end:
             return str(end)
 
-    command_line.open_streams()
-    cpu.keep_buffers()
-    app.run(ending)
+    command_line.run(ending)
 
 
 def refuse(message: str) -> NoReturn:
@@ -95,9 +125,11 @@ def known_overrides(page: str, overrides: Sequence[str]) -> list[str]:
 
 
 def call(script: str, *arguments: str) -> None:
-    """Prints and runs a command for a program of this folder; ends if it fails."""
+    """Prints and runs a command for a program of this folder; ends as it does if it fails."""
     print(f"python experiments/{script} {shlex.join(arguments)}", file=sys.stderr)
-    subprocess.run([sys.executable, HERE / script, *arguments], check=True)
+    status = subprocess.run([sys.executable, HERE / script, *arguments], check=False).returncode
+    if status != 0:
+        raise SystemExit(status)  # it has said why
 
 
 def train_all(configs: Mapping[str, ConfigDict], folder: epath.PathLike) -> dict[str, dict]:
@@ -130,6 +162,11 @@ def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: float(np.mean(values)), f"{name}_error": float(error)}
 
 
+def mean_and_range(name: str, values: Sequence[float]) -> dict[str, float]:
+    """`name`, the mean over the seeds, `name_least` and `name_most`."""
+    return {name: float(np.mean(values)), f"{name}_least": min(values), f"{name}_most": max(values)}
+
+
 def write_csv(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a table, with numbers to a millionth, and prints it; creates missing folders."""
     text = io.StringIO()
@@ -153,6 +190,21 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         texts = (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
         lines.append(f"| {' | '.join(texts)} |")
     return "\n".join(lines) + "\n"
+
+
+def with_ranges(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in which the numbers of `mean_and_range` are one cell each: mean (least to most)."""
+    shown = []
+    for row in rows:
+        cells: dict[str, Any] = {}
+        for name, value in row.items():
+            if f"{name}_least" in row:
+                low, high = row[f"{name}_least"], row[f"{name}_most"]
+                cells[name] = f"{value:.3g} ({low:.3g} to {high:.3g})"
+            elif name.removesuffix("_least").removesuffix("_most") == name:
+                cells[name] = value
+        shown.append(cells)
+    return shown
 
 
 def save_rows(path: epath.PathLike, rows: Mapping[str, np.ndarray], levels: int) -> None:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from etils import epath
 from flax.traverse_util import flatten_dict
 
+from gm_jax.borders import reading
 from gm_jax.evaluation.records import read_results
+from gm_jax.training.workdir import read_json
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 # Deviations that are shown behind a number.
@@ -48,19 +50,11 @@ def read_run(workdir: str, columns: list[str]) -> Row:
         stored = [result for result in stored if "model" in _parts(result["identity"])]
     results = {result["metric"]: result for result in stored}
     path = folder / "test.json"
-    score = json.loads(path.read_text()) if path.exists() else {}
-    for metric, name in _LIKELIHOODS.items():
-        if name in score and metric not in results:
-            values = {
-                metric: score[name],
-                "standard_error": score["standard_error"],
-                "likelihood": score["likelihood"],
-            }
-            test = {name: score[name] for name in ("source", "split", "num_images")}
-            known = ("step", "recalibration_batches")
-            model = {name: score[name] for name in known if name in score}
-            identity = {"model": model, "test": test}
-            results[metric] = {"metric": metric, "identity": identity, "values": values}
+    score = read_json(path) if path.exists() else {}
+    with reading(f"{path} is damaged and", "call --mode=evaluate, which writes it anew"):
+        for metric, name in _LIKELIHOODS.items():
+            if name in score and metric not in results:
+                results[metric] = _of_test(score, metric, name)
     if not results:
         raise ValueError(
             f"{workdir} holds no results: call experiments/main.py --workdir={workdir} "
@@ -86,6 +80,19 @@ def read_run(workdir: str, columns: list[str]) -> Row:
     if any(kinds):
         row.cells[KIND] = ", ".join(kind.strip("[]") for kind in kinds if kind)
     return row
+
+
+def _of_test(score: dict[str, Any], metric: str, name: str) -> dict[str, Any]:
+    """The number of this name in a run's `test.json` as a result of the metric."""
+    values = {
+        metric: score[name],
+        "standard_error": score["standard_error"],
+        "likelihood": score["likelihood"],
+    }
+    test = {name: score[name] for name in ("source", "split", "num_images")}
+    known = ("step", "recalibration_batches")
+    model = {name: score[name] for name in known if name in score}
+    return {"metric": metric, "identity": {"model": model, "test": test}, "values": values}
 
 
 def describe(identity: dict[str, Any], prefix: str = "") -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageColor, ImageDraw
 
+from gm_jax.borders import reading
 from gm_jax.evaluation.scatter import COLOURS
 
 _LINE = 16  # height of a caption, pixels
@@ -44,7 +45,7 @@ def stack_grids(runs: Sequence[str]) -> np.ndarray | None:
         if path is None:
             print(f"{run}: no grid of samples; --mode=sample draws one", file=sys.stderr)
             continue
-        with path.open("rb") as file:
+        with reading(f"{path}", "--mode=sample draws it anew"), path.open("rb") as file:
             pictures[run] = Image.open(file).convert("RGB")
     if not pictures:
         return None

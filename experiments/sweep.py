@@ -45,6 +45,7 @@ from experiments import program
 from experiments.side_by_side import newest_grid
 from gm_jax import command_line, sweep
 from gm_jax.images import save_png, spread
+from gm_jax.training.progress import Lines
 
 COLUMNS = 10  # of the picture
 TAIL = 15  # lines of a log that are shown
@@ -104,8 +105,10 @@ def train_all(
     }
     print(f"{folder}: {len(members)} runs, {len(left)} of them to train", file=sys.stderr)
     failed = []
-    with contextlib.closing(train(left, folder / "logs", jobs)) as ended:
+    ended = train(left, folder / "logs", jobs)
+    with contextlib.closing(ended), Lines("training", len(left), " runs") as shown:
         for name in ended:
+            shown.update(1)
             finished = sweep.is_finished(members[name].config, folder / name)
             print(f"{name}: {'finished' if finished else 'FAILED'}", file=sys.stderr)
             if not finished:
@@ -209,11 +212,9 @@ def main(_: list[str]) -> int:
     jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     default = f"{command_line.default_workdir(given.config_filename, given.value)}-sweep"
     folder = Path(options.output or default)
-    if not all(seed.strip().isdecimal() for seed in options.seeds):
-        program.refuse(f"--seeds={','.join(options.seeds)}: give whole numbers divided by commas")
     with command_line.refusals():
         grids = sweep.parse_grids(given.value, options.grid)
-        members = sweep.product(given.value, grids, [int(seed) for seed in options.seeds])
+        members = sweep.product(given.value, grids, options.seeds)
         sweep.check({name: member.config for name, member in members.items()}, folder)
     commands = {name: command(name, member, folder) for name, member in members.items()}
     failed = train_all(members, commands, folder, options.jobs)
@@ -226,7 +227,7 @@ def main(_: list[str]) -> int:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
     flags.DEFINE_multi_string("grid", [], "FIELD=a,b,c; repeat it for further fields.")
-    flags.DEFINE_list("seeds", ["0"], "Of each grid point, divided by commas.")
+    program.define_seeds("0", "Of each grid point, divided by commas.")
     flags.DEFINE_integer("jobs", 1, "Runs that are trained at the same time.", 1)
     flags.DEFINE_string("output", None, "Folder; runs/<config>-<variant>-sweep if empty.")
     flags.mark_flag_as_required("config")

@@ -33,7 +33,8 @@ _HELP = {"-h", "-?", "-help", "--help", "--helpshort", "--helpfull"}
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     """Parses `sys.argv` and calls `main`, as `absl.app.run` does, but refuses misspelt flags.
 
-    Expects that a flag `config` was defined by `config_flags.DEFINE_config_file('config')`.
+    A flag `config`, if there is one, was defined by `config_flags.DEFINE_config_file('config')`
+    and must be given.
 
     Args:
       main: called with a list of only the program's name; returns the exit status.
@@ -89,9 +90,9 @@ def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -
 def refusals() -> Iterator[None]:
     """Turns a refusal raised inside into one line on stderr and exit status 2.
 
-    A refusal is a `ValueError` raised by a `raise` in gm_jax itself, or an `OSError`; others are
-    bugs, and pass through with their tracebacks. `--verbosity=1` shows the traceback of a refusal,
-    too.
+    A refusal is a `ValueError` raised by a `raise` in gm_jax or its programs, or an `OSError`;
+    others are bugs, and pass through with their tracebacks. `--verbosity=1` shows the traceback of
+    a refusal, too.
     """
     try:
         yield
@@ -99,7 +100,7 @@ def refusals() -> Iterator[None]:
         logging.debug("refused", exc_info=True)
         _refuse(borders.told(error))
     except ValueError as error:
-        if not _raised_in(error, [_PACKAGE]):
+        if not _raised_in(error, [_PACKAGE, _REPOSITORY / "experiments"]):
             raise
         logging.debug("refused", exc_info=True)
         _refuse(str(error))
@@ -132,14 +133,16 @@ def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     """Parses the flags (a `flags_parser` of absl); exits with status 2 if it cannot."""
-    if _HELP.intersection(argv):  # absl prints the flags
+    has_pages = "config" in flags.FLAGS
+    if has_pages and _HELP.intersection(argv):  # absl prints the flags
         print(f"{pages.listing(pages.known_pages())}\n", flush=True)
     try:
         arguments = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
     except flags.Error as error:
         _refuse(str(error))
-    config = None
-    arguments, config_file_argument = _found_configs(arguments)
+    config, config_file_argument = None, None
+    if has_pages:
+        arguments, config_file_argument = _found_configs(arguments)
     if config_file_argument is not None:
         config = _load_config(config_file_argument)
         _check_overrides(arguments, config)
@@ -152,10 +155,10 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, TypeError, ValueError) as error:
         # The config itself was loaded above, so this is a value that does not fit its field.
         _refuse(f"{error}{_expected(str(error), config)}")
-    config_flag: Any = flags.FLAGS["config"]
+    config_flag: Any = flags.FLAGS["config"] if has_pages else None
     if config is not None:
         _check_tuples(config_flag.override_values, config)
-    if config_flag.value is None:
+    if has_pages and config_flag.value is None:
         known = pages.known_pages()
         print(pages.listing(known), flush=True)
         _refuse(f"--config is required, for example --config={known[0]}")

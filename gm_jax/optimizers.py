@@ -104,6 +104,25 @@ def create(
     return optax.flatten(optimizer)
 
 
+def decay_beside(config: Any, steps: int) -> str:
+    """What to tell of a linear decay that does not end with a training of `steps`; "" if it does.
+
+    The decay is counted in steps of its own, so that a training may be prolonged; another
+    `train.steps` alone does not move it.
+    """
+    start, end = config.linear_decay_start, config.linear_decay_steps
+    if end in (0, steps):
+        return ""
+    left = min(max((end - steps) / (end - start), 0.0), 1.0)
+    return (
+        f"the training ends at step {steps}, and the linear decay of the learning rate runs from "
+        f"step {start} to {end}: "
+        + (f"the rate is 0 from {end} on" if steps > end else f"it ends at {left:.0%} of the rate")
+        + "; to scale it with the training, give --config.optimizer.linear_decay_start="
+        f"{start * steps // end} --config.optimizer.linear_decay_steps={steps}"
+    )
+
+
 def _rate(config: Any, updates_per_step: int, player: str | None) -> optax.Schedule:
     """Returns update -> learning rate, by all the fields of a config that change it."""
     start = config.learning_rate

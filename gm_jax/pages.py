@@ -1,14 +1,13 @@
 """Lists what can be trained: the pages of `configs/`, with a line for each of their variants."""
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-# The heads of the first columns of the tables of variants.
-_HEADS = ("variant", "MODEL", "FLOW", "MODE", "PRIOR", "POSTERIOR", "DATA")
 
 
 def pages_in(folder: str | Path) -> list[Path]:
@@ -38,16 +37,17 @@ def _described(page: Path) -> str:
     text = (page if page.is_file() else _REPOSITORY / page).read_text(errors="replace")
     docstring = ast.get_docstring(ast.parse(text)) or ""
     title, *lines = docstring.splitlines() or [""]
-    usage = re.search(r"--config=(\S+)", docstring)
-    rows = [_cells(line) for line in lines if line.startswith("| ")]
-    tables = [row for row in rows if row[0] not in _HEADS]
-    width = max([len(name) for name, *_ in tables], default=0)
-    variants = [
-        f"    {name:<{width}}  {'; '.join(cell for cell in cells if cell not in ('', '-'))}"
-        for name, *cells in tables
-    ]
+    usage = re.search(rf"--config=(\S*\b{re.escape(page.name)}\S*)", docstring)
+    about, heads = {}, [""]
+    for line, after in itertools.pairwise([*lines, ""]):
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if after.startswith("|---"):
+            heads = cells
+        elif line.startswith("| "):
+            said = zip(heads, cells, strict=False)
+            about[name] = [
+                head if cell == "yes" else cell for head, cell in said if cell not in ("", "-")
+            ]
+    width = max(map(len, about), default=0)
+    variants = [f"    {name:<{width}}  {'; '.join(cells)}" for name, cells in about.items()]
     return "\n".join([f"{usage[1] if usage else page}", f"  {title}", *variants])
-
-
-def _cells(row: str) -> list[str]:
-    return [cell.strip() for cell in row.strip("|").split("|")]

@@ -20,7 +20,8 @@ class Range(NamedTuple):
 
     def holds(self, value: Any) -> bool:
         """Whether a number is in the range; it must be finite."""
-        if not math.isfinite(value) or (self.whole and value != int(value)):
+        finite = isinstance(value, int) or math.isfinite(value)  # some integers are no floats
+        if not finite or (self.whole and value != int(value)):
             return False
         low = value > self.least if self.above else value >= self.least
         high = value < self.most if self.below else value <= self.most
@@ -94,6 +95,10 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
         "dtype of convolutions and products",
     ),
     ("model.*ema_decay", FRACTION, "share of the old parameter average; 0 keeps none"),
+    ("model.codebook.decay", FRACTION, "share of the old running means"),
+    ("model.codebook.reset_share", FRACTION, "usage, in means, under which a code starts anew"),
+    ("model.*num_codes", COUNT, "vectors of a codebook"),
+    ("model.*num_halvings", FROM_NONE, "convolutions that halve the resolution"),
     ("model.*batch_norm_decay", FRACTION, "share of the old running moments"),
     ("model.*batch_norm_epsilon", POSITIVE, "added to the variance"),
     ("model.*dropout_rate", FRACTION, "share of units that are dropped"),
@@ -172,6 +177,13 @@ def check(config: Mapping[str, Any]) -> None:
             named = isinstance(element, str) and not isinstance(range_, Choice)
             if not (named or isinstance(element, bool) or range_.holds(element)):
                 raise ValueError(f"{field} is {value!r}; give {range_}{meaning}")
+
+
+def checked_seed(seed: int) -> int:
+    """A seed that is given beside a config; `ValueError` for one that JAX would wrap around."""
+    if not SEED.holds(seed):
+        raise ValueError(f"seed is {seed}; give {SEED}")
+    return seed
 
 
 def entry(field: str) -> tuple[str, Range | Choice, str] | None:

@@ -213,6 +213,29 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path, capsys):
         assert end.value.code == 2 and expected in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["test.json", "config.json", "samples/best_step_3.png"])
+def test_a_damaged_file_of_a_run_is_a_line_and_nothing_is_written(tmp_path, capsys, name):
+    run = finished(tmp_path / "run")
+    for damage in ("", '{"bits_per_dim": 2.0}', "{"):
+        if name == "config.json" and damage.endswith("}"):
+            continue  # a config
+        (tmp_path / "run" / name).write_text(damage)
+        with pytest.raises(SystemExit) as end:
+            compare.main([run, f"--output={tmp_path / 'comparison'}"])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert end.value.code == 2 and line.startswith("error: ") and name in line
+    assert not (tmp_path / "comparison").exists()
+
+
+def test_an_output_that_cannot_be_written_is_a_line(tmp_path, capsys):
+    run = finished(tmp_path / "run")
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as end:
+        compare.main([run, f"--output={tmp_path / 'file' / 'comparison'}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and "comparison: Not a directory" in line
+
+
 def test_results_survive_and_damage_is_named(tmp_path):
     records = Records(tmp_path)
     added = records.add(result("prd", prd=0.5), {"precision": np.arange(3)})

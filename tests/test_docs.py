@@ -1,11 +1,13 @@
 """The documents: links and named programs exist, and the list of verdicts is up to date."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 from docs import make_results
+from gm_jax import ranges
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,6 +26,21 @@ def test_programs_and_configs_that_are_named_exist(page):
     named = re.findall(r"\b(?:experiments|configs|docs|gm_jax|tests)/[\w/]+\.\w+", page.read_text())
     real = [name for name in named if "PAPER" not in name]  # which stands for any
     assert [name for name in real if not (ROOT / name).exists()] == []
+
+
+@pages
+def test_a_command_names_a_variant_and_fields_that_its_page_has(page):
+    fences, text = r"```.*?```", page.read_text()
+    inline = re.findall(r"`([^`]+)`", re.sub(fences, "", text, flags=re.DOTALL))
+    for command in [*re.findall(fences, text, re.DOTALL), *inline]:
+        found = re.search(r"--config=configs/(\w+)\.py(?::([a-z][\w+,]*))?", command)
+        if found is None:
+            continue
+        get_config = importlib.import_module(f"configs.{found[1]}").get_config
+        config = get_config(found[2]) if found[2] else get_config()
+        fields = dict(ranges.fields_of(config))
+        named = re.findall(r"--(?:config\.|grid=)([a-z][\w.]*)=", command)
+        assert [field for field in named if field not in fields] == [], command
 
 
 def test_pictures_and_tables_are_all_linked():

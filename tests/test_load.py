@@ -202,6 +202,9 @@ def test_numbers_and_labels_that_mean_nothing_are_refused(workdir, model, tmp_pa
     for call, expected in (
         (lambda: model.sample(0), "0 samples asked for; give 1 or more"),
         (lambda: model.sample(2, temperature=-0.5), "temperature is -0.5; give 0 or more"),
+        (lambda: model.sample(2, seed=2**32), "seed is 4294967296; give a whole number from 0"),
+        (lambda: model.encode(images(1), seed=-1), "seed is -1; give a whole number from 0"),
+        (lambda: model.reconstruct(images(1), seed=-1), "seed is -1; give a whole number from 0"),
         (lambda: model.sample(2, labels=[1]), r"shape \(1,\); give integers \[2\]"),
         (lambda: model.sample(1, labels=[10]), r"lie in 10..10, but there are 10 classes"),
         (lambda: model.sample(1, labels=[3]), "Toy: class_conditional is False: give none"),

@@ -88,6 +88,19 @@ def test_the_line_may_start_later_and_ends_at_the_same_step():
         optimizers.create(config("sgd", linear_decay_start=4, linear_decay_steps=4))
 
 
+def test_a_decay_that_does_not_end_with_the_training_is_told_with_one_that_does():
+    fields = {"linear_decay_start": 50, "linear_decay_steps": 100}
+    assert optimizers.decay_beside(config("sgd", **fields), 100) == ""
+    assert optimizers.decay_beside(config("sgd"), 100) == ""
+    for steps, rate in ((40, "ends at 100% of"), (80, "ends at 40% of"), (200, "is 0 from 100 on")):
+        told = optimizers.decay_beside(config("sgd", **fields), steps)
+        assert rate in told
+        given = dict(word.split("=") for word in told.split() if word.startswith("--"))
+        scaled = {name.rpartition(".")[2]: int(value) for name, value in given.items()}
+        assert scaled == {"linear_decay_start": steps // 2, "linear_decay_steps": steps}
+        assert optimizers.decay_beside(config("sgd", **scaled), steps) == ""
+
+
 def test_the_rate_rises_in_a_line_and_meets_the_decay():
     """Steps count, not updates: the rate of step t is .1·min((t + 1)/4, 1), halved from step 5."""
     fields = {"warmup_steps": 4, "decay_steps": (5,), "decay_factor": 0.5}

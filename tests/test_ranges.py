@@ -46,6 +46,7 @@ def test_no_row_of_the_table_is_in_vain():
     [
         ("seed", 2**32, "give a whole number from 0 to 4,294,967,295"),
         ("seed", -1, "seed is -1"),
+        ("seed", 10**400, "to 4,294,967,295"),
         ("optimizer.learning_rate", 0.0, "give a finite number above 0"),
         ("optimizer.learning_rate", float("nan"), "learning_rate is nan"),
         ("optimizer.beta2", 1.0, "give a finite number from 0 below 1"),

@@ -178,7 +178,6 @@ def sampling(given: "Given") -> Found:
 
     from experiments import measuring
     from gm_jax import distributions
-    from gm_jax.networks.pixelcnn_sampling import pixel_noise
     from gm_jax.nn.noise import keyed
     from gm_jax.state import evaluation_variables
 
@@ -192,13 +191,11 @@ def sampling(given: "Given") -> Found:
         return method.draw(variables, noise, None, 1.0)["image"]
 
     def naive(variables: Any, batch: Any, noise: Any) -> Any:
-        drawn_by = pixel_noise(noise, shape, network.num_mixtures)
+        drawn_by = method.pixels.noise(noise, shape)
 
         def draw_pixel(number: Any, x: Any) -> Any:
             parameters = network.apply(variables["pixelcnn"], x, noise.index)
-            drawn = distributions.discretized_logistic_mixture_sample(
-                parameters, *drawn_by, method.levels, min_log_scale=network.min_log_scale
-            )
+            drawn = method.pixels.draw(parameters, drawn_by, 1.0)
             at = (0, number // width, number % width, 0)
             pixel = jax.lax.dynamic_slice(drawn, at, (len(x), 1, 1, shape[2]))
             return jax.lax.dynamic_update_slice(x, pixel, at)

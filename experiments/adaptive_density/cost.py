@@ -36,7 +36,9 @@ def benchmark(model: tuple[str, ...], data: str, overrides: list[str]) -> dict[s
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         config, output = f"--config={program.CONFIGS / page}", f"--output={file.name}"
         command = [sys.executable, program.HERE / "benchmark.py", config, "--nostart", output]
-        subprocess.run([*command, *changes], check=True, stdout=subprocess.DEVNULL)
+        ended = subprocess.run([*command, *changes], check=False, stdout=subprocess.DEVNULL)
+        if ended.returncode != 0:
+            raise SystemExit(ended.returncode)  # it has said why
         result = json.loads(Path(file.name).read_text())
     return {number: result[number] for number in NUMBERS}
 

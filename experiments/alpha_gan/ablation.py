@@ -152,8 +152,8 @@ def main(_: list[str]) -> int:
     if not options.paper:
         jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     use_compilation_cache()
-    folder, seeds = Path(options.output), [int(seed) for seed in options.seeds]
-    members = create(options.data, seeds, options.steps, options.paper)
+    folder = Path(options.output)
+    members = create(options.data, options.seeds, options.steps, options.paper)
     of = {name: member for name, (_, member) in members.items()}
     with command_line.refusals():
         sweep.check({name: member.config for name, member in of.items()}, folder)
@@ -178,7 +178,7 @@ def main(_: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_enum("data", "colored_digits", list(alpha_gan.DATA), "Data of the page.")
-    program.define_seeds(["0", "1", "2"], "Of each model, divided by commas.")
+    program.define_seeds("0,1,2", "Of each model, divided by commas.")
     flags.DEFINE_integer("steps", None, "Steps of each training; as above by default.", 1)
     flags.DEFINE_integer("num_codes", 0, "Codes of each run; 0: one of each training image.", 0)
     flags.DEFINE_integer("jobs", 2, "Runs that are trained at the same time.", 1)

@@ -31,19 +31,19 @@ KINDS = ("uniform", "variational")
 
 
 def configs_of(
-    flows: Sequence[str], seeds: Sequence[str], variant: str, steps: int | None
+    flows: Sequence[str], seeds: Sequence[int], variant: str, steps: int | None
 ) -> dict[str, ConfigDict]:
     """{run name: config} of every flow, dequantisation and seed."""
     configs = {}
     for flow, kind in itertools.product(flows, KINDS):
         config = program.load_config("flow", f"{flow}+{kind},{variant}", steps)
         for seed in seeds:
-            configs[f"{flow}+{kind}-seed_{seed}"] = sweep.with_fields(config, {"seed": int(seed)})
+            configs[f"{flow}+{kind}-seed_{seed}"] = sweep.with_fields(config, {"seed": seed})
     return configs
 
 
 def gains(
-    flows: Sequence[str], seeds: Sequence[str], scores: Mapping[str, Mapping[str, Any]]
+    flows: Sequence[str], seeds: Sequence[int], scores: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The table's rows, from what each run scored."""
     rows = []
@@ -74,6 +74,6 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     program.define_flags("runs/flows-dequantisation")
     flags.DEFINE_multi_string("flow", ["glow"], "Flows of configs/flow.py; repeatable.")
-    program.define_seeds(["0", "1", "2"], "A pair of runs for each.")
+    program.define_seeds("0,1,2", "A pair of runs for each.")
     flags.DEFINE_bool("paper", False, "Flow++ on CIFAR-10.")
     program.run(main)

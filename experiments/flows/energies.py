@@ -40,6 +40,7 @@ from experiments import program
 from gm_jax.flows.transform import Context, Inverse, Transform
 from gm_jax.images import grid, save_png
 from gm_jax.networks.vector_flow import vector_flow
+from gm_jax.training.progress import working
 from gm_jax.training.workdir import write_npz
 
 Array = jax.Array
@@ -160,7 +161,7 @@ def picture(log_density: Array) -> np.ndarray:
 def judge(flow: Transform, energy: Energy, options: Any) -> dict[str, np.ndarray]:
     """Fits a flow from every seed: `kl` [seeds], the first one's `picture`, and `seconds`."""
     before = time.time()
-    keys = jnp.stack([jax.random.key(int(seed)) for seed in options.seeds])
+    keys = jnp.stack([jax.random.key(seed) for seed in options.seeds])
     fitted = jax.device_get(fit(flow, energy, keys, options.steps, options.annealing))
     seconds = time.time() - before
     each = [jax.tree.map(lambda leaf, row=row: leaf[row], fitted) for row in range(len(keys))]
@@ -182,10 +183,12 @@ def compare(options: Any) -> None:
     pictures: dict[tuple[str, str, int], np.ndarray] = {}
     setting = f"{options.width}-{options.steps}{'' if options.annealing else '-not_annealed'}"
     for name, kind, length in itertools.product(options.energy, options.flow, lengths):
-        path = folder / f"{name}-{kind}-{length}-{setting}-{'_'.join(options.seeds)}.npz"
+        seeds = "_".join(map(str, options.seeds))
+        path = folder / f"{name}-{kind}-{length}-{setting}-{seeds}.npz"
         if not path.exists():
             flow = vector_flow(kind, length, (options.width,))
-            write_npz(path, judge(flow, ENERGIES[name], options))
+            with working(f"fitting {path.stem}"):
+                write_npz(path, judge(flow, ENERGIES[name], options))
         with path.open("rb") as file, np.load(file) as stored:
             kl, seconds = stored["kl"], float(stored["seconds"])
             pictures[name, kind, length] = stored["picture"]
@@ -213,7 +216,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_enum("energy", [*ENERGIES], [*ENERGIES], "Energies; repeatable.")
     flags.DEFINE_multi_enum("flow", FLOWS, FLOWS, "Kinds of layers; repeatable.")
     flags.DEFINE_multi_integer("length", LENGTHS, "Numbers of layers, K; repeatable.", 1)
-    program.define_seeds(["0", "1", "2"], "A fit for each.")
+    program.define_seeds("0,1,2", "A fit for each.")
     flags.DEFINE_integer("steps", 20_000, "Updates of each fit.", lower_bound=1)
     flags.DEFINE_boolean("annealing", True, "Whether β rises to 1, or is 1 from the start.")
     flags.DEFINE_integer("width", 32, "Hidden units of a layer's network, if any.", lower_bound=1)

@@ -26,7 +26,6 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
 from experiments import program
-from experiments.mixed_batches.points import spread
 from experiments.side_by_side import overlay_curves
 from gm_jax import command_line, load, sweep
 from gm_jax.evaluation.battery import evaluate
@@ -58,7 +57,7 @@ def config_of(model: str, seed: int, options: Any) -> ConfigDict:
 
 def judged(config: ConfigDict, workdir: Path, options: Any) -> dict[int, dict[str, float]]:
     """Trains a run to each of `--steps` and judges it there, {step: {score: value}}."""
-    steps = sorted(map(int, options.steps))
+    steps = sorted(options.steps)
     for step in steps:
         # Samples are those of the latest step: none is judged after a later one was trained.
         if step not in scores_of(workdir, options):
@@ -95,14 +94,14 @@ def main(_: list[str]) -> None:
     rows, curves, pictures = [], {}, {}
     for model in options.model or MODELS:
         runs = [
-            judged(config_of(model, int(seed), options), folder / f"{model}-seed_{seed}", options)
+            judged(config_of(model, seed, options), folder / f"{model}-seed_{seed}", options)
             for seed in options.seeds
         ]
         of_model = []
         for step in runs[0]:
             row = {"model": model, "step": step, "seeds": len(runs)}
             for score in runs[0][step]:
-                row |= spread(score, [run[step][score] for run in runs])
+                row |= program.mean_and_range(score, [run[step][score] for run in runs])
             of_model.append(row)
         curves[model] = {
             score: [(row["step"], row[score]) for row in of_model] for score in runs[0][step]
@@ -120,8 +119,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("features", "inception", "What judges: classifier:RUN or inception.")
     flags.DEFINE_multi_string("model", [], "Models of the page; repeatable. None: those above.")
     flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all configs; repeatable.")
-    program.define_seeds(["0", "1", "2"], "A run for each.")
-    flags.DEFINE_list("steps", ["250", "500", "1000"], "Generator updates at which it is judged.")
+    program.define_seeds("0,1,2", "A run for each.")
+    program.define_whole_numbers("steps", "250,500,1000", "Updates of G after which it is judged.")
     flags.DEFINE_integer("num_samples", 1_000, "Samples that are judged.", lower_bound=2)
     flags.DEFINE_string("output", "runs/mixed_batches-images", "Folder for results.")
     program.run(main)

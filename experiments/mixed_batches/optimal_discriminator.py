@@ -41,6 +41,7 @@ from gm_jax.networks.mlp import Mlp
 from gm_jax.nn.equivariant import equivariant
 from gm_jax.nn.layers import PLAIN
 from gm_jax.nn.noise import Noise
+from gm_jax.training.progress import working
 
 Array = jax.Array
 BLOBS = MIXTURES["blobs"]
@@ -149,7 +150,9 @@ def main(_: list[str]) -> None:
     found: dict[str, list[list[tuple[int, float]]]] = {}
     for name in DISCRIMINATORS:
         for seed in options.seeds:
-            for curve, values in train(name, int(seed), options).items():
+            with working(f"training {name}, seed {seed}"):
+                trained = train(name, seed, options)
+            for curve, values in trained.items():
                 found.setdefault(curve, []).append(values)
             print(f"{name}, seed {seed}: regret {found[name][-1][-1][1]:.5f}", flush=True)
     rows = []
@@ -179,6 +182,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("updates", 5000, "Updates of each discriminator.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "B, examples in a mixed batch.", lower_bound=2)
     flags.DEFINE_integer("batches", 16, "Mixed batches per update.", lower_bound=1)
-    program.define_seeds(["0", "1", "2"], "A training for each.")
+    program.define_seeds("0,1,2", "A training for each.")
     flags.DEFINE_string("output", "runs/mixed_batches-optimal_discriminator", "Folder for results.")
     program.run(main)

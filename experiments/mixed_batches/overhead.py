@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any fo
 
 from experiments import measuring, program
 from gm_jax import command_line, sweep
+from gm_jax.training.progress import working
 from gm_jax.training.run import open_run
 
 POINTWISE = {"model.symmetric": False}
@@ -56,8 +57,9 @@ class Timed:
 
 def ratios(data: str, rounds: int, workdir: Path) -> list[dict[str, Any]]:
     """A row for each model: its time and operations in those of the GAN, and of the pointwise."""
-    models = {row: Timed(model, fields, data, workdir) for row, (model, fields) in MODELS.items()}
-    seconds = [{row: model.seconds() for row, model in models.items()} for _ in range(rounds)]
+    with working(f"timing steps on {data}"):
+        models = {row: Timed(*model, data, workdir) for row, model in MODELS.items()}
+        seconds = [{row: model.seconds() for row, model in models.items()} for _ in range(rounds)]
     rows = []
     for row, model in models.items():
         found: dict[str, Any] = {"data": data, "model": row}

@@ -17,14 +17,12 @@ fig. 4.2. `--paper` has the thesis's 512 units (not run here). In the output fol
   part of the discriminator's loss in place of the generator's −ln D.
 
 Each training is kept in `DATA-MODEL-WIDTH-STEPS-seed_SEED.npz` with its config, and done again only
-for another one. It does not go through `main.py`, as its steps cost less than its start.
+for another one.
 """
 
-import ast
-import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +35,22 @@ from scipy.special import gammaln, xlogy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any folder
 
-from experiments import program
-from gm_jax import command_line, methods
-from gm_jax.data.fields import DataSpec, Field
-from gm_jax.data.points import MIXTURES, Mixture
-from gm_jax.evaluation.mode_coverage import mode_coverage
+from experiments import point_gans, program
+from experiments.point_gans import PointGan
+from gm_jax import methods
+from gm_jax.data.fields import DataSpec
+from gm_jax.data.points import MIXTURES
 from gm_jax.evaluation.scatter import limits_of, scatter
 from gm_jax.images import grid, save_png
 from gm_jax.losses.mixed_batch import batch_prior
-from gm_jax.state import evaluation_variables
-from gm_jax.training.workdir import to_json, write_npz
+from gm_jax.methods.method import Method, Variables
+from gm_jax.nn.batch_norm import COLLECTION
 
 MODELS = ["gan", "mixup", "bgan", "m_bgan"]  # fig. 4.3
 GAMMAS = [f"bgan:gamma={gamma}" for gamma in (0.1, 0.2, 0.4, 0.5)]  # fig. 4.2; 0.3 is bgan
 MARKS = (10, 100, 1_000, 10_000, 20_000)
 SAMPLES = 2_500
-CHUNK = 100  # steps per call of the compiled program; MARKS[0] where fewer are left
-KEYS = ("start", "stream", "noise", "drawing")
-POINTS: DataSpec = {"point": Field((2,), "float32")}
+BATCHES = 64
 
 
 def config_of(model: str, data: str, seed: int, width: int) -> Any:
@@ -62,89 +58,63 @@ def config_of(model: str, data: str, seed: int, width: int) -> Any:
     name, _, settings = model.partition(":")
     config = program.load_page(f"mixed_batch_gan.py:{name},{data}").unlock()
     config.model.generator.widths = config.model.discriminator.widths = (width,) * 3
-    for setting in filter(None, settings.split(":")):
-        field, _, value = setting.partition("=")
-        if field not in config.model:
-            program.refuse(f"--model={model}: {name} has no model.{field}")
-        try:
-            config.model[field] = ast.literal_eval(value)
-        except (SyntaxError, TypeError, ValueError):
-            program.refuse(f"--model={model}: {field}={value} is no value of it")
+    point_gans.set_fields(config, settings, f"--model={model}: {name}")
     config.seed = seed
     return config.lock()
 
 
-def train(config: Any, data: str, steps: int) -> dict[str, np.ndarray]:
-    """Samples at every mark, [marks, SAMPLES, 2], and both players' losses at every step."""
-    with command_line.refusals():
-        method, modes = methods.create(config, POINTS), MIXTURES[data]
-    keys = dict(zip(KEYS, jax.random.split(jax.random.key(config.seed), len(KEYS)), strict=True))
-    centres = jnp.asarray(modes.modes, jnp.float32)
+def gan(
+    config: Any, data: str, create: Callable[[Any, DataSpec], Method] = methods.create
+) -> PointGan:
+    """The GAN of a config on fresh points of a set; the data of its programs are the modes.
 
-    def draw(key: jax.Array) -> dict[str, jax.Array]:
+    Batch norms have the moments of BATCHES batches in the samples.
+    """
+    modes, size = MIXTURES[data], (config.data.batch_size,)
+
+    def draw(key: jax.Array, centres: jax.Array) -> jax.Array:
         which, where = jax.random.split(key)
-        size = (config.data.batch_size,)
         chosen = centres[jax.random.randint(which, size, 0, len(centres))]
-        return {"point": chosen + modes.std * jax.random.normal(where, (*size, 2))}
+        return chosen + modes.std * jax.random.normal(where, (*size, 2))
 
-    # The keys are arguments, so that all seeds share the compiled programs.
-    @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
-    def run(state: Any, keys: dict[str, jax.Array], count: int) -> Any:
-        def step(state: Any, _: None) -> Any:
-            key = jax.random.fold_in(keys["stream"], state.step)
-            batches = tuple(map(draw, jax.random.split(key, method.batches_per_step)))
-            state, terms = method.train_step(state, batches, keys["noise"])
-            return state, (terms["discriminator/loss"], terms["generator/loss"])
+    def judge(
+        method: Method, variables: Variables, key: jax.Array, centres: jax.Array
+    ) -> dict[str, jax.Array]:
+        if normalised := [name for name in variables if COLLECTION in variables[name]]:
+            # Running averages lag behind; these are moments as in `training/recalibration.py`.
+            def moments(key: jax.Array) -> Any:
+                return method.moments(variables, {"point": draw(key, centres)}, key, jnp.array(0))
 
-        return jax.lax.scan(step, state, None, count)
+            found = jax.lax.map(moments, jax.random.split(key, BATCHES))
+            means = jax.tree.map(lambda each: each.mean(0), found)
+            for name in normalised:
+                variables = variables | {name: {**variables[name], COLLECTION: means[name]}}
+        return {"samples": method.sample(variables, key, SAMPLES)["point"]}
 
-    @jax.jit
-    def sample(state: Any, keys: dict[str, jax.Array]) -> jax.Array:
-        return method.sample(evaluation_variables(state), keys["drawing"], SAMPLES)["point"]
-
-    state, done = jax.jit(method.init)(keys["start"], draw(keys["drawing"])), 0
-    marks = [mark for mark in MARKS if mark < steps] + [steps]
-    samples, losses = [], []
-    for mark in marks:
-        while done < mark:
-            count = CHUNK if mark - done >= CHUNK else min(MARKS[0], mark - done)
-            state, found = run(state, keys, count)
-            losses.append(np.stack(found, 1))
-            done += count
-        samples.append(np.asarray(sample(state, keys)))
-    return {
-        "marks": np.array(marks),
-        "samples": np.stack(samples),
-        "losses": np.concatenate(losses),
-        # Whether an update that was not finite has been skipped.
-        "diverged": np.array(any(int(first[0]) >= 0 for first in state.failures.values())),
-    }
+    return PointGan(config, draw, judge, create=create)
 
 
 def trained(model: str, data: str, seed: int, options: Any) -> dict[str, np.ndarray]:
+    """The result of a model's training."""
+    return kept(model, config_of(model, data, seed, options.width), data, options)
+
+
+def kept(
+    model: str,
+    config: Any,
+    data: str,
+    options: Any,
+    create: Callable[[Any, DataSpec], Method] = methods.create,
+) -> dict[str, np.ndarray]:
     """A training's result, from its file if that has the same config."""
-    config = config_of(model, data, seed, options.width)
-    name = f"{data}-{model}-{options.width}-{options.steps}-seed_{seed}".replace(":", "_")
-    path, text = epath.Path(options.output) / f"{name}.npz", to_json(config)
-    if path.exists():
-        with path.open("rb") as file, np.load(file) as stored:
-            if str(stored["config"]) == text:
-                return dict(stored)
-    result = train(config, data, options.steps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_npz(path, result | {"config": np.array(text)})
-    print(f"{path} is written", flush=True)
-    return result
-
-
-def covered(samples: np.ndarray, modes: Mixture) -> tuple[int, float, float]:
-    """Modes hit, share of good samples and KL of the histogram; samples may not be finite."""
-    finite = samples[np.isfinite(samples).all(1)]
-    if not len(finite):
-        return 0, 0.0, math.log(modes.num_classes)
-    found = mode_coverage(finite, modes.modes, modes.std)
-    divergence = min(found.histogram_kl, math.log(modes.num_classes))
-    return found.num_modes, found.high_quality_share * len(finite) / len(samples), divergence
+    name = f"{data}-{model}-{options.width}-{options.steps}-seed_{config.seed}".replace(":", "_")
+    marks = [mark for mark in MARKS if mark < options.steps] + [options.steps]
+    modes = np.float32(MIXTURES[data].modes)
+    return point_gans.kept(
+        epath.Path(options.output) / f"{name}.npz",
+        config,
+        lambda: gan(config, data, create).train(config.seed, modes, marks),
+    )
 
 
 def always_half(config: Any) -> float:
@@ -157,11 +127,6 @@ def always_half(config: Any) -> float:
     return float(share @ (xlogy(ratio, ratio) + xlogy(1 - ratio, 1 - ratio) + math.log(2)))
 
 
-def spread(name: str, values: Sequence[float]) -> dict[str, float]:
-    """Mean and range over the seeds."""
-    return {name: float(np.mean(values)), f"{name}_least": min(values), f"{name}_most": max(values)}
-
-
 def main(_: list[str]) -> None:
     """Trains what is missing, and writes tables and pictures."""
     options, rows, of_losses = flags.FLAGS, [], []
@@ -170,17 +135,18 @@ def main(_: list[str]) -> None:
     for data in options.data:
         modes, pictures = MIXTURES[data], []
         for model in options.model or MODELS + GAMMAS * (data == "ring"):
-            runs = [trained(model, data, int(seed), options) for seed in options.seeds]
+            runs = [trained(model, data, seed, options) for seed in options.seeds]
             about = {"data": data, "model": model, "width": options.width, "seeds": len(runs)}
             about["diverged"] = sum(int(run["diverged"]) for run in runs)
             for place, mark in enumerate(runs[0]["marks"]):
                 row = {**about, "iteration": int(mark)}
-                values = zip(*(covered(run["samples"][place], modes) for run in runs), strict=True)
-                for name, value in zip(("modes", "good_share", "kl"), values, strict=True):
-                    row |= spread(name, value)
+                found = [point_gans.covered(run["samples"][place], modes) for run in runs]
+                for column, name in enumerate(("modes", "good_share", "kl")):
+                    row |= program.mean_and_range(name, [values[column] for values in found])
                 rows.append(row)
             late = np.stack([run["losses"][len(run["losses"]) // 2 :].mean(0) for run in runs])
-            row = about | spread("discriminator", late[:, 0]) | spread("generator", late[:, 1])
+            row = about | program.mean_and_range("discriminator", late[:, 0])
+            row |= program.mean_and_range("generator", late[:, 1])
             if "gamma" in (config := config_of(model, data, 0, options.width)).model:
                 row["always_half"] = always_half(config)
             of_losses.append(row)
@@ -198,7 +164,7 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_multi_enum("data", ["ring", "grid"], ["ring", "grid"], "Point sets; repeatable.")
     flags.DEFINE_multi_string("model", [], "Models of the page; repeatable. None: those of figs.")
-    program.define_seeds(["0", "1", "2", "3", "4"], "A training for each.")
+    program.define_seeds("0,1,2,3,4", "A training for each.")
     flags.DEFINE_integer("width", 128, "Units of each layer.", lower_bound=1)
     flags.DEFINE_integer("steps", 20_000, "Generator updates.", lower_bound=1)
     flags.DEFINE_bool("paper", False, "The thesis's size: 512 units.")

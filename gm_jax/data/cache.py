@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gm_jax.borders import described
+from gm_jax.borders import described, writing
 from gm_jax.data.dataset import digest_of
 from gm_jax.data.fields import DataSpec, Field, is_image
 from gm_jax.data.reader import Example
@@ -204,6 +204,18 @@ def write_examples(
             np.save(_file(folder, name), np.asarray(values, fields[name].dtype))
     shapes = {f"{name}_shape": list(np.shape(first.values[name])) for name in streamed}
     return {"count": count, **shapes}
+
+
+def append_rows(path: Path, rows: np.ndarray, count: int) -> None:
+    """Adds rows to a .npy file that will have `count` of them.
+
+    A full disk is an error here, while writing to a memory map of one ends the process.
+    """
+    rows = np.ascontiguousarray(rows)
+    with writing(path), path.open("ab") as file:
+        if file.tell() == 0:
+            _write_header(file, (count, *rows.shape[1:]), rows.dtype)
+        file.write(rows.data)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gm_jax.data.fields import image_spec
 from gm_jax.data.pictures import DECODING, ENDINGS, FORMATS, read_picture, size_of_picture
-from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint
+from gm_jax.data.reader import UNDECODED, Example, Reader, files_fingerprint, shown
 from gm_jax.data.splits import SPLIT_NAMES
 
 _SHUFFLE_SEED = 0
@@ -139,7 +139,8 @@ def _divided(root: Path, files: list[_File]) -> dict[str, list[_File]]:
 def sizes_of_folder(path: str) -> list[tuple[int, int]]:
     """Width and height of every image in a folder; reads only the headers."""
     files = {file.path for split in _list_all(Path(path).expanduser()).values() for file in split}
-    return [size_of_picture(file) for file in sorted(files)]
+    label = f"reading the sizes of folder:{path}"
+    return [size_of_picture(file) for file in shown(sorted(files), label, len(files))]
 
 
 def open_folder(path: str) -> Reader:

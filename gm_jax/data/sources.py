@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from gm_jax.data import cache
 from gm_jax.data.binary import binary
@@ -18,7 +17,7 @@ from gm_jax.data.npz import open_npz
 from gm_jax.data.pair import pair_of, two_sources, two_splits
 from gm_jax.data.photos import open_photos
 from gm_jax.data.points import SPLIT_SIZES, load_points
-from gm_jax.data.reader import Example, Reader
+from gm_jax.data.reader import Example, Reader, shown
 from gm_jax.data.splits import SplitRange, bound_split, own_split, resolve_split
 from gm_jax.data.tfds_source import open_tfds
 from gm_jax.data.transforms import CROPS, FILTER, crop_and_resize
@@ -108,11 +107,14 @@ def split_of(name: str, split: str, use: str) -> str:
 def median_side(name: str) -> int | None:
     """The median of the smaller sides of a folder's images, in pixels, if they differ in size.
 
-    None if all have the same size, or the source is not a folder.
+    The lower one of a pair. None if all have the same size, or the source is not a folder.
     """
     kind, _, argument = name.partition(":")
     if kind in _DERIVED:
         return median_side(argument)
+    if kind == "pair" and argument:
+        sides = map(median_side, _sources_of_pair(name, argument))
+        return min((side for side in sides if side is not None), default=None)
     if kind != "folder" or not argument:
         return None
     sizes = sizes_of_folder(argument)
@@ -125,10 +127,8 @@ def _cached(
     """Returns the cache of a recipe, after writing it from the examples if it is missing."""
 
     def write(folder: Path) -> dict:
-        # Decoding a large set takes minutes, so a terminal shows a bar.
-        label = f"decoding {recipe['source']} {recipe['split']}"
-        bar = tqdm(examples, label, count, leave=False, unit=" images", disable=None, delay=2)
-        return cache.write_examples(folder, bar, count, reader.fields)
+        counted = shown(examples, f"decoding {recipe['source']} {recipe['split']}", count)
+        return cache.write_examples(folder, counted, count, reader.fields)
 
     classes = reader.fields["label"].classes if "label" in reader.fields else None
     details = {"levels": reader.fields["image"].levels, "classes": classes}

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from gm_jax import ranges
 from gm_jax.borders import described
 from gm_jax.command_line import closest
 from gm_jax.evaluation import report
@@ -134,6 +135,7 @@ def check(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and value < least:
             raise ValueError(f"--{name}={value}: give {least} or more")
+    ranges.checked_seed(request.seed)
 
 
 def _compute(name: str, context: Context, records: Records) -> dict[str, Any]:

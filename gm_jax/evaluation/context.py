@@ -208,20 +208,12 @@ class Context:
         request = self.request
         num_images = self.identity("samples")["num_images"]
         labels = class_labels(self.run, num_images)
-        image_shape = self.run.train_data.image_shape
-        assert image_shape is not None  # metrics judge only images
-        shape = (num_images, *image_shape)
-        images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         temperature = self.run.config.sample.temperature
         batches = sample_batches(
             self.run, self.model[0], num_images, temperature, labels, request.seed
         )
-        start = 0
         for drawn in batches:
-            size = len(drawn["image"])
-            images[start : start + size] = drawn["image"]
-            start += size
-        images.flush()
+            cache.append_rows(folder / "images.npy", drawn["image"], num_images)
         if labels is not None:
             np.save(folder / "labels.npy", labels)
 

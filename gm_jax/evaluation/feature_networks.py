@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gm_jax import data, distributions
+from gm_jax.data.cache import append_rows
 from gm_jax.evaluation.inception_v3 import InceptionOutputs, InceptionV3
 from gm_jax.evaluation.inception_weights import load_inception_weights
 from gm_jax.evaluation.resize import resize
@@ -109,22 +110,14 @@ def write_features(run: Run, network: FeatureNetwork, dataset: data.Dataset, fol
     )
     count, start, levels = dataset.lengths[""], 0, dataset.levels
     assert levels is not None  # images have levels
-    files: dict[str, np.memmap] = {}
     with progress("features", count, " images") as bar:
         for batch in itertools.islice(batches, -(-count // run.config.evaluate.batch_size)):
             outputs = network.extract(spread(batch["image"], levels))
             for name, array in outputs.items():
-                if name not in files:
-                    shape = (count, array.shape[1])
-                    files[name] = np.lib.format.open_memmap(
-                        folder / f"{name}.npy", "w+", np.float32, shape
-                    )
                 rows = array[: count - start]  # the last batch is padded at its end
-                files[name][start : start + len(rows)] = rows
+                append_rows(folder / f"{name}.npy", np.asarray(rows, np.float32), count)
             start += len(outputs["features"])
             bar.update(min(start, count) - bar.n)
-    for file in files.values():
-        file.flush()
 
 
 def read_features(folder: Path) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gm_jax import data
+from gm_jax import data, ranges
 from gm_jax.evaluation.batches import over_images, over_rows
 from gm_jax.methods.method import Method
 from gm_jax.nn.noise import Noise, keyed
@@ -89,7 +89,9 @@ def interpolate(
 
 def _key(run: Run, seed: int, use: int) -> jax.Array:
     """The key for latents (use 0) or for draws given latents (use 1)."""
-    return jax.random.split(jax.random.fold_in(run.keys["reconstruct"], seed))[use]
+    return jax.random.split(jax.random.fold_in(run.keys["reconstruct"], ranges.checked_seed(seed)))[
+        use
+    ]
 
 
 def _decode(method: Method, variables: Tree, batch: Tree, noise: Noise) -> dict[str, jax.Array]:

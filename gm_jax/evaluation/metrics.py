@@ -9,6 +9,7 @@ from gm_jax.evaluation.context import Context, spread_images, subset
 from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
+from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.likelihood import judge_likelihood, kind_of_likelihood
 from gm_jax.evaluation.ms_ssim import sample_diversity
 from gm_jax.evaluation.precision_recall import (
@@ -116,6 +117,21 @@ def _diversity(context: Context) -> Outcome:
     return Outcome({"diversity": value, "reference": real, "num_pairs": pairs})
 
 
+def _perplexity(context: Context) -> Outcome:
+    run = context.run
+    if not run.method.num_codes:
+        raise ValueError(f"the latents of the method '{run.config.method}' are no codes")
+    codes = encode(run, context.model[0], context.test)
+    usage = np.bincount(np.ravel(codes), minlength=run.method.num_codes)
+    share = usage[usage > 0] / usage.sum()
+    values = {
+        "perplexity": float(np.exp(-np.sum(share * np.log(share)))),  # at most the next but one
+        "num_used": len(share),
+        "num_codes": run.method.num_codes,
+    }
+    return Outcome(values, {"usage": usage})
+
+
 def _critic(context: Context) -> Outcome:
     # Imported here, because only metrics that train networks need it.
     from gm_jax.evaluation.wasserstein_critic import independent_wasserstein_critic
@@ -173,6 +189,7 @@ METRICS = {
     "fid": Metric(_frechet_distance, _FEATURES),
     "prd": Metric(_precision_recall, _FEATURES),
     "diversity": Metric(_diversity, ("samples", "reference", "seed")),
+    "perplexity": Metric(_perplexity, ("model", "test")),
     "critic": Metric(_critic, ("samples", "validation", *_TRAINED), _TRAINS),
     "gan_train_test": Metric(_train_test, ("samples", "train", *_TRAINED), _TRAINS),
 }

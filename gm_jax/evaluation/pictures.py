@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gm_jax import data
+from gm_jax import data, ranges
 from gm_jax.evaluation.batches import over_images, put_together
 from gm_jax.evaluation.scatter import COLOURS, scatter_row
 from gm_jax.images import grid, spread
@@ -69,7 +69,7 @@ def sample_batches(
         functools.partial(_sample, run.method, temperature),
     )
     labels = class_labels(run, num_images) if labels is None else labels
-    key = jax.random.fold_in(run.keys["sample"], seed)
+    key = jax.random.fold_in(run.keys["sample"], ranges.checked_seed(seed))
     size = run.config.sample.batch_size
     share = size // jax.process_count()
     with progress("samples", num_images, " images") as bar:
@@ -114,7 +114,7 @@ def draw_reconstructions(
         f"reconstruct {num_draws} times",
         keyed(functools.partial(run.method.reconstruct, num_draws=num_draws)),
     )
-    key = jax.random.fold_in(run.keys["reconstruct"], seed)
+    key = jax.random.fold_in(run.keys["reconstruct"], ranges.checked_seed(seed))
     return over_images(
         dataset,
         lambda batch: reconstruct(variables, batch, key),

@@ -91,7 +91,7 @@ def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
     with reading(f"{path} is damaged and", "move it away and evaluate again"):
         results = json.loads(path.read_text())["results"]
         for result in results:
-            if not (isinstance(result["metric"], str) and isinstance(result["values"], dict)):
+            known = isinstance(result["metric"], str) and isinstance(result["identity"], dict)
+            if not (known and isinstance(result["values"], dict)):
                 raise TypeError("a result without numbers")
-            _ = result["identity"]
     return list(results)

@@ -1,7 +1,7 @@
 """Translations between the two domains of a pair: made, judged and pictured."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from gm_jax import data
 from gm_jax.data.fields import DIRECTIONS, Field, is_image, main_field, of_domain
 from gm_jax.evaluation.batches import over_images
 from gm_jax.evaluation.class_agreement import ClassAgreement, class_agreement
+from gm_jax.evaluation.context import subset
 from gm_jax.evaluation.nearest_neighbours import nearest_labels, told_apart
 from gm_jax.evaluation.pictures import MOST_IN_GRID, side_by_side
 from gm_jax.evaluation.scatter import scatter_row
@@ -68,12 +69,11 @@ def judge_translations(
     for direction, (source, target) in DIRECTIONS.items():
         made = translate(run, variables, dataset.domain(source), direction)
         own = dataset.domain(target).arrays[main]
+        pair = (each[_rows(each, _MOST_TOLD_APART)] for each in (made[main], own))
         error = made["cycle_error"].astype(np.float64)
         terms[f"cycle_error_{source}"] = error
         scores[f"cycle_error_{source}"] = float(error.mean())
-        scores[f"told_apart_{direction}"] = told_apart(
-            made[main][:_MOST_TOLD_APART], own[:_MOST_TOLD_APART]
-        )
+        scores[f"told_apart_{direction}"] = told_apart(*pair)
         if run.has_data:
             scores |= _judge_classes(run, dataset, made[main], direction)
     return terms, scores
@@ -84,26 +84,40 @@ def _judge_classes(
 ) -> dict[str, float]:
     """The scores of classes in one direction; {} where the domains have no classes in common."""
     source, target = DIRECTIONS[direction]
-    known, main = run.train_data.domain(target).first(_MOST_REFERENCES), main_field(dataset.fields)
+    known, main = run.train_data.domain(target), main_field(dataset.fields)
+    known = known.chosen(_rows(known, _MOST_REFERENCES))
     examples, own = dataset.domain(source), dataset.domain(target)
     if not {"label"} <= examples.fields.keys() & own.fields.keys() & known.fields.keys():
         return {}
-    labels, num_classes = known.arrays["label"], known.num_classes
-    shared = np.intersect1d(examples.arrays["label"], labels)
+    classes, num_classes, theirs = known.classes, known.num_classes, examples.classes
+    if num_classes is None or (theirs is None) != (classes is None):
+        return {}
+    if classes is not None and theirs is not None and {*theirs} != {*classes}:
+        return {}
+    # Each domain numbers its classes in an order of its own.
+    labels = [
+        each.arrays["label"] if classes is None else each.labels_among(classes)
+        for each in (examples, own, known)
+    ]
     # Labels may say no more than the domain, as those of horses and zebras do.
-    if num_classes is None or examples.classes != known.classes or len(shared) < 2:
+    if len(np.intersect1d(labels[0], labels[2])) < 2:
         return {}
 
-    def judged(found: np.ndarray, expected: data.Dataset) -> ClassAgreement:
-        nearest = nearest_labels(found, known.arrays[main], labels)
-        return class_agreement(nearest, expected.arrays["label"], num_classes)
+    def judged(found: np.ndarray, expected: np.ndarray) -> ClassAgreement:
+        nearest = nearest_labels(found, known.arrays[main], labels[2])
+        return class_agreement(nearest, expected, num_classes)
 
-    of_translations = judged(translated, examples)
+    of_translations = judged(translated, labels[0])
     return {
         f"correct_{direction}": of_translations.correct,
         f"correct_if_renamed_{direction}": of_translations.correct_if_renamed,
-        f"judge_{target}": judged(own.arrays[main], own).correct,
+        f"judge_{target}": judged(own.arrays[main], labels[1]).correct,
     }
+
+
+def _rows(examples: Sized, most: int) -> np.ndarray:
+    """Rows of examples that stand for all: at random, as sources may be sorted by class."""
+    return subset(len(examples), most, seed=0)
 
 
 def rows_of(

@@ -11,6 +11,7 @@ from gm_jax.methods.age import Age
 from gm_jax.methods.alpha_gan import AlphaGan
 from gm_jax.methods.bigan import Bigan
 from gm_jax.methods.classifier import Classifier
+from gm_jax.methods.code_prior import CodePrior
 from gm_jax.methods.cycle_gan import CycleGan
 from gm_jax.methods.dcgan import Dcgan
 from gm_jax.methods.flow import Flow
@@ -28,6 +29,7 @@ from gm_jax.methods.sngan import Sngan
 from gm_jax.methods.vae import Vae
 from gm_jax.methods.vae_gan import VaeGan
 from gm_jax.methods.vae_iaf import VaeIaf
+from gm_jax.methods.vq_vae import VqVae
 from gm_jax.methods.wgan_gp import DcganWganGp, WganGp
 
 METHODS = {
@@ -38,6 +40,7 @@ METHODS = {
     "alpha_gan": AlphaGan,
     "bigan": Bigan,
     "classifier": Classifier,
+    "code_prior": CodePrior,
     "cycle_gan": CycleGan,
     "dcgan": Dcgan,
     "dcgan_wgan_gp": DcganWganGp,
@@ -55,6 +58,7 @@ METHODS = {
     "vae": Vae,
     "vae_gan": VaeGan,
     "vae_iaf": VaeIaf,
+    "vq_vae": VqVae,
     "wgan_gp": WganGp,
 }
 

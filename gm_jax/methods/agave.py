@@ -16,6 +16,7 @@ from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
+from gm_jax.networks.pixel_distributions import LogisticMixture
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.networks.pixelcnn_sampling import Sampler
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -51,8 +52,11 @@ class Agave(Method):
             **model.condition,
         )
         self.pixelcnn = PixelCNN(dtype=self.dtype, **model.pixelcnn)
+        self.pixels = LogisticMixture(
+            self.levels, self.pixelcnn.num_mixtures, self.pixelcnn.min_log_scale
+        )
         sampler = config.sample.sampler
-        self.sampler = Sampler(sampler, self.pixelcnn, self.image_shape, self.levels)
+        self.sampler = Sampler(sampler, self.pixelcnn, self.image_shape, self.pixels)
         self.players = (Player("model", NETWORKS, optimizers.create(config.optimizer), self.loss),)
 
     def init_networks(
@@ -108,10 +112,7 @@ class Agave(Method):
         parameters = self.pixelcnn.apply(
             variables["pixelcnn"], x, noise.index, conditions, train=train, rngs=rngs
         )
-        log_prob = distributions.discretized_logistic_mixture_log_prob(
-            x, cast(Array, parameters), self.levels, self.pixelcnn.min_log_scale
-        )
-        return jnp.sum(log_prob, (1, 2))
+        return self.pixels.log_prob(x, cast(Array, parameters))
 
     def _auxiliary_log_prob(self, batch: Batch, sketch: Reconstruction) -> Array:
         """Σ_j ln p(y_j | z) in nats [B], under logistics around f(z) (Eq. 3.17 with tails)."""
@@ -189,4 +190,5 @@ class Agave(Method):
         """Returns f(z) as a picture, and `image` drawn given f(z)."""
         conditions = self._conditions(variables, f_z)
         image = self.sampler(variables["pixelcnn"], conditions, noise, temperature)
-        return {"f_z": self.auxiliary.picture(f_z), "image": image}
+        picture = distributions.quantize(image, self.levels)
+        return {"f_z": self.auxiliary.picture(f_z), "image": picture}

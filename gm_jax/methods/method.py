@@ -71,6 +71,7 @@ class Method:
       class_conditional: whether it is conditioned on labels (`condition_on_classes`).
       num_latents: length of the latent vector that `generate` takes.
       generator_networks: the networks that `generate` reads.
+      num_codes: K if `encode` returns codes, integers in 0..K−1; 0 if it returns other latents.
 
     Args:
       config: a config from `configs/`.
@@ -91,6 +92,7 @@ class Method:
     num_classes: int | None = None
     num_latents: int = 0
     generator_networks: tuple[str, ...] = ()
+    num_codes: int = 0
     image_shape: tuple[int, int, int]  # set if the data has images, as is `levels`
     levels: int
 

@@ -3,11 +3,11 @@
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.networks.pixel_distributions import LogisticMixture
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_sampling import Sampler
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -25,8 +25,11 @@ class PixelCNNPlusPlus(Method):
         super().__init__(config, data, frozen)
         self.ema_decay = config.model.ema_decay
         self.pixelcnn = PixelCNN(dtype=self.dtype, **config.model.pixelcnn)
+        self.pixels = LogisticMixture(
+            self.levels, self.pixelcnn.num_mixtures, self.pixelcnn.min_log_scale
+        )
         sampler = config.sample.sampler
-        self.sampler = Sampler(sampler, self.pixelcnn, self.image_shape, self.levels)
+        self.sampler = Sampler(sampler, self.pixelcnn, self.image_shape, self.pixels)
         optimizer = optimizers.create(config.optimizer)
         self.players = (Player("model", ("pixelcnn",), optimizer, self.loss),)
 
@@ -52,10 +55,7 @@ class PixelCNNPlusPlus(Method):
         parameters = self.pixelcnn.apply(
             variables["pixelcnn"], x, noise.index, train=train, rngs=rngs
         )
-        log_prob = distributions.discretized_logistic_mixture_log_prob(
-            x, cast(Array, parameters), self.levels, self.pixelcnn.min_log_scale
-        )
-        return jnp.sum(log_prob, (1, 2))
+        return self.pixels.log_prob(x, cast(Array, parameters))
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """ln p(x) without dropout; deterministic."""
@@ -65,4 +65,5 @@ class PixelCNNPlusPlus(Method):
         self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
     ) -> dict[str, Array]:
         """Draws `image` pixel by pixel."""
-        return {"image": self.sampler(variables["pixelcnn"], None, noise, temperature)}
+        image = self.sampler(variables["pixelcnn"], None, noise, temperature)
+        return {"image": distributions.quantize(image, self.levels)}

@@ -10,16 +10,19 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax import distributions, optimizers
+from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
-from gm_jax.networks.vae import LIKELIHOODS, Decoder, Encoder, Posterior, bodies
+from gm_jax.methods.pixelwise_decoder import PixelwiseDecoder
+from gm_jax.networks.vae import Encoder, Posterior, bodies
 from gm_jax.networks.vector_flow import vector_flow
 
 Array = jax.Array
+# Of the gradient of E_q[ln p(x | z)] by the encoder (T 1456–1495).
+ESTIMATORS = ("reparametrisation", "score_function")
 
 
-class Vae(Method):
+class Vae(PixelwiseDecoder):
     """One player, whose loss is minus the evidence lower bound, with a KL that may be annealed."""
 
     likelihood = "bound"
@@ -28,22 +31,21 @@ class Vae(Method):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        if model.likelihood not in LIKELIHOODS:
+        self.num_latents, self.estimator = model.num_latents, model.estimator
+        if self.estimator not in ESTIMATORS:
             raise ValueError(
-                f"model.likelihood is '{model.likelihood}'; choose among {', '.join(LIKELIHOODS)}"
+                f"model.estimator is '{self.estimator}'; choose among {', '.join(ESTIMATORS)}"
             )
-        if model.likelihood == "bernoulli" and self.levels != 2:
+        if self.estimator == "score_function" and model.flow.length:
             raise ValueError(
-                f"model.likelihood is 'bernoulli', which gives grey images no probability; those "
-                f"of {config.data.source} have {self.levels} levels: give "
-                f"data.source=binary:{config.data.source}, or "
-                "model.likelihood=discretized_logistic"
+                f"model.estimator is 'score_function', and model.flow.length {model.flow.length}: "
+                "it is for Gaussian posteriors; set model.flow.length=0"
             )
-        self.num_latents = model.num_latents
-        outputs = LIKELIHOODS[model.likelihood] * self.image_shape[-1]
-        of_encoder, of_decoder = bodies(model.network, self.image_shape, outputs, self.dtype)
+        of_encoder, of_decoder = bodies(
+            model.network, self.image_shape, self.num_outputs, self.dtype
+        )
         self.encoder = Encoder(of_encoder, model.num_latents, vector_flow(**model.flow))
-        self.decoder = Decoder(of_decoder, self.image_shape, model.likelihood, model.init_log_scale)
+        self.decoder = self.create_decoder(of_decoder)
         optimizer = optimizers.create(config.optimizer)
         self.players = (Player("model", ("encoder", "decoder"), optimizer, self.loss),)
 
@@ -59,12 +61,15 @@ class Vae(Method):
         """−ln p(x | z) + λ(step)·KL, in nats per image.
 
         The KL of a Gaussian posterior is in closed form (thesis, Eq. 2.45); with a flow it is the
-        one draw of ln q(z | x) − ln p(z) (Rezende & Mohamed, Eq. 15).
+        one draw of ln q(z | x) − ln p(z) (Rezende & Mohamed, Eq. 15). By the score function, z is a
+        constant of ln p(x | z), and a term that is 0 has the gradient of the encoder.
         """
-        posterior, log_prob = self._draw_and_score(variables, batch, noise)
+        posterior, log_prob = self._draw_and_score(variables, batch, noise, self.estimator)
         kl = posterior.sampled_kl() if self.model.flow.length else posterior.closed_form_kl()
         weight = self.kl_weight(step)
         terms = {"reconstruction": -log_prob, "regularization": weight * kl}
+        if self.estimator == "score_function":
+            terms["score_function"] = posterior.score_function(-log_prob)
         return Loss(
             terms, {"kl": kl, "kl_weight": weight, "bits_per_dim": self.bits(log_prob - kl)}
         )
@@ -103,60 +108,24 @@ class Vae(Method):
         """Draws z, then `image` given z, around the means `f_z`."""
         latents, pixels = noise.split()
         z = self.sample_latents(variables, latents, temperature)
-        return self._images(variables, z, pixels, temperature)
-
-    def decode(
-        self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
-    ) -> dict[str, Array]:
-        """Draws `image` around the means `f_z`."""
-        self.check_labels(labels)
-        return self._images(variables, latents, noise, 1.0)
+        return self.images(variables, z, pixels, temperature)
 
     def generate(self, variables: Variables, latents: Array, labels: Array | None = None) -> Array:
         """Maps latents [B, Z] to the means of images, clipped to [−1, 1]."""
         self.check_labels(labels)
-        return self._mean_image(self._decoded(variables, latents)[0])
-
-    def conditional_log_prob(
-        self, variables: Variables, batch: Batch, latents: Any, noise: Noise
-    ) -> Array:
-        """ln p(x | z), in nats [B]."""
-        return self._log_prob(variables, batch, latents)
+        return self.mean_image(variables, latents)
 
     def _draw_and_score(
-        self, variables: Variables, batch: Batch, noise: Noise
+        self, variables: Variables, batch: Batch, noise: Noise, estimator: str = ESTIMATORS[0]
     ) -> tuple[Posterior, Array]:
         """A draw from the posterior and ln p(x | z) [B]."""
-        posterior = self._posterior(variables, batch, noise)
-        return posterior, self._log_prob(variables, batch, posterior.latents)
+        latents, pixels = noise.split() if self.pixels.continuous else (noise, noise)
+        posterior = self._posterior(variables, batch, latents)
+        z = posterior.latents
+        if estimator == "score_function":
+            z = jax.lax.stop_gradient(z)
+        return posterior, self.log_prob_given(variables, batch, z, pixels)
 
     def _posterior(self, variables: Variables, batch: Batch, noise: Noise) -> Posterior:
         x, drawn = self.scale(batch["image"]), noise.normal(self.num_latents)
         return cast(Posterior, self.encoder.apply(variables["encoder"], x, drawn))
-
-    def _decoded(self, variables: Variables, latents: Array) -> tuple[Array, Array]:
-        decoded = self.decoder.apply(variables["decoder"], latents)
-        return cast(tuple[Array, Array], decoded)
-
-    def _log_prob(self, variables: Variables, batch: Batch, latents: Array) -> Array:
-        mean, log_scale = self._decoded(variables, latents)
-        x = self.scale(batch["image"])
-        log_prob = distributions.discretized_logistic_log_prob(x, mean, log_scale, self.levels)
-        return jnp.sum(log_prob, (1, 2, 3))
-
-    def _images(
-        self, variables: Variables, latents: Array, noise: Noise, temperature: float
-    ) -> dict[str, Array]:
-        mean, log_scale = self._decoded(variables, latents)
-        drawn = noise.logistic(*self.image_shape)
-        image = distributions.discretized_logistic_sample(
-            mean, log_scale, drawn, self.levels, temperature
-        )
-        pictures = {"f_z": self._mean_image(mean), "image": image}
-        return {name: distributions.quantize(x, self.levels) for name, x in pictures.items()}
-
-    def _mean_image(self, mean: Array) -> Array:
-        """In [−1, 1]: the mean of a logistic, clipped, or of a Bernoulli variable, which is ±1."""
-        if self.model.likelihood == "bernoulli":
-            return jnp.tanh(mean / 2)
-        return jnp.clip(mean, -1.0, 1.0)

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gm_jax.distributions import num_mixture_parameters
+from gm_jax.distributions import MIN_LOG_SCALE, num_mixture_parameters
 from gm_jax.nn.activations import concat_elu
 from gm_jax.nn.noise import Dropout
 from gm_jax.nn.weight_norm import WeightNormConv
@@ -150,13 +150,14 @@ class ConditionStream(nn.Module):
 
 
 class PixelCNN(nn.Module):
-    """The network of PixelCNN++: maps an image to the parameters of each pixel's mixture.
+    """The network of PixelCNN++: maps an image to the parameters of each pixel's distribution.
 
     Attributes:
       num_scales: number of resolutions; each is half the previous one.
       num_blocks: gated resnets per stream and scale (one more on the way down, after the first).
       features: channels of every hidden layer.
-      num_mixtures: number of logistics in a pixel's mixture.
+      num_mixtures: K, number of logistics in a pixel's mixture; 0: a pixel is one of C categories,
+        and the outputs are their logits.
       dropout_rate: dropout rate inside the gated resnets.
       gate_init_scale: `init_scale` of the convolution that ends a gated resnet; 1 elsewhere.
       kernel_std: as for `WeightNormConv`.
@@ -172,7 +173,7 @@ class PixelCNN(nn.Module):
     dropout_rate: float
     gate_init_scale: float
     kernel_std: float
-    min_log_scale: float
+    min_log_scale: float = MIN_LOG_SCALE
     dtype: Any = jnp.float32
 
     # Fields on which a trained network's weights do not depend.
@@ -186,10 +187,10 @@ class PixelCNN(nn.Module):
         conditions: list[tuple[Array, Array]] | None = None,
         train: bool = False,
     ) -> Array:
-        """Returns mixture parameters float32 [B, H, W, K(1+2C+C(C−1)/2)].
+        """Returns parameters float32 [B, H, W, K(1+2C+C(C−1)/2)], or [B, H, W, C].
 
         Args:
-          x: images [B, H, W, C] in [−1, 1]; H and W divisible by 2^(num_scales − 1).
+          x: images [B, H, W, C] in [−1, 1], or one-hot; H and W divisible by 2^(num_scales − 1).
           index: int32 [B], the examples' numbers, which key the dropout.
           conditions: output of a `ConditionStream`: a pair per layer, in order.
           train: whether to drop units.
@@ -249,7 +250,8 @@ class PixelCNN(nn.Module):
                     **options,
                 )
                 u, ul = upsample((2, 3))(u)[:, :, 1:], upsample((2, 2))(ul)
-        num_parameters = num_mixture_parameters(self.num_mixtures, x.shape[-1] - 1)
+        channels = x.shape[-1] - 1
+        num_parameters = num_mixture_parameters(self.num_mixtures, channels) or channels
         head = WeightNormConv(num_parameters, (1, 1), **options)
         return head(nn.elu(ul))
 

@@ -8,8 +8,8 @@ through a conditional, which would copy it.
 """
 
 import dataclasses
-import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from gm_jax import distributions
+from gm_jax.networks.pixel_distributions import Drawn
 from gm_jax.networks.pixelcnn import GatedResnet, PixelCNN, down_shifted_conv
 from gm_jax.nn.weight_norm import WeightNormConv
 
@@ -32,37 +32,31 @@ def sample_with_cache(
     network: PixelCNN,
     variables: dict[str, Any],
     conditions: Conditions,
-    noise: tuple[Array, Array],
+    draw: Callable[[Array, Drawn], Array],
+    noise: Drawn,
     image_shape: tuple[int, int, int],
-    levels: int,
-    temperature: float = 1.0,
 ) -> Array:
     """Returns the ancestral sample that the noise determines, as `sample_by_fixed_point` does.
 
     Args:
       network, variables: the network to sample from, and its {"params": tree}.
       conditions: the network's conditions, a pair of [B, h, w, 2F] per layer; or None.
-      noise: from `pixel_noise`, Gumbel [B, H, W, K] and logistic [B, H, W, C].
+      draw: maps parameters and noise to pixels, each by itself.
+      noise: arrays [B, H, W, ...].
       image_shape: (H, W, C).
-      levels: number of levels of a pixel; a pixel is rounded to one before it conditions others.
-      temperature: scales the logistics and divides the mixture logits.
 
     Returns:
-      Images float32 [B, H, W, C] on the grid of levels in [−1, 1].
+      Images float32 [B, H, W, C].
 
     Raises:
       ValueError: the scales do not divide the image, or the noise has another shape.
     """
-    shape = (len(noise[1]), *image_shape)
+    shape = (len(noise[0]), *image_shape)
     if any(part.shape[:3] != shape[:3] for part in noise):
         shapes = " and ".join(str(part.shape) for part in noise)
-        raise ValueError(f"noise of shapes {shapes} for {image_shape=}: draw it with pixel_noise")
+        raise ValueError(f"noise of shapes {shapes} for {image_shape=}: draw it for this shape")
     caches = _empty_caches(network, variables, conditions, shape)
     model = _Model.create(network, variables, conditions)
-    sampler = distributions.discretized_logistic_mixture_sample
-    draw = functools.partial(
-        sampler, levels=levels, temperature=temperature, min_log_scale=network.min_log_scale
-    )
     period = 2 ** (network.num_scales - 1)
 
     def draw_rows(block: Array, carry: Carry) -> Carry:
@@ -98,7 +92,7 @@ def _draw_row(
             left = jnp.where(column > 0, model.convolve("WeightNormConv_2", left), 0.0)
             features = ul.run(0, _at(from_above, 0, column) + left)
             parameters = model.convolve(model.head, nn.elu(features))
-            pixel = draw(parameters, *(_at(part, row, column) for part in noise))
+            pixel = draw(parameters, tuple(_at(part, row, column) for part in noise))
             pixel = jnp.pad(pixel, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
             canvas = jax.lax.dynamic_update_slice(canvas, pixel, (0, row + 1, column + 1, 0))
         return canvas, cache

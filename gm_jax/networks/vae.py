@@ -12,13 +12,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gm_jax.distributions import MIN_LOG_SCALE, gaussian_kl, gaussian_log_prob
+from gm_jax import devices
+from gm_jax.distributions import gaussian_kl, gaussian_log_prob
 from gm_jax.flows.transform import Context, Transform
+from gm_jax.networks.decoder_distributions import DecoderDistribution
 from gm_jax.networks.mlp import Mlp
+from gm_jax.networks.pixel_distributions import Parameters
 
 Array = jax.Array
 Convolutions = tuple[tuple[int, int], ...]  # (channels, stride) of each, from the image
-LIKELIHOODS = {"bernoulli": 1, "discretized_logistic": 2}  # {name: parameters of a value}
 
 
 class Posterior(NamedTuple):
@@ -42,6 +44,18 @@ class Posterior(NamedTuple):
         sign (Eqs. 2.45 and 2.51).
         """
         return jnp.sum(gaussian_kl(self.mean, self.log_std, 0.0, 0.0), -1)
+
+    def score_function(self, loss: Array) -> Array:
+        """Zero [B], with the gradient of E_q[loss] by mean and deviation (T 1456–1495).
+
+        It is (l − b) ∇ ln q(z | x) of the draw, for a loss [B] that takes z as a constant; b, the
+        mean loss of the other examples of the global batch, lowers the variance alone.
+        """
+        given, count = jax.lax.stop_gradient(loss), len(loss) * devices.count()
+        others = (count * devices.mean(jnp.mean(given)) - given) / max(count - 1, 1)
+        drawn = jax.lax.stop_gradient(self.start)
+        log_q = jnp.sum(gaussian_log_prob(drawn, self.mean, self.log_std), -1)
+        return (given - others) * (log_q - jax.lax.stop_gradient(log_q))
 
 
 class Gated(nn.Module):
@@ -151,31 +165,24 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(x | z): independent logistics, discretized to the levels of the image.
-
-    With 2 levels and a scale of 1 they are Bernoulli variables, whose logits are the means.
+    """p(x | z): a distribution whose parameters are functions of the latents, or learned.
 
     Attributes:
-      body: maps latents [B, Z] to float32 with as many values as outputs of all pixels.
+      body: maps latents [B, ...] to float32 with as many values as outputs of all pixels.
       image_shape: (H, W, C).
-      likelihood: one of LIKELIHOODS.
-      init_log_scale: of the logistics' scales before training.
+      likelihood: the distribution.
     """
 
     body: nn.Module
     image_shape: tuple[int, int, int]
-    likelihood: str
-    init_log_scale: float
+    likelihood: DecoderDistribution
 
     @nn.compact
-    def __call__(self, z: Array) -> tuple[Array, Array]:
-        """Maps latents [B, Z] to means and log-scales, float32 [B, H, W, C], for [−1, 1]."""
+    def __call__(self, z: Array) -> Parameters:
+        """Maps latents to the likelihood's parameters."""
         *pixels, channels = self.image_shape
-        h = self.body(z).reshape(-1, *pixels, LIKELIHOODS[self.likelihood] * channels)
-        if self.likelihood == "bernoulli":
-            return h, jnp.zeros_like(h)
-        mean, log_scale = jnp.split(h, 2, -1)
-        return mean, jnp.maximum(self.init_log_scale + log_scale, MIN_LOG_SCALE)
+        outputs = self.body(z).reshape(-1, *pixels, self.likelihood.num_outputs(channels))
+        return self.likelihood.parameters(outputs, self.param)
 
 
 def bodies(

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from gm_jax import optimizers
 from gm_jax import state as train_state
 from gm_jax.nn.weight_norm import num_parameters
 from gm_jax.state import TrainState
@@ -47,6 +48,8 @@ def train(run: Run, validate: Validate) -> bool:
         state, step, validated = _start(run, checkpoints, batches)
         writer.truncate(step, validated)
         say(f"parameters: {_sizes(state)}")
+        if told := optimizers.decay_beside(config.optimizer, config.train.steps):
+            say(told)
 
         def save(state: TrainState, step: int, metrics: dict[str, Any]) -> None:
             nonlocal fresh

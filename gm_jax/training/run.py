@@ -319,7 +319,10 @@ def _at_one_size(config: Any, folder: epath.Path) -> Any:
 
 def _build(config: Any, folder: epath.Path, side: int) -> None:
     """Traces the networks of a config on RGB images with this side, which raises if none fit."""
-    method = create_method(config, folder, fields.image_spec((side, side, 3), 256, 2))
+    spec = fields.image_spec((side, side, 3), 256, 2)
+    if config.data.source.startswith("pair:"):
+        spec = {**spec, **{name + fields.SECOND_DOMAIN: field for name, field in spec.items()}}
+    method = create_method(config, folder, spec)
     batch = fields.blanks(method.data, config.train.init_batch_size)
     jax.eval_shape(method.init, jax.random.key(0), batch)
 

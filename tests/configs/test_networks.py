@@ -14,12 +14,14 @@ from configs import (
     adversarial_autoencoder,
     alpha_gan,
     bigan,
+    code_prior,
     flow,
     flow_gan,
     gan_likelihood,
     hybrid,
     mixed_batch_gan,
     vae,
+    vq_vae,
 )
 from gm_jax.methods.player import in_order
 from gm_jax.nn.batch_norm import COLLECTION
@@ -213,3 +215,14 @@ def test_the_likelihood_fits_around_the_gan_of_every_variant(variant):
     state = initial(create(gan_likelihood.get_config(variant), {"generator": generator}))
     theirs = initial(generator).params["decoder"]
     assert num_parameters(state.params["generator_decoder"]) == num_parameters(theirs)
+
+
+@pytest.mark.parametrize("variant", vq_vae.VARIANTS)
+def test_the_prior_of_codes_fits_the_quantiser_of_every_variant(variant):
+    quantiser = create(vq_vae.get_config(variant))
+    state = initial(create(code_prior.get_config(variant), {"quantiser": quantiser}))
+    theirs = initial(quantiser)
+    assert num_parameters(state.params["quantiser_decoder"]) == num_parameters(
+        theirs.params["decoder"]
+    )
+    assert state.statistics == {"quantiser_encoder": theirs.statistics["encoder"]}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gm_jax import data
-from gm_jax.data.cache import folder_of, open_arrays, write_examples
+from gm_jax.data.cache import append_rows, folder_of, open_arrays, write_examples
 from gm_jax.data.reader import Example
 
 FIELDS = {"tokens": data.Field((3,), "int32"), "label": data.Field((), "int32", None, 5)}
@@ -102,3 +102,13 @@ def test_a_folder_that_cannot_be_written_and_no_home_name_the_way_out(tmp_path, 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     with pytest.raises(ValueError, match=r"home directory.*GM_JAX_CACHE"):
         data.load("digits", "test")
+
+
+def test_rows_that_are_added_make_an_array_and_a_full_disk_is_an_error(tmp_path):
+    rows = np.arange(60, dtype=np.float32).reshape(5, 4, 3)
+    for part in np.split(rows, [2, 3]):
+        append_rows(tmp_path / "rows.npy", part, 5)
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy", "r"), rows)
+    (tmp_path / "full.npy").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*full\.npy"):
+        append_rows(tmp_path / "full.npy", rows, 5)

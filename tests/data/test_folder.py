@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import adaptive_density, pixelcnn
+from configs import adaptive_density, cycle_gan, pixelcnn
 from gm_jax import data
 from gm_jax.training.run import open_run
 
@@ -92,3 +92,15 @@ def test_images_that_differ_in_size_become_squares_that_the_model_takes(
     run = open_run(config.lock(), tmp_path / "run")
     assert run.train_data.image_shape == (expected, expected, 3)
     assert f"central squares are taken, {expected}×{expected} pixels" in capsys.readouterr().err
+
+
+def test_a_pair_of_such_folders_gets_one_size(tmp_path, capsys):
+    for name, sides in {"horses": (17, 18), "zebras": (21, 30)}.items():
+        for side in sides:
+            fill(tmp_path / name / str(side), 40, side)
+    config = cycle_gan.get_config("smoke").unlock()
+    source = f"pair:folder:{tmp_path / 'horses'}|folder:{tmp_path / 'zebras'}"
+    config.data.update({"source": source, "cache_dir": str(tmp_path), "batch_size": 8})
+    fields = open_run(config.lock(), tmp_path / "run").train_data.fields
+    assert fields["image"].shape == fields["image_b"].shape == (17, 17, 3)
+    assert "central squares are taken, 17×17 pixels" in capsys.readouterr().err

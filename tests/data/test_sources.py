@@ -1,5 +1,6 @@
 """Images by source: what each source gives, what is cached and what is refused."""
 
+import io
 import json
 import multiprocessing
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from gm_jax import data
+from gm_jax.data import reader
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (12, 6, 9, 3), np.uint8)
 
@@ -175,6 +177,21 @@ def test_images_are_decoded_once_and_mapped(pictures, cache, monkeypatch):
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("decoded again"))
     again = data.load(f"folder:{pictures}", "train", cache_dir=cache)
     np.testing.assert_array_equal(first.images, again.images)
+
+
+def test_where_there_is_no_terminal_lines_say_how_far_a_long_decoding_is(
+    pictures, cache, monkeypatch, caplog
+):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(reader, "_SECONDS", 0.0)
+    source = f"folder:{pictures}"
+    count = len(data.load(source, "train", cache_dir=cache))
+    counted = [f"decoding {source} train: {number} of {count} images" for number in (1, count)]
+    assert set(counted) <= set(caplog.messages)
+    caplog.clear()
+    monkeypatch.setattr(reader, "_SECONDS", 30.0)
+    data.load(source, "test", cache_dir=cache)
+    assert not caplog.messages
 
 
 def test_all_slices_of_a_split_share_one_cache(pictures, tmp_path, cache):

@@ -323,6 +323,7 @@ def test_bad_samples_are_refused(run, tmp_path, kind, expected):
         ({"metrics": ["fid"], "resize": "bilinear"}, "--resize=bilinear: choose tf1"),
         ({"metrics": ["auto", "fid"]}, "unknown metric 'auto'; choose among bpd, iwae"),
         ({"num_samples": 1}, "--num_samples=1: give 2 or more"),
+        ({"seed": 2**32}, "seed is 4294967296; give a whole number from 0 to 4,294,967,295"),
     ],
 )
 def test_a_request_that_means_nothing_ends_with_status_2(tmp_path, capsys, fields, expected):

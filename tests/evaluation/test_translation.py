@@ -1,6 +1,8 @@
 """Translations of a trained run: the command, the loaded model, the scores and the pictures."""
 
+import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from PIL import Image
 import gm_jax
 from configs import classifier, cycle_gan
 from gm_jax import data, session
-from gm_jax.data.fields import Field
+from gm_jax.data.fields import Field, label_field
+from gm_jax.data.pair import pair_of
 from gm_jax.evaluation import drawing
-from gm_jax.evaluation.translation import judge_translations, picture
+from gm_jax.evaluation.translation import _judge_classes, judge_translations, picture
 from gm_jax.training.run import open_run
 
 CONFIG = cycle_gan.get_config("smoke")
@@ -118,6 +121,43 @@ def test_classes_are_not_judged_where_labels_only_name_the_domain(run):
         *("told_apart_a_to_b", "told_apart_b_to_a"),
         *("correct_b_to_a", "correct_if_renamed_b_to_a", "judge_a"),
     }
+
+
+def test_translations_are_judged_by_examples_of_all_classes_however_they_are_sorted():
+    """2,500 points of each class, one class after the other; b's own points keep their class."""
+    labels = np.repeat([0, 1], 2_500).astype(np.int32)
+    points = labels[:, None] * 4 + np.random.default_rng(0).normal(size=(5_000, 2))
+    fields = {"point": Field((2,), "float32"), "label": label_field(2)}
+    domain = data.Dataset(
+        {"point": points.astype(np.float32), "label": labels}, fields, "sorted", "train"
+    )
+    both = pair_of(domain, domain, "both", "train")
+    run = types.SimpleNamespace(train_data=both)
+    scores = _judge_classes(run, both, domain.points, "a_to_b")
+    assert scores["judge_b"] == scores["correct_a_to_b"] > 0.95
+
+
+def test_classes_of_the_domains_are_matched_by_name(run):
+    """A domain that numbers its classes in another order has the same scores."""
+    variables, _ = run.restore("best")
+    names = tuple(map(str, range(10)))
+
+    def scores(order):
+        def named(dataset):
+            theirs = np.argsort(order).astype(np.int32)[dataset.arrays["label_b"]]
+            arrays = {**dataset.arrays, "label_b": theirs}
+            labels = {
+                "label": label_field(names),
+                "label_b": label_field([names[i] for i in order]),
+            }
+            return data.Dataset(arrays, {**dataset.fields, **labels}, "named", dataset.split)
+
+        datasets = {split: named(dataset) for split, dataset in run.datasets.items()}
+        other = dataclasses.replace(run, datasets=datasets)
+        return judge_translations(other, variables, datasets["test"])[1]
+
+    found = scores(list(range(10)))
+    assert found == scores([3, 1, 4, 0, 5, 9, 2, 6, 8, 7]) and "correct_a_to_b" in found
 
 
 def test_a_picture_shows_grey_beside_colour_and_levels_spread():

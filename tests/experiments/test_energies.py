@@ -64,7 +64,7 @@ def test_a_picture_is_darkest_where_the_density_is_highest():
 
 def test_the_program_writes_a_table_and_pictures_and_fits_once(tmp_path):
     options = SimpleNamespace(
-        energy=["U1", "U4"], flow=["planar"], length=[2], seeds=["0", "1"], steps=400, width=8
+        energy=["U1", "U4"], flow=["planar"], length=[2], seeds=[0, 1], steps=400, width=8
     )
     options.annealing, options.output = True, str(tmp_path)
     energies.compare(options)

@@ -16,7 +16,7 @@ def test_the_error_of_a_mean_is_that_of_the_seeds():
 
 
 def test_runs_with_and_without_learned_noise_differ_in_that_alone():
-    configs = dequantisation.configs_of(["nice"], ["0", "5"], "smoke", 7)
+    configs = dequantisation.configs_of(["nice"], [0, 5], "smoke", 7)
     assert len(configs) == 4
     for seed in (0, 5):
         one, other = (
@@ -36,7 +36,7 @@ def test_the_gain_is_taken_in_pairs():
         for kind, values in bits.items()
         for seed, value in enumerate(values)
     }
-    (row,) = dequantisation.gains(["glow"], ["0", "1", "2"], scores)
+    (row,) = dequantisation.gains(["glow"], [0, 1, 2], scores)
     np.testing.assert_allclose([row["gain"], row["gain_error"]], [0.2, 0.1 / np.sqrt(3)])
     np.testing.assert_allclose([row["uniform"], row["uniform_error"]], [3, 1 / np.sqrt(3)])
 
@@ -48,7 +48,8 @@ def test_samples_are_judged_by_how_near_their_pixels_are_and_by_what_they_miss()
     one_class, random = (flow_gan.judge(each, digits.images, 17) for each in (zeros, noise))
     assert one_class["distance"] < random["distance"]
     assert one_class["precision"] > one_class["recall"] + 0.2
-    assert one_class["recall"] > random["recall"] + 0.2 and random["precision"] < 0.1
+    assert one_class["recall"] > random["recall"] + 0.05  # one class of ten
+    assert random["precision"] < 0.1
 
 
 def test_costs_and_gains_are_over_likelihood_alone(tmp_path):

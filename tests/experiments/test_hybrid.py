@@ -9,7 +9,7 @@ from experiments.flows import hybrid
 
 
 def test_the_weights_are_of_nats():
-    configs = hybrid.configs_of("digits", "coupling", hybrid.WEIGHTS, 7, ["3"])
+    configs = hybrid.configs_of("digits", "coupling", hybrid.WEIGHTS, 7, [3])
     weights = {name: config.model.likelihood_weight for (name, _), config in configs.items()}
     assert weights == {"0": 0.0, "1/D": 1 / 64, "1": 1.0}
     assert {(config.seed, config.train.steps) for config in configs.values()} == {(3, 7)}
@@ -29,7 +29,7 @@ def test_the_table_is_of_trained_runs(tmp_path):
         flow=["coupling"],
         weight=["0", "1/D"],
         steps=2,
-        seeds=["0"],
+        seeds=[0],
         output=str(tmp_path),
     )
     hybrid.compare(options)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from scipy.special import logsumexp
 
-from experiments import program
+from experiments import point_gans, program
 from experiments.mixed_batches import images, overhead, points
 from experiments.mixed_batches import optimal_discriminator as optimum
 from gm_jax import sweep
@@ -52,8 +52,8 @@ def test_the_overhead_is_in_times_of_the_gan_and_of_the_pointwise(tmp_path, monk
 def test_samples_that_are_not_finite_are_not_good():
     modes = MIXTURES["ring"]
     samples = np.concatenate([modes.modes, np.full((8, 2), np.nan)])
-    assert points.covered(samples, modes) == (8, 0.5, 0.0)
-    assert points.covered(samples[8:], modes) == (0, 0.0, math.log(8))
+    assert point_gans.covered(samples, modes) == (8, 0.5, 0.0)
+    assert point_gans.covered(samples[8:], modes) == (0, 0.0, math.log(8))
 
 
 def test_a_training_is_kept_for_its_config_alone(tmp_path, capsys):

@@ -1,5 +1,8 @@
 """The shared code of the papers' programs, and the folders from which they can be started."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,12 +33,6 @@ def test_a_training_that_is_refused_ends_the_program(tmp_path, capsys):
     assert end.value.code == 2 and "is held by a live run" in capsys.readouterr().err
 
 
-def test_seeds_are_whole_numbers_and_each_is_given_once():
-    assert program.are_seeds(["0"]) and program.are_seeds(["3", "12"])
-    for bad in ([], ["a"], ["-1"], ["1.5"], [""], ["²"], ["0", "0"], ["0", "00"]):
-        assert not program.are_seeds(bad), bad
-
-
 def test_a_model_ignores_overrides_of_fields_that_it_lacks(capsys):
     overrides = ["--config.train.steps=7", "--config.model.warmup_steps=3"]
     known = {
@@ -45,6 +42,54 @@ def test_a_model_ignores_overrides_of_fields_that_it_lacks(capsys):
     assert known == {"gan": overrides[:1], "vae": overrides[:1], "av_ade": overrides}
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "gan,smoke has no field model.warmup_steps" in said[0]
+
+
+def test_numbers_divided_by_commas_are_read_and_anything_else_is_refused():
+    parser = program.WholeNumbers(0, 2**32)
+    assert parser.parse("0, 4294967295,7") == [0, 2**32 - 1, 7]
+    for text in ("", "x", "1,", "-1", "1.5", "4294967296", "9" * 5000, "3,3", "1e3", "²"):
+        with pytest.raises(ValueError, match="give whole numbers from 0 to 4294967295, each once"):
+            parser.parse(text)
+
+
+ENDED = """
+import sys
+from absl import flags
+from experiments import program
+from gm_jax import sweep
+
+program.define_flags("runs/x")
+program.define_seeds("0,1", "A run for each.")
+for argument in sys.argv[1:]:
+    sys.argv[1:] = [argument]
+    try:
+        program.run(lambda _: sweep.parse_grids(program.load_page("pixelcnn.py"), [argument]))
+    except SystemExit as end:
+        print(end.code)
+print(flags.FLAGS.seeds)
+"""
+
+
+def test_what_a_program_does_not_take_is_a_line_and_status_2():
+    mistakes = {
+        "--seeds=x": "flag --seeds=x: give whole numbers from 0",
+        "--seeds=": "flag --seeds=: give whole numbers from 0",
+        "--steps=x": "flag --steps=x: ",
+        "--step=3": "unknown flag --step; did you mean steps",
+        "--qqq": "unknown flag --qqq; choose among variant, steps, output, seeds",
+        "digits": "unexpected argument 'digits'",
+        "--variant=smoke": "--grid=--variant=smoke: ",  # what its main raises
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, *mistakes],
+        cwd=FOLDER.parent,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == ["2"] * len(mistakes) + ["[0, 1]"], done.stderr
+    for line, text in zip(done.stderr.splitlines(), mistakes.values(), strict=True):
+        assert line.startswith(f"error: {text}")
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.relative_to(FOLDER).as_posix())

@@ -197,4 +197,4 @@ def test_domains_may_differ_in_channels_without_an_identity_term():
     colour = methods.create(config, pair(GREY, image_spec((8, 8, 3), 256)))
     batch = {"image": images(4), "image_b": images(4, shape=(8, 8, 3))}
     state = jax.eval_shape(colour.init, KEY, batch)
-    assert state.statistics["critic_b"]["pool"]["samples"].shape == (24, 8, 8, 3)
+    assert state.statistics["critic_b"]["pool"]["samples"].shape == (12, 8, 8, 3)

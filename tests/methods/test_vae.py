@@ -12,6 +12,7 @@ from gm_jax import methods
 from gm_jax.data import image_spec
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.evaluation.likelihood import stream_importance_weights
+from gm_jax.networks.decoder_distributions import LIKELIHOODS
 from tests.support import LEVELS, SPEC, images, noise_of, random_variables
 
 KEY = jax.random.key(3)
@@ -168,7 +169,9 @@ def test_reconstructions_come_from_the_latents_at_the_end_of_the_flow():
     ("model", "message"),
     [
         ({"likelihood": "bernoulli"}, r"17 levels: give data.source=binary:digits, or model.lik"),
-        ({"likelihood": "gaussian"}, "choose among bernoulli, discretized_logistic"),
+        ({"likelihood": "poisson"}, "choose among bernoulli, discretized_logistic"),
+        ({"estimator": "wake_sleep"}, "choose among reparametrisation, score_function"),
+        ({"estimator": "score_function", "flow.length": 1}, r"set model.flow.length=0"),
         ({"flow.kind": "iaf", "flow.length": 1}, "give the widths of its hidden layers"),
         ({"network.kind": "dense"}, "'dense', without widths; configs/vae.py has variants"),
         ({"network.kind": "linear"}, "choose among dense, convolutional"),
@@ -178,3 +181,50 @@ def test_reconstructions_come_from_the_latents_at_the_end_of_the_flow():
 def test_what_does_not_fit_is_refused(model, message):
     with pytest.raises(ValueError, match=message):
         method(**model)
+
+
+@pytest.mark.parametrize("name", [name for name in LIKELIHOODS if name != "bernoulli"])
+def test_every_likelihood_bounds_draws_and_differentiates(name):
+    chosen = method(likelihood=name)
+    given = started(chosen)
+
+    @jax.jit
+    def whole(given):
+        scores = chosen.log_likelihood(given, BATCH, NOISE)
+        terms = chosen.loss(given, BATCH, NOISE, 0).terms
+        return scores, terms, chosen.draw(given, NOISE, None, 1.0)
+
+    scores, terms, drawn = whole(given)
+    np.testing.assert_array_less(scores["log_likelihood"], 0)
+    np.testing.assert_allclose(terms["reconstruction"], -scores["reconstruction"], rtol=1e-5)
+    assert drawn["image"].max() < LEVELS and len(np.unique(drawn["image"])) > 2
+    gradient = jax.jit(jax.grad(lambda v: jnp.sum(whole(v)[1]["reconstruction"])))(given)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert np.abs(gradient["encoder"]["params"]["Dense_0"]["bias"]).max() > 0
+
+
+def test_both_estimators_have_the_gradient_of_the_bound_in_the_mean():
+    """By the bias of µ, over draws: the difference of the means lies within four deviations."""
+    draws = {}
+    for estimator in ("reparametrisation", "score_function"):
+        chosen = method(estimator=estimator)
+        given = started(chosen)
+
+        def gradient(key, chosen=chosen, given=given):
+            def loss(bias):
+                params = given["encoder"]["params"]
+                last = {**params["Dense_0"], "bias": bias}
+                moved = {**given, "encoder": {"params": {**params, "Dense_0": last}}}
+                terms = chosen.loss(moved, BATCH, NOISE.replace(key=key), 0).terms
+                return sum(jnp.sum(term) for term in terms.values())
+
+            return jax.grad(loss)(given["encoder"]["params"]["Dense_0"]["bias"])
+
+        keys = jax.random.split(jax.random.key(4), 4_000)
+        draws[estimator] = np.asarray(jax.jit(jax.vmap(gradient))(keys), np.float64)
+    means = {name: each.mean(0) for name, each in draws.items()}
+    errors = {name: each.std(0) / np.sqrt(len(each)) for name, each in draws.items()}
+    apart = means["reparametrisation"] - means["score_function"]
+    assert (np.abs(apart) < 4 * np.hypot(*errors.values())).all()
+    assert (errors["score_function"] > errors["reparametrisation"]).all()
+    assert (np.abs(means["reparametrisation"]) > 8 * errors["score_function"]).any()

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gm_jax import distributions
+from gm_jax.networks.pixel_distributions import LogisticMixture
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
-from gm_jax.networks.pixelcnn_sampling import pixel_noise, sample_by_fixed_point
+from gm_jax.networks.pixelcnn_sampling import sample_by_fixed_point
 from gm_jax.nn.weight_norm import data_dependent_init, num_parameters
 from tests.support import noise_of
 
@@ -98,15 +98,15 @@ def test_sizes_that_the_scales_do_not_divide_are_refused():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_fixed_point_is_the_ancestral_sample(channels):
     apply, x = network(channels, 1 if channels == 1 else 3)
-    noise = pixel_noise(noise_of(jax.random.key(5), 2), x.shape[1:], num_mixtures=2)
-    sample = jax.jit(lambda: sample_by_fixed_point(lambda image: apply(image, x), noise, LEVELS))()
-    draw = jax.jit(
-        lambda image: distributions.discretized_logistic_mixture_sample(
-            apply(image, x), *noise, LEVELS
-        )
-    )
+    pixels = LogisticMixture(LEVELS, 2)
+    noise = pixels.noise(noise_of(jax.random.key(5), 2), x.shape[1:])
+    draw = functools.partial(pixels.draw, temperature=1.0)
+    sample = jax.jit(
+        lambda: sample_by_fixed_point(lambda image: apply(image, x), draw, noise, x.shape[1:])
+    )()
+    draw_all = jax.jit(lambda image: draw(apply(image, x), noise))
     ancestral = np.zeros(x.shape, np.float32)
     for row, column in np.ndindex(8, 8):
-        ancestral[:, row, column] = draw(ancestral)[:, row, column]
+        ancestral[:, row, column] = draw_all(ancestral)[:, row, column]
     np.testing.assert_array_equal(sample, ancestral)
     assert len(np.unique(ancestral)) == LEVELS
