@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from configs import alpha_gan, common, flow, mixed_batch_gan, vae_iaf
+from configs import alpha_gan, flow, mixed_batch_gan, vae_iaf
 from docs import make_fields
-from gm_jax import ranges
+from gm_jax import pages, ranges
 from gm_jax.training.run import open_run
 
-PAGES = sorted(
-    path.stem
-    for path in Path(common.__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "common")
-)
+PAGES = sorted(path.stem for path in pages.own_pages())
 CONFIGS = {page: importlib.import_module(f"configs.{page}").get_config() for page in PAGES}
 # And those with fields that a page's first variant lacks.
 CONFIGS |= {f"alpha_gan:{model}": alpha_gan.get_config(model) for model in alpha_gan.MODELS}

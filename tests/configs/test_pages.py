@@ -12,11 +12,7 @@ from configs import adaptive_density, alpha_gan, common
 from gm_jax import pages
 from gm_jax.methods import METHODS
 
-PAGES = sorted(
-    path.stem
-    for path in Path(common.__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "common", "flow_networks")
-)
+PAGES = sorted(path.stem for path in pages.own_pages())
 # Their variants are KEY,KEY.
 OF_TWO_TABLES = {"adaptive_density", "adversarial_autoencoder", "alpha_gan", "bigan", "flow"}
 OF_TWO_TABLES |= {"flow_gan", "hybrid", "mixed_batch_gan", "vae"}
