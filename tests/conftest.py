@@ -6,10 +6,11 @@ from pathlib import Path
 import jaxlib
 
 # Tests run tiny models for a few steps: what they cost is compilation. The first flag halves it;
-# the second halves it again, but only this jaxlib is known to have it.
+# the second halves it again, but only this jaxlib is known to have it. Without the third, LLVM
+# compiles a program in up to 32 copies, one a thread: a quarter more CPU time on two cores.
 FLAGS = "--xla_backend_optimization_level=0"
 if jaxlib.__version__.startswith("0.10."):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax
@@ -29,6 +30,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Folders and files that compile or train whole methods; every other test is marked `fast`.
 SLOW = (
     *("methods", "experiments", "configs/test_networks.py", "configs/test_sizes.py"),
+    *("data/test_folder.py", "flows/test_residual.py", "flows/test_variational_dequantisation.py"),
     *("networks", "training", "test_cpu.py", "test_load.py", "test_sweep.py"),
     "test_damaged_inputs.py",
     *("evaluation/test_battery.py", "evaluation/test_latent_information.py"),
@@ -39,22 +41,36 @@ SLOW = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
-def pytest_collection_modifyitems(items):
-    """Marks tests outside SLOW as `fast`, and groups the tests that one process runs.
+def group_of(nodeid):
+    """The tests that one process runs, because they share what they compile: a file's.
 
-    A file is a group, because its tests share what they compile; in the long battery of methods, a
-    page is a group (the likelihood of a GAN needs the GAN).
+    In the long battery of methods, a page is a group (the likelihood of a GAN needs the GAN).
     """
+    path, _, test = nodeid.partition("::")
+    if not path.endswith("/test_every_method.py"):
+        return path
+    return path + test.partition("[")[2].removesuffix("]").removesuffix("_likelihood")
+
+
+@pytest.hookimpl(optionalhook=True)  # there is none without pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Of pytest-xdist 3.8, `--dist loadgroup` groups nothing under pytest 9.2, without a word."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks tests outside SLOW as `fast`."""
     root = Path(__file__).parent
     slow = [root / path for path in SLOW]
     for item in items:
         if not any(item.path.is_relative_to(path) for path in slow):
             item.add_marker(pytest.mark.fast)
-        group = str(item.path.relative_to(root))
-        if item.path.name == "test_every_method.py":
-            group += item.callspec.params["name"].removesuffix("_likelihood")
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
