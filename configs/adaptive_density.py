@@ -178,12 +178,10 @@ DATA = {
     "lsun128": (DEEPER, DEEPER, {"data": common.LSUN64 | {"resize": 128, "batch_size": 32}}),
     "smoke": (
         common.scale(1 / 8, *CHANNELS),
-        layers(lambda widths: widths[:2]),
+        layers(lambda widths: widths[:3]),
         FEW_PIXELS,
         common.SMOKE,
-        common.where_present(
-            {"model": {"warmup_steps": 1, "real_nvp": {"num_blocks": 1, "num_last": 2}}}
-        ),
+        common.where_present({"model": {"warmup_steps": 1}}),
     ),
 }
 

@@ -121,7 +121,6 @@ VARIANTS = {
         halves,
         {"sample": {"sampler": "fixed_point"}},
         {"model": {"kl_weight": 2.0, "condition": {"features": 8}}},
-        {"model": {"pixelcnn": {"num_scales": 1}}},  # the page of the PixelCNN alone has two
     ),
 }
 
