@@ -20,7 +20,7 @@ def test_a_row_is_the_mean_of_its_runs():
     scores = [{"error": 0.1, "bits_per_dim": 2.0}, {"error": 0.3, "bits_per_dim": 3.0}]
     row = hybrid.row_of("residual", "1", [shared | score for score in scores])
     assert (row["accuracy"], row["bits_per_dim"]) == (pytest.approx(0.8), 2.5)
-    assert row["standard_error"] == pytest.approx(0.03 / 2**0.5)
+    assert row["image_error"] == pytest.approx(0.03 / 2**0.5)
 
 
 def test_the_table_is_of_trained_runs(tmp_path):

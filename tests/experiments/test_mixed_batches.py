@@ -74,7 +74,7 @@ def test_images_are_judged_at_every_step_and_once(tmp_path, capsys):
     options = types.SimpleNamespace(
         variant="smoke",
         set=["optimizer.learning_rate=0.001"],
-        steps=["2", "1"],
+        steps=[2, 1],
         num_samples=24,
         features=f"classifier:{classifier}",
     )
