@@ -7,7 +7,7 @@ import jaxlib
 
 # Tests run tiny models for a few steps: what they cost is compilation. The first flag halves it;
 # the second halves it again, but only this jaxlib is known to have it. Without the third, LLVM
-# compiles a program in up to 32 copies, one a thread: a quarter more CPU time on two cores.
+# compiles a program in up to 32 parts: a quarter more CPU time for tiny programs.
 FLAGS = "--xla_backend_optimization_level=0"
 if jaxlib.__version__.startswith("0.10."):
     FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
