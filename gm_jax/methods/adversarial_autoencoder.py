@@ -5,7 +5,7 @@ from which one can draw: a discriminator of codes says where they do not. It sta
 variational auto-encoder has a divergence of each image's posterior, in closed form.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from gm_jax import code_priors
 from gm_jax.data.fields import DataSpec
-from gm_jax.losses.adversarial import cross_entropy, non_saturating
+from gm_jax.losses.adversarial import non_saturating
 from gm_jax.losses.reconstruction import half_squared
 from gm_jax.methods.auto_encoding_gan import AutoEncodingGan
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Variables
@@ -70,16 +70,6 @@ class AdversarialAutoencoder(AutoEncodingGan):
         statistics = {**of_encoder, **of_generator}
         return Loss({"squared_error": self.distance(x, again)}, statistics=statistics)
 
-    def code_discriminator_loss(
-        self, variables: Variables, batch: Batch, noise: Noise, step: Array
-    ) -> Loss:
-        """−ln C(z) − ln(1 − C(E(x))): latents of the prior are real, codes made."""
-        pixels, latents = noise.split()
-        codes, _ = self.encode_in_training(variables, self.real(batch, pixels))
-        prior = self.sample_latents(variables, latents)
-        logits = (self.judged_code(variables, z) for z in (prior, codes))
-        return Loss({"cross_entropy": cross_entropy(*logits)})
-
     def regularization_loss(
         self, variables: Variables, batch: Batch, noise: Noise, step: Array
     ) -> Loss:
@@ -87,10 +77,6 @@ class AdversarialAutoencoder(AutoEncodingGan):
         codes, statistics = self.encode_in_training(variables, self.real(batch, noise))
         logits = self.judged_code(variables, codes)
         return Loss({"adversarial": non_saturating(logits)}, statistics=statistics)
-
-    def judged_code(self, variables: Variables, z: Array) -> Array:
-        """C's logits of latents, [B]."""
-        return cast(Array, self.code_discriminator.apply(variables["code_discriminator"], z))
 
     def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Array:
         """Draws latents from the prior, times the temperature, float32 [B, Z]."""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.data.fields import DataSpec
-from gm_jax.losses.adversarial import cross_entropy, log_ratio
+from gm_jax.losses.adversarial import log_ratio
 from gm_jax.losses.empirical_kl import empirical_kl
 from gm_jax.losses.reconstruction import l1
 from gm_jax.methods.auto_encoding_gan import AutoEncodingGan
@@ -76,7 +76,7 @@ class AlphaGan(AutoEncodingGan):
             # Without batch norm, which the paper has "for all our experiments": C judges a code by
             # itself, as Eq. 6 needs.
             widths = tuple(model.code_discriminator.widths)
-            self.code_discriminator = Mlp(widths, 1, leaky_relu, dtype=self.dtype)
+            self.code_discriminator = Mlp(widths, None, leaky_relu, dtype=self.dtype)
             judge = self.player("code_discriminator", self.code_discriminator_loss)
             self.players = (*self.players, judge)
 
@@ -125,16 +125,6 @@ class AlphaGan(AutoEncodingGan):
         real = self.judged(variables, x)
         return Loss(discrimination(real, of_remade, of_made, self.model.real_weight))
 
-    def code_discriminator_loss(
-        self, variables: Variables, batch: Batch, noise: Noise, step: Array
-    ) -> Loss:
-        """Latents of the prior are real, codes made (line 9, Eq. 17)."""
-        pixels, latents = noise.split()
-        codes, _ = self.encode_in_training(variables, self.real(batch, pixels))
-        prior = self.sample_latents(variables, latents)
-        logits = (self.judged_code(variables, z) for z in (prior, codes))
-        return Loss({"cross_entropy": cross_entropy(*logits)})
-
     def remake_and_make(
         self, variables: Variables, batch: Batch, noise: Noise
     ) -> tuple[Array, Array, Variables]:
@@ -152,7 +142,3 @@ class AlphaGan(AutoEncodingGan):
     def judged(self, variables: Variables, x: Array) -> Array:
         """D's logits of images, [B]."""
         return cast(Array, self.discriminator.apply(variables["discriminator"], x))
-
-    def judged_code(self, variables: Variables, z: Array) -> Array:
-        """C's logits of latents, [B]."""
-        return cast(Array, self.code_discriminator.apply(variables["code_discriminator"], z))[:, 0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
+from gm_jax.losses.adversarial import cross_entropy
 from gm_jax.losses.reconstruction import l1
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import dcgan
@@ -39,6 +40,7 @@ class AutoEncodingGan(Method):
     generator_networks = ("generator",)
     encoder: nn.Module
     generator: nn.Module
+    code_discriminator: nn.Module  # of methods that match codes with the prior by one
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
@@ -77,6 +79,23 @@ class AutoEncodingGan(Method):
         """G's outputs for latents [B, Z], and its new running statistics for a `Loss`."""
         x, moved = self.generator.apply(variables["generator"], z, True, mutable=["batch_stats"])
         return x, {"generator": moved} if moved else {}
+
+    def code_discriminator_loss(
+        self, variables: Variables, batch: Batch, noise: Noise, step: Array
+    ) -> Loss:
+        """−ln C(z) − ln(1 − C(E(x))): latents of the prior are real, codes made.
+
+        That of α-GAN (line 9, Eq. 17) and of the adversarial auto-encoder (section 2).
+        """
+        pixels, latents = noise.split()
+        codes, _ = self.encode_in_training(variables, self.real(batch, pixels))
+        prior = self.sample_latents(variables, latents)
+        logits = (self.judged_code(variables, z) for z in (prior, codes))
+        return Loss({"cross_entropy": cross_entropy(*logits)})
+
+    def judged_code(self, variables: Variables, z: Array) -> Array:
+        """The logits of a method's `code_discriminator` for latents, [B]."""
+        return cast(Array, self.code_discriminator.apply(variables["code_discriminator"], z))
 
     def to_prior(self, z: Array) -> Array:
         """Maps E's outputs to where the prior lives: anywhere, if it is normal."""

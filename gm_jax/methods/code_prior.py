@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import optimizers
-from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec
+from gm_jax.methods.frozen_networks import FrozenNetworks
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.methods.vq_vae import VqVae
 from gm_jax.networks.pixel_distributions import Categorical
@@ -21,7 +21,6 @@ from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
 NETWORKS = ("encoder", "decoder")  # of the quantiser
-PREFIX = "quantiser_"  # marks them here, where they stay fixed
 
 
 class CodePrior(Method):
@@ -46,11 +45,12 @@ class CodePrior(Method):
                 "codes; give a run of configs/vq_vae.py"
             )
         self.quantiser, self.num_codes = quantiser, quantiser.num_codes
+        self.frozen = FrozenNetworks("quantiser", quantiser, NETWORKS)
         self.pixelcnn = PixelCNN(num_mixtures=0, dtype=self.dtype, **config.model.pixelcnn)
         self.code_shape = (*quantiser.code_shape, self.num_codes)
-        self.codes_of_network = Categorical()
+        self.pixels = Categorical()
         sampler = config.sample.sampler
-        self.sampler = Sampler(sampler, self.pixelcnn, self.code_shape, self.codes_of_network)
+        self.sampler = Sampler(sampler, self.pixelcnn, self.code_shape, self.pixels)
         optimizer = optimizers.create(config.optimizer)
         self.players = (Player("prior", ("pixelcnn",), optimizer, self.loss),)
 
@@ -60,14 +60,10 @@ class CodePrior(Method):
         """Initialises the prior on the codes of data.
 
         Args:
-          pretrained: {"quantiser": variables}, the trained run's {network: {collection: tree}}.
-            Without it the quantiser is untrained, which suffices for the shapes of a checkpoint.
+          pretrained: as for `FrozenNetworks.start`.
         """
         prior_key, quantiser_key = jax.random.split(key)
-        if pretrained is None:
-            start = self.quantiser.init(quantiser_key, batch)
-            pretrained = {"quantiser": train_state.evaluation_variables(start)}
-        given = {PREFIX + name: pretrained["quantiser"][name] for name in NETWORKS}
+        given = self.frozen.start(quantiser_key, batch, pretrained)
         encoding, dropout = noise.split()
         codes = self._one_hot(self.encode(given, batch, encoding))
         _, prior = data_dependent_init(
@@ -96,13 +92,13 @@ class CodePrior(Method):
 
     def encode(self, variables: Variables, batch: Batch, noise: Noise) -> Array:
         """The codes of images, int32 [B, h, w]."""
-        return self.quantiser.encode(self._quantiser(variables), batch, noise)
+        return self.quantiser.encode(self.frozen.of(variables), batch, noise)
 
     def decode(
         self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
     ) -> dict[str, Array]:
         """Draws `image` around the means `f_z`."""
-        return self.quantiser.decode(self._quantiser(variables), latents, noise, labels)
+        return self.quantiser.decode(self.frozen.of(variables), latents, noise, labels)
 
     def sample_latents(self, variables: Variables, noise: Noise, temperature: float = 1.0) -> Array:
         """Draws codes from the prior, int32 [B, h, w]; the temperature divides the logits."""
@@ -115,13 +111,13 @@ class CodePrior(Method):
         """Draws codes, then `image` given them, around the means `f_z`."""
         latents, pixels = noise.split()
         codes = self.sample_latents(variables, latents, temperature)
-        return self.quantiser.images(self._quantiser(variables), codes, pixels, temperature)
+        return self.quantiser.images(self.frozen.of(variables), codes, pixels, temperature)
 
     def conditional_log_prob(
         self, variables: Variables, batch: Batch, latents: Any, noise: Noise
     ) -> Array:
         """ln p(x | codes), in nats [B]."""
-        own = self._quantiser(variables)
+        own = self.frozen.of(variables)
         return self.quantiser.conditional_log_prob(own, batch, latents, noise)
 
     def check_latents(self, latents: Any) -> None:
@@ -136,10 +132,7 @@ class CodePrior(Method):
         """ln p of codes int32 [B, h, w], in nats [B]."""
         x, rngs = self._one_hot(codes), {"dropout": noise.key} if train else None
         logits = self.pixelcnn.apply(variables["pixelcnn"], x, noise.index, train=train, rngs=rngs)
-        return self.codes_of_network.log_prob(x, cast(Array, logits))
+        return self.pixels.log_prob(x, cast(Array, logits))
 
     def _one_hot(self, codes: Array) -> Array:
         return jax.nn.one_hot(codes, self.num_codes)
-
-    def _quantiser(self, variables: Variables) -> Variables:
-        return {name: variables[PREFIX + name] for name in NETWORKS}

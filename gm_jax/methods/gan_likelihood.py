@@ -11,17 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
-from gm_jax import state as train_state
 from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import CENTRED, requantize
 from gm_jax.flows.dequantise import Dequantise
 from gm_jax.flows.transform import Context
+from gm_jax.methods.frozen_networks import FrozenNetworks
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import top_down_vae
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
-PREFIX = "generator_"  # marks the networks that stay fixed
 
 
 class GanLikelihood(Method):
@@ -47,6 +46,7 @@ class GanLikelihood(Method):
                 "generate images from a latent vector; give a run of a model that does"
             )
         self.generator = generator
+        self.frozen = FrozenNetworks("generator", generator, generator.generator_networks)
         self.encoder = top_down_vae.Encoder(
             top_latents=generator.num_latents,
             num_latents=0,
@@ -64,17 +64,12 @@ class GanLikelihood(Method):
         """Initialises the encoder on data.
 
         Args:
-          pretrained: {"generator": variables}, the trained run's {network: {collection: tree}}.
-            Without it the generator is untrained, which suffices for the shapes of a checkpoint.
+          pretrained: as for `FrozenNetworks.start`.
         """
         encoder_key, generator_key = jax.random.split(key)
-        if pretrained is None:
-            start = self.generator.init(generator_key, batch)
-            pretrained = {"generator": train_state.evaluation_variables(start)}
-        given = pretrained["generator"]
         (x, _), label = self._dequantised(batch, noise), self.label(batch)
         return {
-            **{PREFIX + name: given[name] for name in self.generator.generator_networks},
+            **self.frozen.start(generator_key, batch, pretrained),
             "encoder": data_dependent_init(self.encoder, encoder_key, x, label)[1],
             "noise": {"params": {"log_std": jnp.float32(self.model.init_log_std)}},
         }
@@ -152,9 +147,7 @@ class GanLikelihood(Method):
         return z[:, 0, 0], kl
 
     def _generate(self, variables: Variables, latents: Array, label: Array | None) -> Array:
-        names = self.generator.generator_networks
-        own = {name: variables[PREFIX + name] for name in names}
-        return self.generator.generate(own, latents, label)
+        return self.generator.generate(self.frozen.of(variables), latents, label)
 
     def _dequantised(self, batch: Batch, noise: Noise) -> tuple[Array, Array]:
         """Images in [−1, 1], and the log volume of a level, nats [B]."""

@@ -165,12 +165,11 @@ class Gaussian:
 
     def parameters(self, outputs: Array, param: Param) -> tuple[Array, Array]:
         """Means [B, H, W, C], and log-deviations that broadcast to them."""
-        mean, own = outputs, jnp.zeros(())
         if self.spread == "pixel":
             mean, own = jnp.split(outputs, 2, -1)
         else:
             size = outputs.shape[-1] if self.spread == "channel" else 1
-            own = param("log_std", jax.nn.initializers.zeros, (size,))
+            mean, own = outputs, param("log_std", jax.nn.initializers.zeros, (size,))
         return mean, jnp.maximum(self.init_log_std + own, distributions.MIN_LOG_SCALE)
 
     def log_prob(self, x: Array, parameters: tuple[Array, Array]) -> Array:
