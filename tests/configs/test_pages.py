@@ -1,5 +1,6 @@
 """Every variant of the first pages is the same config as before `page` was introduced."""
 
+import functools
 import importlib
 import itertools
 import json
@@ -24,6 +25,12 @@ OWN_SPLITS = ("digits", "photos", "cifar10", "cifar10_small", "cifar10_printed",
 
 def has_batch_norms(page, variant):
     return page in ("classifier", "real_nvp") or "v_ade" in variant
+
+
+def is_smaller(field, page, variant):
+    """Whether it is a field of a network that has less to compile in the tests."""
+    smoke = page in ("adaptive_density", "gan_likelihood") and variant.endswith("smoke")
+    return smoke and field in stored(page, variant)
 
 
 # Deliberate changes since then: the field, its value (None if it was removed), and where.
@@ -83,6 +90,22 @@ CHANGES = [
         "evaluate.recalibration_batches",
         2,
         lambda page, variant: has_batch_norms(page, variant) and "smoke" in variant,
+    ),
+    *(
+        (field, value, functools.partial(is_smaller, field))
+        for field, value in (
+            ("model.generator.widths", [8, 16]),
+            ("model.discriminator.widths", [8, 16]),
+            ("model.vae.widths", [8, 16]),
+            ("model.encoder.widths", [8, 16]),
+            ("model.real_nvp.num_blocks", 1),
+            ("model.real_nvp.num_last", 2),
+        )
+    ),
+    (
+        "model.pixelcnn.num_scales",
+        1,
+        lambda page, variant: page in ("pixelcnn", "agave") and variant == "smoke",
     ),
     *(
         (field, None, lambda page, variant: variant.startswith("gan"))  # which read none of them
