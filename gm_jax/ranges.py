@@ -68,6 +68,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("data.resize", FROM_NONE, "side of the images in pixels; 0 keeps their size"),
     ("data.crop", Choice(("none", "center")), "`center` takes the largest central square"),
     ("train.parallel", Choice(("shard_map", "pmap", "jit")), "how devices share a batch"),
+    ("train.accumulate_steps", COUNT, "parts of a batch that are in memory one after the other"),
     ("train.*", COUNT, "numbers of steps, and of images to initialise on"),
     (
         "evaluate.recalibration_batches",

@@ -305,7 +305,8 @@ class Method:
         """
         batches = batch if isinstance(batch, tuple) else (batch,)
         key = jax.random.fold_in(key, state.step)
-        state, terms = play(self.players, state, [*map(devices.numbered, batches)], key)
+        shares, num_parts = [*map(devices.numbered, batches)], self.config.train.accumulate_steps
+        state, terms = play(self.players, state, shares, key, num_parts)
         return train_state.advance(state, self.ema_decay), terms
 
     def moments(
