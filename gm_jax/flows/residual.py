@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gm_jax.flows.transform import Context, Likelihood, Transform, sum_of_example
+from gm_jax.nn import rematerialize
 from gm_jax.nn.weight_norm import is_data_dependent_init
 
 Array = jax.Array
@@ -203,6 +204,7 @@ class Residual(Transform):
         """No: it is a search."""
         return False
 
+    @rematerialize.block
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x to y and ln|det ∂y/∂x|, or its estimate, in nats [B]."""
         y = x + self.network(x, context)  # in training its singular vectors move here

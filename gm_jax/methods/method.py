@@ -21,6 +21,7 @@ from gm_jax.data.fields import DataSpec, main_field
 from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.images import numbered
 from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, moments, play
+from gm_jax.nn import rematerialize
 from gm_jax.nn.noise import Noise
 from gm_jax.state import Loss, TrainState
 
@@ -306,7 +307,8 @@ class Method:
         batches = batch if isinstance(batch, tuple) else (batch,)
         key = jax.random.fold_in(key, state.step)
         shares, num_parts = [*map(devices.numbered, batches)], self.config.train.accumulate_steps
-        state, terms = play(self.players, state, shares, key, num_parts)
+        with rematerialize.rematerialize(self.config.train.rematerialize):
+            state, terms = play(self.players, state, shares, key, num_parts)
         return train_state.advance(state, self.ema_decay), terms
 
     def moments(

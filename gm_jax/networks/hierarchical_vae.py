@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
+from gm_jax.nn import rematerialize
 from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import WeightNormConv, is_data_dependent_init
 
@@ -83,6 +84,7 @@ class Block(nn.Module):
         if self.flow:
             self.posterior_flow = self.flow()
 
+    @rematerialize.block
     def up(self, h: Array) -> tuple[Array, Evidence]:
         """Maps [B, H, W, F] to its residual update and the block's evidence."""
         z, f = self.num_latents, self.features
@@ -93,6 +95,7 @@ class Block(nn.Module):
             mean, log_std, context
         )
 
+    @rematerialize.block
     def down(
         self, h: Array, noise: Array | None, evidence: Evidence | None, latents: Array | None
     ) -> tuple[Array, Array, Array]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.distributions import MIN_LOG_SCALE, num_mixture_parameters
+from gm_jax.nn import rematerialize
 from gm_jax.nn.activations import concat_elu
 from gm_jax.nn.noise import Dropout
 from gm_jax.nn.weight_norm import WeightNormConv
@@ -64,6 +65,7 @@ class GatedResnet(nn.Module):
     kernel_std: float
     dtype: Any = jnp.float32
 
+    @rematerialize.block
     @nn.compact
     def __call__(
         self,

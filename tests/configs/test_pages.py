@@ -43,6 +43,7 @@ CHANGES = [
     ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
     ("optimizer.linear_decay_start", 0, lambda page, variant: True),
     ("train.accumulate_steps", 1, lambda page, variant: True),
+    ("train.rematerialize", False, lambda page, variant: True),
     ("optimizer.warmup_steps", 0, lambda page, variant: True),
     ("model.ema_decay", 0.0, lambda page, variant: page == "real_nvp"),
     # The GAN's losses and the control of its critic's slope became fields of the page.
