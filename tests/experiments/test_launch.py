@@ -1,6 +1,7 @@
 """The scripts that start runs on clusters, with stand-ins for the commands of the cluster."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -66,6 +67,43 @@ def test_a_slurm_job_near_its_limit_saves_and_is_queued_again_unless_it_failed(
     job.send_signal(signal.SIGTERM)
     assert job.wait() == code
     assert lines(tmp_path / "did") == ["--signal=TERM 30001", *queued]
+
+
+def test_a_run_on_a_pod_gets_its_flags_and_is_stopped_by_its_process(tmp_path):
+    python = "trap 'touch ended; exit' TERM; printf '%s|' \"$@\" > got; while :; do sleep .02; done"
+    programs = {"gcloud": 'cd "$HOME"; exec bash -c "${!##--command=}"', ".venv/bin/python": python}
+    for name, body in programs.items():
+        path = tmp_path / "gm_jax" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/usr/bin/env bash\n{body}\n")
+        path.chmod(0o755)
+    pod = {"TPU": "pod", "ZONE": "zone", "BUCKET": "gs://b", "HOME": str(tmp_path)}
+    environment = {**os.environ, **pod, "PATH": f"{tmp_path / 'gm_jax'}:{os.environ['PATH']}"}
+    flag = "--config.data.train_split=train[:90%]"
+    for command in (["start", "run", flag, "--config.data.source=npz:my file"], ["stop", "run"]):
+        subprocess.run([LAUNCH / "tpu_pod.sh", *command], env=environment, check=True)
+        wanted = tmp_path / "gm_jax" / ("got" if command[0] == "start" else "ended")
+        for _ in range(500):
+            time.sleep(0 if wanted.exists() else 0.02)
+        assert wanted.exists()
+    got = (tmp_path / "gm_jax" / "got").read_text().split("|")[:-1]
+    assert got == [
+        "experiments/main.py",
+        "--workdir=gs://b/run",
+        flag,
+        "--config.data.source=npz:my file",
+    ]
+
+
+@pytest.mark.parametrize("name", ["tpu_pod.sh", "xpk.sh"])
+def test_the_usage_names_what_a_script_can_do(name):
+    needed = dict.fromkeys(("TPU", "ZONE", "BUCKET", "PROJECT", "CLUSTER"), "x")
+    script, environment = LAUNCH / name, {**os.environ, **needed}
+    said = subprocess.run([script], env=environment, capture_output=True, text=True)
+    (usage,) = (line for line in said.stderr.splitlines() if f"experiments/launch/{name}" in line)
+    actions = [action.split()[0] for action in usage.partition(name)[2].split("|")]
+    assert said.returncode == 2
+    assert actions == re.findall(r"(?m)^  (\w+)\)", script.read_text())
 
 
 @pytest.mark.parametrize("script", sorted(LAUNCH.glob("*.sh")), ids=lambda script: script.name)
