@@ -1,18 +1,27 @@
-"""Installs gm_jax; the README names the extras and what each is for."""
+"""Installs gm_jax; docs/quickstart.md says what each extra is for."""
+
+import re
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).resolve().parent
+# Read, not imported: the package's requirements may not be installed yet.
+VERSION = re.search(r'^__version__ = "(.+?)"', (ROOT / "gm_jax/__init__.py").read_text(), re.M)
+PHOTOS = ["scikit-image"]  # has the photographs of the source `photos`
+
 setup(
     name="gm_jax",
-    version="0.1.0",
+    version=VERSION[1],
     description="Likelihood and adversarial image models in JAX and Flax",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["gm_jax", "gm_jax.*"]),
     package_data={"gm_jax": ["py.typed"]},
     install_requires=[
         "absl-py",
-        "chex>=0.1.92",
         "etils[epath]",
         "flax>=0.12.8",
         "grain>=0.2.18",
@@ -23,7 +32,6 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12.8,<1.0",  # its interface changes at 1.0
         "pillow",
-        "scikit-image",
         "scikit-learn",
         "scipy",
         "tensorboardX>=2.6.5",
@@ -35,7 +43,19 @@ setup(
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
+        "photos": PHOTOS,
         "tfds": ["tensorflow-cpu>=2.21"],
-        "test": ["gcsfs", "mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "docs": ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"],
+        "test": [
+            *PHOTOS,
+            "chex>=0.1.92",
+            "gcsfs",
+            "ipykernel>=7",
+            "mypy>=2.4",
+            "nbclient>=0.10",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ],
     },
 )

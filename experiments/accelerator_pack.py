@@ -5,8 +5,8 @@
 
 The folder, which git ignores and which is taken along with the repository, gets `wheels/` and
 `data/`. The packages are those that a machine lacks which has jax, flax, optax, orbax-checkpoint,
-chex, scikit-learn and scikit-image, by default in the versions installed here; their dependencies
-are not added, since they are there or on the list. TFDS is not: it needs a package that has no
+scikit-learn and scikit-image, by default in the versions installed here; their dependencies are
+not added, since they are there or on the list. TFDS is not: it needs a package that has no
 wheel, and no part of the report reads through it. FILE is a CIFAR-10 in .npz, or in a .zip of
 SPLIT/CLASS/FILE.
 """

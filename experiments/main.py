@@ -1,4 +1,4 @@
-"""Trains, evaluates or samples the model that a config describes; the README shows how."""
+"""Trains, evaluates or samples the model that a config describes; see docs/command.md."""
 
 import sys
 from pathlib import Path

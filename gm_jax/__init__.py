@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+__version__ = "0.1.0"  # read by setup.py; CITATION.cff and CHANGELOG.md have it, too
+
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # imported when asked for: it takes JAX along

@@ -32,7 +32,7 @@ SLOW = (
     *("methods", "experiments", "configs/test_networks.py", "configs/test_sizes.py"),
     *("data/test_folder.py", "flows/test_residual.py", "flows/test_variational_dequantisation.py"),
     *("networks", "training", "test_cpu.py", "test_flow_run.py", "test_load.py", "test_sweep.py"),
-    "test_damaged_inputs.py",
+    *("test_damaged_inputs.py", "test_notebook.py"),
     *("evaluation/test_battery.py", "evaluation/test_latent_information.py"),
     "evaluation/test_translation.py",
     *("evaluation/test_inception_v3.py", "evaluation/test_points.py"),

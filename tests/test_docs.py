@@ -1,4 +1,4 @@
-"""The documents: links and named programs exist, and the list of verdicts is up to date."""
+"""The documents: links and named programs exist, and what commands write is up to date."""
 
 import importlib
 import re
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from docs import make_results
+import gm_jax
+from docs import make_methods, make_results
 from gm_jax import ranges
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -32,12 +33,14 @@ def test_programs_and_configs_that_are_named_exist(page):
 def test_a_command_names_a_variant_and_fields_that_its_page_has(page):
     fences, text = r"```.*?```", page.read_text()
     inline = re.findall(r"`([^`]+)`", re.sub(fences, "", text, flags=re.DOTALL))
-    for command in [*re.findall(fences, text, re.DOTALL), *inline]:
-        found = re.search(r"--config=configs/(\w+)\.py(?::([a-z][\w+,]*))?", command)
+    fenced = "\n".join(re.findall(fences, text, re.DOTALL))
+    for command in [*re.split(r"\n(?=python |```)", fenced), *inline]:
+        found = re.search(r"--config=configs/(\w+)\.py(?::((?:[a-z]|DATA)[\w+,]*))?", command)
         if found is None:
             continue
         get_config = importlib.import_module(f"configs.{found[1]}").get_config
-        config = get_config(found[2]) if found[2] else get_config()
+        variant = found[2] and found[2].replace("DATA", "smoke")  # DATA stands for any data
+        config = get_config(variant) if variant else get_config()
         fields = dict(ranges.fields_of(config))
         named = re.findall(r"--(?:config\.|grid=)([a-z][\w.]*)=", command)
         assert [field for field in named if field not in fields] == [], command
@@ -48,12 +51,36 @@ def test_pictures_and_tables_are_all_linked():
     kept = [
         path for path in (ROOT / "docs").rglob("*.*") if path.suffix in (".png", ".jpg", ".csv")
     ]
-    assert [path.name for path in kept if f"/{path.name})" not in text] == []
+    assert [path.name for path in kept if not re.search(rf"[/(]{path.name}\)", text)] == []
 
 
 def test_the_list_of_verdicts_is_up_to_date():
     """After a change of a page in docs/results/: python docs/make_results.py"""
     assert (ROOT / "docs" / "results.md").read_text() == make_results.make()
+
+
+def test_the_pages_on_methods_are_up_to_date():
+    """After a change of a docstring in configs/: python docs/make_methods.py"""
+    written = {path.stem: path.read_text() for path in make_methods.FOLDER.glob("*.md")}
+    assert written == make_methods.make()
+
+
+def test_a_config_of_no_family_is_named(monkeypatch):
+    families = {name: family for name, family in make_methods.FAMILIES.items() if name != "others"}
+    monkeypatch.setattr(make_methods, "FAMILIES", families)
+    with pytest.raises(ValueError, match=r"classifier, cycle_gan: each config .*make_methods\.py"):
+        make_methods.make()
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"(?m)^version: (.+)$", citation) == [gm_jax.__version__]
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"(?m)^## ([\d.]+)", changes)[0] == gm_jax.__version__
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 def test_an_outcome_has_its_claim_place_and_verdict():

@@ -295,6 +295,18 @@ def test_one_coloured_or_transparent_palette_is_rgb(tmp_path, cache):
 # What is refused, and what the message must contain.
 
 
+@pytest.mark.parametrize(
+    ("source", "package", "install"),
+    [("photos", "skimage", r"pip install -e '\.\[photos\]'"), ("digits", "sklearn", r"-e \.`")],
+)
+def test_a_missing_package_is_named_with_what_installs_it(
+    source, package, install, cache, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(ValueError, match=f"'{package}' is not installed; run .*{install}"):
+        data.load(source, "train", cache_dir=cache)
+
+
 def test_an_unknown_source_names_those_that_exist():
     with pytest.raises(ValueError, match=r"'dgits'.*digits.*photos.*tfds.*folder.*npz"):
         data.load("dgits", "train", cache_dir="")
