@@ -9,6 +9,7 @@ from typing import Any
 
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
+from gm_jax.evaluation.kernel_distance import kernel_distance, squared_mmd
 from gm_jax.evaluation.latent_checks import covariance_of_codes, histogram_of_means
 from gm_jax.evaluation.mode_coverage import ModeCoverage, mode_coverage
 from gm_jax.evaluation.ms_ssim import ms_ssim, sample_diversity
@@ -40,12 +41,14 @@ __all__ = [
     "inception_features",
     "inception_score",
     "independent_wasserstein_critic",
+    "kernel_distance",
     "load_inception_weights",
     "mode_coverage",
     "ms_ssim",
     "prd_from_histograms",
     "precision_recall_distribution",
     "sample_diversity",
+    "squared_mmd",
 ]
 
 

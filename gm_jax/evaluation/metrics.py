@@ -9,6 +9,7 @@ from gm_jax.evaluation.context import Context, spread_images, subset
 from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
+from gm_jax.evaluation.kernel_distance import kernel_distance
 from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.likelihood import judge_likelihood, kind_of_likelihood
 from gm_jax.evaluation.ms_ssim import sample_diversity
@@ -19,6 +20,7 @@ from gm_jax.evaluation.precision_recall import (
 )
 
 _NUM_PAIRS = 5000  # of MS-SSIM: a standard error of about 0.002
+_KID_SUBSET = 1000  # rows of a subset, or all if there are fewer
 
 
 class Outcome(NamedTuple):
@@ -92,8 +94,22 @@ def _frechet_distance(context: Context) -> Outcome:
     return Outcome(values, warning=warning)
 
 
+def _kernel_distance(context: Context) -> Outcome:
+    samples, reference = _features(context)
+    size = min(_KID_SUBSET, len(samples), len(reference))
+    distance, std = kernel_distance(samples, reference, subset_size=size, seed=context.request.seed)
+    values = {
+        context.network.metric_name("kid"): distance,
+        "std": std,
+        "subset_size": size,
+        "num_samples": len(samples),
+        "num_reference": len(reference),
+    }
+    return Outcome(values)
+
+
 def _precision_recall(context: Context) -> Outcome:
-    sets = [context.sample_features["features"], context.reference_features["features"]]
+    sets = _features(context)
     count, seed = min(map(len, sets)), context.request.seed
     # The curve is biased unless both sets are equally large.
     samples, reference = (rows_in_batches(each, subset(len(each), count, seed)) for each in sets)
@@ -175,6 +191,11 @@ def _train_test(context: Context) -> Outcome:
     return Outcome({"gan_train_test": result.gan_train, **result._asdict()})
 
 
+def _features(context: Context) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the samples [n, d] and of the reference [N, d]."""
+    return context.sample_features["features"], context.reference_features["features"]
+
+
 _FEATURES = ("samples", "features", "reference", "seed")
 _TRAINED = ("reference", "training_steps", "seed")
 _TRAINS = "it trains a network"
@@ -187,6 +208,7 @@ METRICS = {
     ),
     "is": Metric(_inception_score, _FEATURES),
     "fid": Metric(_frechet_distance, _FEATURES),
+    "kid": Metric(_kernel_distance, _FEATURES),
     "prd": Metric(_precision_recall, _FEATURES),
     "diversity": Metric(_diversity, ("samples", "reference", "seed")),
     "perplexity": Metric(_perplexity, ("model", "test")),
