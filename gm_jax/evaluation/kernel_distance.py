@@ -50,7 +50,7 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel k(a, b) = (aᵀb / d + 1)³.
 
     The mean of k over pairs of different rows of x, plus that of y, less twice the mean over pairs
-    of a row of x and one of y; Bińkowski et al. 2018, section 4 and eq. 4. No more than a block of
+    of a row of x and one of y; Bińkowski et al. 2018, section 4. No more than a block of
     kernel values is held.
 
     Args:

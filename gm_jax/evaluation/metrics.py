@@ -12,6 +12,7 @@ from gm_jax.evaluation.inception_score import inception_score
 from gm_jax.evaluation.kernel_distance import kernel_distance
 from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.likelihood import judge_likelihood, kind_of_likelihood
+from gm_jax.evaluation.manifolds import density_coverage, manifold_precision_recall
 from gm_jax.evaluation.ms_ssim import sample_diversity
 from gm_jax.evaluation.precision_recall import (
     area_under_curve,
@@ -109,10 +110,9 @@ def _kernel_distance(context: Context) -> Outcome:
 
 
 def _precision_recall(context: Context) -> Outcome:
-    sets = _features(context)
-    count, seed = min(map(len, sets)), context.request.seed
-    # The curve is biased unless both sets are equally large.
-    samples, reference = (rows_in_batches(each, subset(len(each), count, seed)) for each in sets)
+    chosen, count = _equally_many(context)
+    samples, reference = (rows_in_batches(*each) for each in chosen)
+    seed = context.request.seed
     precision, recall = precision_recall_distribution(samples, reference, seed=seed)
     values = {
         context.network.metric_name("prd"): area_under_curve(precision, recall),
@@ -121,6 +121,20 @@ def _precision_recall(context: Context) -> Outcome:
         "num_images": count,
     }
     return Outcome(values, {"precision": precision, "recall": recall})
+
+
+def _manifold_precision_recall(context: Context) -> Outcome:
+    chosen, count = _equally_many(context)
+    precision, recall = manifold_precision_recall(*(features[rows] for features, rows in chosen))
+    name = context.network.metric_name("precision")
+    return Outcome({name: precision, "recall": recall, "num_images": count})
+
+
+def _density_coverage(context: Context) -> Outcome:
+    chosen, count = _equally_many(context)
+    density, coverage = density_coverage(*(features[rows] for features, rows in chosen))
+    name = context.network.metric_name("density")
+    return Outcome({name: density, "coverage": coverage, "num_images": count})
 
 
 def _diversity(context: Context) -> Outcome:
@@ -196,6 +210,16 @@ def _features(context: Context) -> tuple[np.ndarray, np.ndarray]:
     return context.sample_features["features"], context.reference_features["features"]
 
 
+def _equally_many(context: Context) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """(features, rows to take) of samples and reference, and the number of rows.
+
+    Precision and recall of any kind are biased unless both sets are equally large.
+    """
+    sets = _features(context)
+    count = min(map(len, sets))
+    return [(each, subset(len(each), count, context.request.seed)) for each in sets], count
+
+
 _FEATURES = ("samples", "features", "reference", "seed")
 _TRAINED = ("reference", "training_steps", "seed")
 _TRAINS = "it trains a network"
@@ -210,6 +234,8 @@ METRICS = {
     "fid": Metric(_frechet_distance, _FEATURES),
     "kid": Metric(_kernel_distance, _FEATURES),
     "prd": Metric(_precision_recall, _FEATURES),
+    "precision": Metric(_manifold_precision_recall, _FEATURES),
+    "density": Metric(_density_coverage, _FEATURES),
     "diversity": Metric(_diversity, ("samples", "reference", "seed")),
     "perplexity": Metric(_perplexity, ("model", "test")),
     "critic": Metric(_critic, ("samples", "validation", *_TRAINED), _TRAINS),

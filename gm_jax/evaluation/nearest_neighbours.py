@@ -16,7 +16,7 @@ def nearest_labels(examples: ArrayLike, references: ArrayLike, labels: ArrayLike
       references: [M ≥ 1, ...].
       labels: int [M], those of the references.
     """
-    blocks = _squared_distances(_flat(examples), _flat(references))
+    blocks = squared_distances(_flat(examples), _flat(references))
     nearest = [distances.argmin(1) for _, distances in blocks]
     return np.asarray(labels)[np.concatenate(nearest)]
 
@@ -36,7 +36,7 @@ def told_apart(first: ArrayLike, second: ArrayLike) -> float:
     count = min(len(x), len(y))
     both, of_second = np.concatenate([x[:count], y[:count]]), np.arange(2 * count) >= count
     nearest = []
-    for start, distances in _squared_distances(both, both):
+    for start, distances in squared_distances(both, both):
         rows = np.arange(len(distances))
         distances[rows, start + rows] = np.inf  # an example is no neighbour of its own
         nearest.append(distances.argmin(1))
@@ -49,11 +49,15 @@ def _flat(examples: ArrayLike) -> np.ndarray:
     return values.reshape(len(values), -1)
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, ‖x − y‖² of some rows of [N, D] and all of [M, D], float64 [rows, M]).
+def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (first row, ‖x − y‖² of some rows of x and all of y, float64 [rows, M]).
 
     Rows and columns are converted to float64 a block at a time, so that images take their own
-    memory and little more.
+    memory and little more. The arrays are the caller's to change; rounding, which may leave a
+    distance slightly negative, is a few 1e-16 of the squared norms.
+
+    Args:
+      x, y: [N, D] and [M, D], any real dtype, possibly memory-mapped.
     """
     rows = max(1, min(len(x), _MOST_VALUES // len(y)))
     columns = max(1, _MOST_VALUES // max(rows, len(y)))

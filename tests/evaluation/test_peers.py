@@ -7,7 +7,13 @@ results agree with each other to the digits that stand here.
 import numpy as np
 import pytest
 
-from gm_jax.evaluation import feature_statistics, frechet_distance, kernel_distance
+from gm_jax.evaluation import (
+    density_coverage,
+    feature_statistics,
+    frechet_distance,
+    kernel_distance,
+    manifold_precision_recall,
+)
 
 
 def features():
@@ -27,3 +33,16 @@ def test_frechet_distance():
     """torch-fidelity and clean-fid."""
     samples, reference = map(feature_statistics, features())
     assert frechet_distance(*samples, *reference) == pytest.approx(2.62014456163538, rel=1e-12)
+
+
+@pytest.mark.parametrize(("neighbours", "expected"), [(3, (0.44, 0.915)), (5, (0.53, 0.975))])
+def test_precision_and_recall(neighbours, expected):
+    """torch-fidelity and prdc."""
+    found = manifold_precision_recall(*features(), neighbours)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("neighbours", "expected"), [(3, (0.35, 0.585)), (5, (0.383, 0.775))])
+def test_density_and_coverage(neighbours, expected):
+    """prdc."""
+    assert density_coverage(*features(), neighbours) == pytest.approx(expected, abs=1e-12)
