@@ -7,6 +7,7 @@ to keep the import quick.
 import importlib
 from typing import Any
 
+from gm_jax.evaluation.extrapolation import extrapolated_frechet_distance
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
 from gm_jax.evaluation.kernel_distance import kernel_distance, squared_mmd
@@ -35,6 +36,7 @@ __all__ = [
     "area_under_curve",
     "covariance_of_codes",
     "density_coverage",
+    "extrapolated_frechet_distance",
     "f_beta",
     "feature_statistics",
     "frechet_distance",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gm_jax.evaluation.context import Context, spread_images, subset
+from gm_jax.evaluation.extrapolation import extrapolated_frechet_distance
 from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
@@ -93,6 +94,29 @@ def _frechet_distance(context: Context) -> Outcome:
             f"{size} features: biased upwards; compare at equal n only, or take n > {size}"
         )
     return Outcome(values, warning=warning)
+
+
+def _extrapolated_frechet_distance(context: Context) -> Outcome:
+    features = context.sample_features["features"]
+    mean, covariance, num_reference = context.reference_statistics
+    seed = context.request.seed
+    found = extrapolated_frechet_distance(features, mean, covariance, seed=seed)
+    smallest, size = int(found.counts[0]), features.shape[1]
+    values = {
+        context.network.metric_name("fid_infinity"): found.distance,
+        "slope": found.slope,
+        "num_smallest": smallest,
+        "num_samples": len(features),
+        "num_reference": num_reference,
+    }
+    warning = None
+    if smallest <= size:
+        warning = (
+            f"the smallest of the {len(found.counts)} subsets has {smallest} samples for {size} "
+            f"features, where the bias is no line in 1/n: take {10 * (size + 1)} samples"
+        )
+    arrays = {"counts": found.counts, "distances": found.distances}
+    return Outcome(values, arrays, warning)
 
 
 def _kernel_distance(context: Context) -> Outcome:
@@ -232,6 +256,9 @@ METRICS = {
     ),
     "is": Metric(_inception_score, _FEATURES),
     "fid": Metric(_frechet_distance, _FEATURES),
+    "fid_infinity": Metric(
+        _extrapolated_frechet_distance, _FEATURES, "it takes fifteen Fréchet distances"
+    ),
     "kid": Metric(_kernel_distance, _FEATURES),
     "prd": Metric(_precision_recall, _FEATURES),
     "precision": Metric(_manifold_precision_recall, _FEATURES),
