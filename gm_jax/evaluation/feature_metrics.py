@@ -15,6 +15,7 @@ from gm_jax.evaluation.precision_recall import (
     f_beta,
     precision_recall_distribution,
 )
+from gm_jax.evaluation.training_neighbours import training_neighbours
 
 _KID_SUBSET = 1000  # rows of a subset, or all if there are fewer
 
@@ -144,4 +145,7 @@ FEATURE_METRICS = {
     "prd": Metric(_precision_recall, _FEATURES),
     "precision": Metric(_manifold_precision_recall, _FEATURES),
     "density": Metric(_density_coverage, _FEATURES),
+    "neighbours": Metric(
+        training_neighbours, (*_FEATURES, "train"), "it takes the features of all training images"
+    ),
 }

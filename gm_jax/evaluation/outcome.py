@@ -10,11 +10,13 @@ from gm_jax.evaluation.context import Context
 
 class Outcome(NamedTuple):
     """values: {name: number}, of which the first has the metric's own name; arrays: {name: array},
-    saved in an npz; warning: what a reader of the numbers must know."""
+    saved in an npz; warning: what a reader of the numbers must know; picture: uint8 [H, W, 1 or 3],
+    saved as PNG."""
 
     values: dict[str, Any]
     arrays: dict[str, np.ndarray] | None = None
     warning: str | None = None
+    picture: np.ndarray | None = None
 
 
 class Metric(NamedTuple):

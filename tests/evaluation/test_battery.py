@@ -173,6 +173,23 @@ def test_a_missing_metric_says_why_and_the_others_go_on(trained, run, capsys, mo
     assert "'pixels' classify nothing" in missing["is"]
 
 
+def test_neighbours_in_the_training_split_are_found_and_drawn(run, tmp_path):
+    train = run.train_data
+    np.savez(tmp_path / "copies.npz", image=train.images[5:25], levels=train.levels)
+    options = {"features": "pixels", "num_samples": None}
+    copies = {"samples": f"npz:{tmp_path / 'copies.npz'}", **options}
+    found, missing = results(run, ["neighbours"], **copies)
+    values, result = found["neighbours_pixels"]["values"], found["neighbours_pixels"]
+    assert missing == {} and values["neighbours_pixels"] == values["nearer_in_pixels"] == 1
+    assert (values["num_samples"], values["num_held_out"]) == (20, 24)
+    rows = np.load(run.workdir / result["arrays"])["samples_rows_in_pixels"]
+    np.testing.assert_array_equal(train.images[rows], train.images[5:25])
+    with Image.open(run.workdir / result["picture"]) as picture:
+        assert picture.mode == "RGB" and picture.width > 1024
+    _, missing = results(run, ["neighbours"], **copies, reference_split="train[:64]")
+    assert "most of the reference images are training images" in missing["neighbours"]
+
+
 def test_a_method_without_samples_says_so_for_every_metric_of_samples(tmp_path, capsys):
     """The config of a classifier has no section `sample` either."""
     judged = open_run(classifier.get_config("smoke"), tmp_path / "run")
