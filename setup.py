@@ -34,8 +34,16 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
+        "coding": ["constriction>=0.5"],  # entropy coder of --mode=compress
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "tfds": ["tensorflow-cpu>=2.21"],
-        "test": ["gcsfs", "mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": [
+            "constriction>=0.5",
+            "gcsfs",
+            "mypy>=2.4",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ],
     },
 )
