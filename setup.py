@@ -42,6 +42,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
+        "coding": ["constriction>=0.5"],  # entropy coder of --mode=compress
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "photos": PHOTOS,
         "tfds": ["tensorflow-cpu>=2.21"],
@@ -49,6 +50,7 @@ setup(
         "test": [
             *PHOTOS,
             "chex>=0.1.92",
+            "constriction>=0.5",
             "gcsfs",
             "ipykernel>=7",
             "mypy>=2.4",

@@ -12,6 +12,7 @@ from gm_jax import command_line
 from gm_jax.training import workdir as workdirs
 
 MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate", "translate")
+MODES += ("compress", "decompress")  # as in docs/coding.md
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory; runs/<config>-<variant> if empty.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -22,7 +23,7 @@ _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
 _OUTPUT = flags.DEFINE_string("output", None, "Where modes but train write, if not to workdir.")
 _DIRECTION = flags.DEFINE_enum("direction", None, ("a_to_b", "b_to_a"), "Of --mode=translate.")
-_INPUT = flags.DEFINE_string("input", None, "Source of what it translates, if not test images.")
+_INPUT = flags.DEFINE_string("input", None, "What it translates or compresses, or a .gmz file.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
     flags.DEFINE_list("metrics", None, "auto, or names by commas; a wrong one lists them all."),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),

@@ -1,5 +1,6 @@
 """Loads a trained run in a notebook: `model = gm_jax.load("runs/agave-digits")`."""
 
+import functools
 import sys
 import types
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gm_jax import data, distributions
+from gm_jax.coding.codec import Codec
 from gm_jax.data.fields import ends_of, main_field, of_domain
 from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation import latents as latent_space
@@ -280,6 +282,35 @@ class TrainedModel:
             raise ValueError("bits/dim are of images; for points, ask for log_likelihood (nats)")
         nats = self.log_likelihood(images, num_importance_samples, labels)
         return distributions.bits_per_dim(nats, self.image_shape)
+
+    def compress(self, images: np.ndarray, batch_size: int | None = None) -> bytes:
+        """Compresses images without loss to the contents of a `.gmz` file (`docs/coding.md`).
+
+        The file is about as large as their `log_likelihood`, in bits.
+
+        Args:
+          images: the images.
+          batch_size: images at once, for encoder and decoder; None chooses by their number.
+
+        Raises:
+          ValueError: the method cannot be coded; the message says why.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+        return self._codec.compress(self._dataset(images, None).arrays["image"], batch_size)
+
+    def decompress(self, content: bytes) -> np.ndarray:
+        """The images of `compress`, uint8 [N, H, W, C].
+
+        Raises:
+          ValueError: the contents are damaged, or the model, the program or the machine is another
+            than the one that compressed them.
+        """
+        return self._codec.decompress(content)
+
+    @functools.cached_property
+    def _codec(self) -> Codec:
+        return Codec(self._run.method, self._variables)
 
     def _require(self, *functions: str) -> None:
         offers = self._run.method.capabilities

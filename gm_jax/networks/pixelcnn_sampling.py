@@ -7,7 +7,8 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax.networks.pixel_distributions import Drawn, PixelDistribution
+from gm_jax.choices import Choose
+from gm_jax.networks.pixel_distributions import DiscreteDistribution, Drawn
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.nn.noise import Noise
@@ -30,7 +31,7 @@ class Sampler:
     name: str
     network: PixelCNN
     image_shape: tuple[int, int, int]
-    pixels: PixelDistribution
+    pixels: DiscreteDistribution
 
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
@@ -64,6 +65,31 @@ class Sampler:
             lambda x: cast(Array, self.network.apply(variables, x, noise.index, conditions)),
             draw,
             drawn,
+            self.image_shape,
+        )
+
+    def chosen(
+        self,
+        variables: dict[str, Any],
+        conditions: list[tuple[Array, Array]] | None,
+        given: Array,
+        choose: Choose,
+    ) -> Array:
+        """Returns the images whose values `choose` chooses, pixel by pixel in raster order.
+
+        It is `cached` whatever its name: every pixel is chosen once.
+
+        Args:
+          variables, conditions: as for a call.
+          given: int32 [B, H, W, ...], what the pixels' `chosen` takes.
+          choose: chooses the values of one pixel of each image at a time.
+        """
+        return sample_with_cache(
+            self.network,
+            variables,
+            conditions,
+            lambda parameters, drawn: self.pixels.chosen(parameters, drawn[0], choose),
+            (given,),
             self.image_shape,
         )
 
