@@ -73,7 +73,7 @@ class PixelVae(ConditionalPixelCNN):
         arguments: tuple[Any, ...] = (keys[3], x, noise.index, conditions)
         rngs = {"dropout": dropout.key}
         _, pixelcnn = data_dependent_init(self.pixelcnn, *arguments, rngs=rngs, train=True)
-        variables = {"encoder": encoder, "decoder": decoder}
+        variables: Variables = {"encoder": encoder, "decoder": decoder}
         variables |= {"condition": condition, "pixelcnn": pixelcnn}
         if self.model.soft_free_bits > 0:
             weights = soft_free_bits.start(len(decoding.latents))
