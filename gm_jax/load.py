@@ -27,7 +27,15 @@ from gm_jax.training.run import Run, open_trained
 from gm_jax.training.workdir import write_npz
 
 Tree = Any
-_FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode", "translate")
+_FUNCTIONS = (
+    "log_likelihood",
+    "sample",
+    "reconstruct",
+    "encode",
+    "decode",
+    "resample",
+    "translate",
+)
 
 
 def load(
@@ -160,6 +168,22 @@ class TrainedModel:
                 raise ValueError("the model is not conditioned on classes: give labels=None")
             labels = checked_labels(labels, count, self.num_classes)
         return latent_space.decode(self._run, self._variables, latents, index, labels, seed)
+
+    def resample(self, images: np.ndarray, level: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """Keeps the upper latents of images, and draws all that is below them anew.
+
+        Args:
+          images: uint8 [N, H, W, C].
+          level: the number of layers of latents to keep, from the top: 0 draws all anew, and the
+            number of arrays of `encode` the pixels alone.
+          seed: seeds the latents and the draws given them.
+
+        Returns:
+          {name: uint8 [N, H, W, C]}: `image`, and intermediate images such as `f_z`.
+        """
+        self._require("encode", "resample")
+        dataset = self._dataset(images, None)
+        return latent_space.resample(self._run, self._variables, dataset, level, seed)
 
     def interpolate(
         self,

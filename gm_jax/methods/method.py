@@ -57,10 +57,10 @@ class Method:
     randomness.
 
     A method defines `__init__`, `init_networks` and those of `draw`, `encode`, `decode`,
-    `log_likelihood`, `score`, `translate`, `generate`, `sample_latents` and `conditional_log_prob`
-    that it can offer; `capabilities` lists them. It may override `check_latents` and `interpolate`.
-    One whose images can be coded (`gm_jax/coding/`) defines `code_image` and, if it has latents,
-    `code_latents`; `why_not_coded` says why others cannot.
+    `resample`, `log_likelihood`, `score`, `translate`, `generate`, `sample_latents` and
+    `conditional_log_prob` that it can offer; `capabilities` lists them. It may override
+    `check_latents` and `interpolate`. One whose images can be coded (`gm_jax/coding/`) defines
+    `code_image` and, if it has latents, `code_latents`; `why_not_coded` says why others cannot.
 
     Attributes that a method sets:
       likelihood: the kind of its `log_likelihood`: exact; a lower bound; an estimate; or bracketed,
@@ -173,6 +173,15 @@ class Method:
         """Decodes latents from `encode` to images (or points), named as in `draw`."""
         raise NotImplementedError
 
+    def resample(
+        self, variables: Variables, batch: Batch, noise: Noise, level: int
+    ) -> dict[str, Array]:
+        """Draws images anew that share the first `level` layers of an image's latents.
+
+        They are named as in `draw`. With level 0 nothing is shared.
+        """
+        raise NotImplementedError
+
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """Returns `log_likelihood` and its parts by name, in nats [B]."""
         raise NotImplementedError
@@ -280,6 +289,7 @@ class Method:
             "sample": own.draw is not Method.draw,
             "encode": own.encode is not Method.encode,
             "decode": own.decode is not Method.decode,
+            "resample": own.resample is not Method.resample,
             "log_likelihood": own.log_likelihood is not Method.log_likelihood,
             "score": own.score is not Method.score,
             "translate": own.translate is not Method.translate,

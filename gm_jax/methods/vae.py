@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gm_jax import choices, optimizers
 from gm_jax.data.fields import DataSpec
+from gm_jax.losses.kl_warm_up import kl_warm_up
 from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.methods.pixelwise_decoder import PixelwiseDecoder
 from gm_jax.networks.vae import Encoder, Posterior, bodies
@@ -79,9 +80,7 @@ class Vae(PixelwiseDecoder):
 
         Rezende & Mohamed weigh ln p(x, z) instead (Eq. 20); this is the warm-up of later code.
         """
-        steps, start = self.model.kl_annealing_steps, self.model.kl_start
-        share = jnp.minimum(jnp.asarray(step, jnp.float32) / steps, 1.0) if steps else 1.0
-        return jnp.asarray(start + (1.0 - start) * share, jnp.float32)
+        return kl_warm_up(step, self.model.kl_start, self.model.kl_annealing_steps)
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """One-sample bound, `log_likelihood` = `reconstruction` − `kl`: ln p(x, z) − ln q(z | x).

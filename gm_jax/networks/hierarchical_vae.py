@@ -4,6 +4,7 @@ A bottom-up pass turns the image into evidence for each block; a top-down pass d
 latents z_1, z_2, …, where each prior and posterior depends on the latents before it.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -256,7 +257,7 @@ class HierarchicalVAE(nn.Module):
         evidences: list[Evidence] | None,
         size: tuple[int, int],
         noise: Noise | None,
-        latents: list[Array] | None = None,
+        latents: Sequence[Array | None] | None = None,
         temperature: float = 1.0,
     ) -> Reconstruction:
         """Top-down pass with posteriors, priors (without evidence) or given latents.
@@ -264,14 +265,16 @@ class HierarchicalVAE(nn.Module):
         Args:
           evidences: from `encode`, or None.
           size: height and width of the encoded image.
-          noise: draws the latents; None with `latents`.
-          latents: one [B, h, w, Z] per block, from the top, or None.
+          noise: draws the latents; None if all are given.
+          latents: one [B, h, w, Z] per block, from the top, or None; those that are None among them
+            are drawn.
           temperature: scales the standard deviation of the noise.
         """
         top = self.stem_stride * 2 ** (self.num_scales - 1)
         height, width = size[0] // top, size[1] // top
-        if latents is not None:
-            batch = len(latents[0])
+        given = [None] * len(self.blocks) if latents is None else latents
+        if given[0] is not None:
+            batch = len(given[0])
         else:
             assert noise is not None  # needed because no latents are given
             batch = len(noise.index)
@@ -279,14 +282,14 @@ class HierarchicalVAE(nn.Module):
         drawn, kls = [], []
         for position, block in enumerate(reversed(self.blocks)):
             drawn_noise = None
-            if latents is None and noise is not None:
+            if given[position] is None and noise is not None:
                 shape = (*h.shape[1:3], self.num_latents)
                 drawn_noise = temperature * noise.layer(position).normal(*shape)
             h, z, kl = block.down(
                 h,
                 drawn_noise,
                 None if evidences is None else evidences[-1 - position],
-                None if latents is None else latents[position],
+                given[position],
             )
             drawn.append(z)
             kls.append(kl)

@@ -22,7 +22,7 @@ from gm_jax.networks.pixelcnn import GatedResnet, PixelCNN, down_shifted_conv
 from gm_jax.nn.weight_norm import WeightNormConv
 
 Array = jax.Array
-Conditions = list[tuple[Array, Array]] | None
+Conditions = list[tuple[Array, ...]] | None
 Cache = dict[str, Array]
 Carry = tuple[Array, Cache, Cache]
 LAYOUT = ("NHWC", "HWIO", "NHWC")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.choices import Choose
+from gm_jax.networks.local_pixelcnn import LocalPixelCNN
 from gm_jax.networks.pixel_distributions import DiscreteDistribution, Drawn
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
@@ -36,11 +37,16 @@ class Sampler:
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
             raise ValueError(f"sample.sampler is '{self.name}'; choose among {SAMPLERS}")
+        if self.name == "cached" and isinstance(self.network, LocalPixelCNN):
+            raise ValueError(
+                "sample.sampler is 'cached', for a PixelCNN that sees a window alone; set it to "
+                "fixed_point"
+            )
 
     def __call__(
         self,
         variables: dict[str, Any],
-        conditions: list[tuple[Array, Array]] | None,
+        conditions: list[tuple[Array, ...]] | None,
         noise: Noise,
         temperature: float,
     ) -> Array:
@@ -71,7 +77,7 @@ class Sampler:
     def chosen(
         self,
         variables: dict[str, Any],
-        conditions: list[tuple[Array, Array]] | None,
+        conditions: list[tuple[Array, ...]] | None,
         given: Array,
         choose: Choose,
     ) -> Array:
