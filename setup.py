@@ -2,6 +2,9 @@
 
 from setuptools import find_packages, setup
 
+# jax.export writes with flatbuffers, which jax does not install.
+_EXPORT = ["flatbuffers", "safetensors"]
+
 setup(
     name="gm_jax",
     version="0.1.0",
@@ -34,8 +37,12 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
+        "export": _EXPORT,  # --mode=export, and gm_jax.load of what it writes
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "tfds": ["tensorflow-cpu>=2.21"],
-        "test": ["gcsfs", "mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": [
+            *("gcsfs", "mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"),
+            *_EXPORT,
+        ],
     },
 )

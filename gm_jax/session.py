@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
+from gm_jax.exporting import export
 from gm_jax.training import agreement, loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
@@ -33,7 +34,10 @@ MODES: dict[str, Callable[..., object]] = {
     "reconstruct": drawing.reconstruct,
     "interpolate": drawing.interpolate,
     "translate": drawing.translate,
+    "export": export.export,
 }
+# Those of MODES that tell a reader how the run's numbers are computed.
+_REPEATS_COMMAND = ("export",)
 
 
 def train(config: Any, workdir: str, validate: loop.Validate = report.validate) -> bool:
@@ -69,6 +73,7 @@ def run(
     output: str | None = None,
     direction: str | None = None,
     source: str | None = None,
+    command: Sequence[str] = (),
 ) -> None:
     """Does what the command asks for: the program's entry point, which may exit.
 
@@ -84,10 +89,11 @@ def run(
       temperature: sampling temperature; None takes the config's.
       output: the folder for what a mode that reads a run writes; None takes its work directory.
       direction, source: of `--mode=translate`, as for `drawing.translate`; None takes its defaults.
+      command: the arguments that name the run, which what is written for people repeats.
     """
     fields = battery or {}
-    way = {"direction": direction, "source": source}
-    way = {name: value for name, value in way.items() if value is not None}
+    given = {"direction": direction, "source": source}
+    way: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     missing: dict[str, str] = {}
     with command_line.refusals():
         request = _request(mode, fields)
@@ -96,6 +102,10 @@ def run(
         if way and mode != "translate":
             raise ValueError("--direction and --input: only --mode=translate takes them")
         config = _at_temperature(config, mode, request, temperature)
+        if mode == "export":
+            export.check_output(output)
+        if mode in _REPEATS_COMMAND:
+            way["command"] = command
         if mode == "train":
             if output is not None:
                 raise ValueError(f"--output={output}: a training writes to its --workdir")

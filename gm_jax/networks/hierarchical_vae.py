@@ -268,10 +268,10 @@ class HierarchicalVAE(nn.Module):
         top = self.stem_stride * 2 ** (self.num_scales - 1)
         height, width = size[0] // top, size[1] // top
         if latents is not None:
-            batch = len(latents[0])
+            batch = latents[0].shape[0]
         else:
             assert noise is not None  # needed because no latents are given
-            batch = len(noise.index)
+            batch = noise.index.shape[0]
         h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
         drawn, kls = [], []
         for position, block in enumerate(reversed(self.blocks)):
