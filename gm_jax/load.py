@@ -21,6 +21,7 @@ from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighte
 from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples, side_by_side
 from gm_jax.evaluation.scatter import scatter_row
 from gm_jax.evaluation.translation import translate
+from gm_jax.exporting import export
 from gm_jax.images import picture_of, save_gif, save_png, save_pngs, spread
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import Run, open_trained
@@ -43,23 +44,24 @@ def load(
     which: Literal["latest", "best"] = "best",
     batch_size: int | None = None,
 ) -> "TrainedModel":
-    """Loads a model from the work directory of its run, which may still be training.
+    """Loads a model from the work directory of its run, which may still be training, or an export.
 
     This does not need the images that it was trained on. Its batch norms have the moments by which
     the checkpoint was scored, according to `test.json` in the work directory. Where those are not
     written there, they have the running averages of training, and a line says so.
 
     Args:
-      workdir: the run's work directory.
-      which: the checkpoint to load; the best is the best on validation.
+      workdir: the run's work directory, or a folder that `--mode=export` wrote.
+      which: the checkpoint to load; the best is the best on validation. An export has but one.
       batch_size: images at once, on all devices; None takes the config's batch sizes for evaluation
         and sampling. It changes no result.
 
     Raises:
-      ValueError: there is no run, or no checkpoint yet.
+      ValueError: there is no run, or no checkpoint yet; or a file of an export is damaged.
     """
     run = open_trained(workdir, batch_size)
-    variables, step = run.restore(which)
+    exported = export.is_export(workdir)
+    variables, step = export.read(run) if exported else run.restore(which)
     return TrainedModel(run, variables, step, workdirs.read_config(workdir))
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
+from gm_jax.exporting import export
 from gm_jax.training import agreement, loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
@@ -36,6 +37,7 @@ MODES: dict[str, Callable[..., object]] = {
     "translate": drawing.translate,
     "compress": files.compress,
     "decompress": files.decompress,
+    "export": export.export,
 }
 _WAYS = {  # {mode: the flags that it takes}
     "translate": ("direction", "source"),
@@ -43,6 +45,8 @@ _WAYS = {  # {mode: the flags that it takes}
     "decompress": ("source", "output"),
 }
 _FLAGS = {"direction": "--direction", "source": "--input", "output": "--output"}
+# Those of MODES that tell a reader how the run's numbers are computed.
+_REPEATS_COMMAND = ("export",)
 
 
 def train(config: Any, workdir: str, validate: loop.Validate = report.validate) -> bool:
@@ -78,6 +82,7 @@ def run(
     output: str | None = None,
     direction: str | None = None,
     source: str | None = None,
+    command: Sequence[str] = (),
 ) -> None:
     """Does what the command asks for: the program's entry point, which may exit.
 
@@ -95,9 +100,10 @@ def run(
         `compress` and `decompress` need it, and may write a file.
       direction, source: of `--mode=translate`, as for `drawing.translate`; None takes its defaults.
         The source of `compress` and `decompress` is as for `coding.files`.
+      command: the arguments that name the run, which what is written for people repeats.
     """
     fields = battery or {}
-    way = {"direction": direction, "source": source}
+    way: dict[str, Any] = {"direction": direction, "source": source}
     if "output" in _WAYS.get(mode, ()):
         way, output = {**way, "output": output}, None
     way = {name: value for name, value in way.items() if value is not None}
@@ -108,6 +114,10 @@ def run(
         agreement.check_same("command", flags)
         _check_way(mode, way)
         config = _at_temperature(config, mode, request, temperature)
+        if mode == "export":
+            export.check_output(output)
+        if mode in _REPEATS_COMMAND:
+            way["command"] = command
         if mode == "train":
             if output is not None:
                 raise ValueError(f"--output={output}: a training writes to its --workdir")

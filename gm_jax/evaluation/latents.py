@@ -104,11 +104,13 @@ def interpolate(
     return decode(run, variables, way, np.zeros(num_steps), labels, seed)
 
 
+def latent_key(key: jax.Array, seed: int | jax.Array, use: int) -> jax.Array:
+    """From a run's key `reconstruct`, that for latents (use 0) or for draws given them (use 1)."""
+    return jax.random.split(jax.random.fold_in(key, seed))[use]
+
+
 def _key(run: Run, seed: int, use: int) -> jax.Array:
-    """The key for latents (use 0) or for draws given latents (use 1)."""
-    return jax.random.split(jax.random.fold_in(run.keys["reconstruct"], ranges.checked_seed(seed)))[
-        use
-    ]
+    return latent_key(run.keys["reconstruct"], ranges.checked_seed(seed), use)
 
 
 def _decode(method: Method, variables: Tree, batch: Tree, noise: Noise) -> dict[str, jax.Array]:

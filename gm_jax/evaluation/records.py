@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,15 @@ def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
             if not (known and isinstance(result["values"], dict)):
                 raise TypeError("a result without numbers")
     return list(results)
+
+
+def describe(identity: Mapping[str, Any], prefix: str = "") -> str:
+    """An identity of a result in one line: 'samples.num_images 1000, ...'."""
+    parts = []
+    for name, value in identity.items():
+        if isinstance(value, dict):
+            parts.append(describe(value, f"{prefix}{name}."))
+        elif value is not None and name not in ("method", "run_seed"):
+            text = str(value)[:8] if name == "sha256" else str(value)
+            parts.append(f"{prefix}{name} {text}")
+    return ", ".join(part for part in parts if part)

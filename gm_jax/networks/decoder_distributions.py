@@ -243,7 +243,7 @@ class FullGaussian:
     def log_prob(self, x: Array, parameters: tuple[Array, Array]) -> Array:
         """ln p of images, in nats [B]."""
         mean, root = parameters
-        offset = (x - mean).reshape(len(x), -1)
+        offset = (x - mean).reshape(x.shape[0], -1)
         whitened = jnp.einsum("ij,bj->bi", root, offset, precision="highest")
         log_det = jnp.sum(jnp.log(jnp.diag(root)))
         return log_det + jnp.sum(distributions.gaussian_log_prob(whitened, 0.0, 0.0), -1)
@@ -255,7 +255,7 @@ class FullGaussian:
     def draw(self, parameters: tuple[Array, Array], drawn: Drawn, temperature: float) -> Array:
         """Draws images; the temperature multiplies the deviations."""
         mean, root = parameters
-        flat = drawn[0].reshape(len(mean), -1)
+        flat = drawn[0].reshape(mean.shape[0], -1)
         offset = jax.scipy.linalg.solve_triangular(root, flat.T, lower=True).T
         return mean + temperature * offset.reshape(mean.shape)
 

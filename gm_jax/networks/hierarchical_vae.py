@@ -274,10 +274,10 @@ class HierarchicalVAE(nn.Module):
         height, width = size[0] // top, size[1] // top
         given = [None] * len(self.blocks) if latents is None else latents
         if given[0] is not None:
-            batch = len(given[0])
+            batch = given[0].shape[0]
         else:
             assert noise is not None  # needed because no latents are given
-            batch = len(noise.index)
+            batch = noise.index.shape[0]
         h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
         drawn, kls = [], []
         for position, block in enumerate(reversed(self.blocks)):

@@ -134,5 +134,5 @@ def sample_by_fixed_point(
         _, changed, rounds = carry
         return changed & (rounds < height * width)
 
-    start = (jnp.zeros((len(noise[0]), *image_shape)), jnp.array(True), jnp.array(0))
+    start = (jnp.zeros((noise[0].shape[0], *image_shape)), jnp.array(True), jnp.array(0))
     return jax.lax.while_loop(unfinished, draw_all, start)[0]

@@ -205,7 +205,7 @@ class Decoder(nn.Module):
             posterior = None if top is None else (top.mean, top.log_std)
             z, kl = draw(layer_noise(0, 1, 1, self.top_latents), standard, posterior, None)
         else:
-            z, kl = given[0], jnp.zeros(len(given[0]))
+            z, kl = given[0], jnp.zeros(given[0].shape[0])
         drawn, kls = [z], [kl]
         h = conv(height * width * self.widths[-1], (1, 1))(z, label)
         h = h.reshape(-1, height, width, self.widths[-1])
