@@ -1,7 +1,9 @@
 """Measures a config's train step and its data pipeline; prints a table and writes JSON.
 
-    python experiments/benchmark.py --config=configs/agave.py[:VARIANT] [--num_steps=50]
+    python experiments/benchmark.py --config=configs/agave.py[:VARIANT] [--num_steps=50] [--plan]
 
+`--plan` prints the memory that a step needs, in megabytes, and compiles nothing: it tells whether a
+published size fits a device that is not at hand.
 Timings on a shared machine are noisy: compare ratios within one run.
 """
 
@@ -24,6 +26,7 @@ from gm_jax import command_line
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Train steps to time.", lower_bound=2)
 _START = flags.DEFINE_bool("start", True, "Whether to also time the command from its start.")
+_PLAN = flags.DEFINE_bool("plan", False, "Only plan the memory of a step, which runs nothing.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none by default.")
 
 
@@ -138,10 +141,27 @@ def measure(config: Any, num_steps: int) -> dict[str, Any]:
     }
 
 
+def plan(config: Any) -> dict[str, Any]:
+    """The memory of a config's train step."""
+    from experiments import measuring
+    from gm_jax.training.run import open_run
+
+    with tempfile.TemporaryDirectory() as workdir:
+        run = open_run(config, workdir)
+        megabytes = measuring.memory_plan(run)
+    return {
+        "config": f"{config.method}:{config.variant}",
+        "batch_size": config.data.batch_size,
+        "devices": run.parallel.num_devices,
+        **{f"{name}_megabytes": value for name, value in megabytes.items()},
+    }
+
+
 def main(_: list[str]) -> None:
     """Prints the measurements."""
     with command_line.refusals():
-        result = measure(_CONFIG.value, _NUM_STEPS.value)
+        config = _CONFIG.value
+        result = plan(config) if _PLAN.value else measure(config, _NUM_STEPS.value)
     for name, value in result.items():
         print(f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |")
     print(json.dumps(result))

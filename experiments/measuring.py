@@ -9,6 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gm_jax import state as train_state
+from gm_jax.data import fields
+from gm_jax.methods.player import in_order
+from gm_jax.nn.noise import Noise
+from gm_jax.nn.rematerialize import rematerialize
+
 
 def timed(function: Any, *args: Any) -> tuple[Any, float]:
     """Returns a function's result, once it is computed, and the seconds that it took."""
@@ -134,3 +140,41 @@ def peak_memory_bytes() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return statistics.get("peak_bytes_in_use", resident * (1 if sys.platform == "darwin" else 1024))
+
+
+def memory_plan(run: Any) -> dict[str, float]:
+    """Megabytes of a train step on each device, by tracing alone: {what: megabytes}.
+
+    `kept_for_backward` is what differentiation keeps of the forward pass, for the player that keeps
+    most: it includes the parameters that a layer multiplies by, and of what `train.rematerialize`
+    computes anew only the inputs. XLA may keep less, by computing cheap things twice.
+    """
+    config, method, state = run.config, run.method, run.state_template
+    share = config.data.batch_size // run.parallel.num_devices
+    part = share // config.train.accumulate_steps
+    batch = {**fields.blanks(method.data, part), "index": np.arange(part, dtype=np.int32)}
+    noise = Noise(jax.random.key(0), batch["index"])
+
+    def kept(player: Any) -> float:
+        def terms(params: Any) -> Any:
+            variables = train_state.training_variables(state, params)
+            return player.loss(variables, batch, noise, 0).terms
+
+        params = {name: state.params[name] for name in player.networks}
+        with rematerialize(config.train.rematerialize):
+            return _megabytes(jax.eval_shape(lambda params: jax.vjp(terms, params)[1], params))
+
+    return {
+        "parameters": _megabytes(state.params),
+        "gradients": max(
+            sum(_megabytes(state.params[name]) for name in player.networks)
+            for player in in_order(method.players)
+        ),
+        "optimizer": _megabytes(state.opt_state),
+        "averages_and_statistics": _megabytes((state.ema_params, state.statistics)),
+        "kept_for_backward": max(kept(player) for player in in_order(method.players)),
+    }
+
+
+def _megabytes(tree: Any) -> float:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)) / 1e6

@@ -32,6 +32,8 @@ FIELDS_SINCE = {
     "optimizer.linear_decay_steps": 0,
     "optimizer.linear_decay_start": 0,
     "optimizer.warmup_steps": 0,
+    "train.accumulate_steps": 1,
+    "train.rematerialize": False,
 }
 # {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}
 CLIENTS = {
