@@ -72,6 +72,13 @@ def test_a_config_of_no_family_is_named(monkeypatch):
         make_methods.make()
 
 
+def test_the_site_has_every_page():
+    """`mkdocs build --strict`, which `.ci/run` has, says the same later."""
+    listed = re.findall(r"(?m)^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text())
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted(pages | {"index.md", "contributing.md", "changelog.md"})
+
+
 def test_the_version_is_the_same_everywhere():
     citation = (ROOT / "CITATION.cff").read_text()
     assert re.findall(r"(?m)^version: (.+)$", citation) == [gm_jax.__version__]
