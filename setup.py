@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parent
 # Read, not imported: the package's requirements may not be installed yet.
 VERSION = re.search(r'^__version__ = "(.+?)"', (ROOT / "gm_jax/__init__.py").read_text(), re.M)
 PHOTOS = ["scikit-image"]  # has the photographs of the source `photos`
+CODING = ["constriction>=0.5"]  # entropy coder of --mode=compress
+EXPORT = ["flatbuffers", "safetensors"]  # jax.export writes with the first, and does not install it
 
 setup(
     name="gm_jax",
@@ -42,12 +44,16 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
+        "coding": CODING,
+        "export": EXPORT,  # --mode=export, and gm_jax.load of what it writes
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "photos": PHOTOS,
         "tfds": ["tensorflow-cpu>=2.21"],
         "docs": ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"],
         "test": [
             *PHOTOS,
+            *CODING,
+            *EXPORT,
             "chex>=0.1.92",
             "gcsfs",
             "ipykernel>=7",

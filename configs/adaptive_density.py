@@ -178,10 +178,12 @@ DATA = {
     "lsun128": (DEEPER, DEEPER, {"data": common.LSUN64 | {"resize": 128, "batch_size": 32}}),
     "smoke": (
         common.scale(1 / 8, *CHANNELS),
-        layers(lambda widths: widths[:3]),
+        layers(lambda widths: widths[:2]),
         FEW_PIXELS,
         common.SMOKE,
-        common.where_present({"model": {"warmup_steps": 1}}),
+        common.where_present(
+            {"model": {"warmup_steps": 1, "real_nvp": {"num_blocks": 1, "num_last": 2}}}
+        ),
     ),
 }
 

@@ -66,6 +66,8 @@ TRAIN = {
     "evaluate_every_steps": 10_000,
     "checkpoint_every_steps": 2_000,
     "init_batch_size": 16,  # images for data-dependent initialisation and first statistics
+    "accumulate_steps": 1,  # parts of a device's batch, whose gradients are averaged in turn
+    "rematerialize": False,  # saves memory: the backward pass computes blocks of networks anew
     "parallel": "shard_map",  # all devices; or pmap; or jit for one device
     "deterministic": False,  # on GPU: bitwise reproducible, but slower
 }

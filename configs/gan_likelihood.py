@@ -60,7 +60,7 @@ VARIANTS = {
         "model": {"encoder": {"widths": (16, 32, 64)}},
     },
     "cifar10": {},
-    "smoke": (common.SMOKE, {"model": {"encoder": {"widths": (8, 16, 32)}}}),
+    "smoke": (common.SMOKE, {"model": {"encoder": {"widths": (8, 16)}}}),
 }
 
 

@@ -74,7 +74,7 @@ VARIANTS = {
     "smoke": (
         common.SMOKE,
         {"sample": {"sampler": "fixed_point"}},
-        {"model": {"pixelcnn": {"num_scales": 2, "num_blocks": 1}}},
+        {"model": {"pixelcnn": {"num_scales": 1, "num_blocks": 1}}},
         {"model": {"pixelcnn": {"features": 8, "num_mixtures": 2}}},
     ),
 }

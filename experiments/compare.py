@@ -29,7 +29,6 @@ from experiments.scored import (
     KIND,
     PUBLISHED,
     Row,
-    describe,
     not_alike,
     published_rows,
     published_tables,
@@ -37,6 +36,7 @@ from experiments.scored import (
 )
 from experiments.side_by_side import overlay_curves, read_curves, stack_grids
 from gm_jax import command_line
+from gm_jax.evaluation.records import describe
 from gm_jax.images import save_png
 from gm_jax.training import workdir as workdirs
 

@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 from gm_jax import command_line
 from gm_jax.training import workdir as workdirs
 
-MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate", "translate")
+MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate", "translate", "export")
+MODES += ("compress", "decompress")  # as in docs/coding.md
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory; runs/<config>-<variant> if empty.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -22,11 +23,9 @@ _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Of samples; the config's if not given.")
 _OUTPUT = flags.DEFINE_string("output", None, "Where modes but train write, if not to workdir.")
 _DIRECTION = flags.DEFINE_enum("direction", None, ("a_to_b", "b_to_a"), "Of --mode=translate.")
-_INPUT = flags.DEFINE_string("input", None, "Source of what it translates, if not test images.")
+_INPUT = flags.DEFINE_string("input", None, "What it translates or compresses, or a .gmz file.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
-    flags.DEFINE_list(
-        "metrics", None, "auto; bpd,iwae,is,fid,prd,diversity,perplexity,critic,gan_train_test."
-    ),
+    flags.DEFINE_list("metrics", None, "auto, or names by commas; a wrong one lists them all."),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
     flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),
     flags.DEFINE_string("features", None, "inception, classifier:WORKDIR or pixels."),
@@ -71,6 +70,7 @@ def main(_: list[str]) -> None:
             _OUTPUT.value,
             _DIRECTION.value,
             _INPUT.value,
+            [*command_line.config_arguments(), f"--workdir={workdir}"],
         )
 
 

@@ -95,18 +95,6 @@ def _of_test(score: dict[str, Any], metric: str, name: str) -> dict[str, Any]:
     return {"metric": metric, "identity": {"model": model, "test": test}, "values": values}
 
 
-def describe(identity: dict[str, Any], prefix: str = "") -> str:
-    """An identity of a result in one line: 'samples.num_images 1000, ...'."""
-    parts = []
-    for name, value in identity.items():
-        if isinstance(value, dict):
-            parts.append(describe(value, f"{prefix}{name}."))
-        elif value is not None and name not in ("method", "run_seed"):
-            text = str(value)[:8] if name == "sha256" else str(value)
-            parts.append(f"{prefix}{name} {text}")
-    return ", ".join(part for part in parts if part)
-
-
 def _parts(identity: dict[str, Any]) -> set[str]:
     """Names of an identity's parts and of those inside its samples."""
     return {*identity, *identity.get("samples", {})}

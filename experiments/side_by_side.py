@@ -60,8 +60,8 @@ def stack_grids(runs: Sequence[str]) -> np.ndarray | None:
     return np.asarray(canvas)
 
 
-def read_curves(workdir: str) -> Curves:
-    """What a run's metrics.jsonl says of validation, and of the loss and likelihood in training."""
+def read_curves(workdir: str, training: Sequence[str] = _TRAINING) -> Curves:
+    """What a run's metrics.jsonl says of validation, and of these curves in training."""
     path = epath.Path(workdir) / "metrics.jsonl"
     curves: Curves = {}
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -72,7 +72,7 @@ def read_curves(workdir: str) -> Curves:
             continue
         for name, value in values.items():
             prefix, _, last = name.rpartition("/")
-            wanted = last in (_OF_PLAYERS if prefix else _TRAINING)
+            wanted = last in (_OF_PLAYERS if prefix else training)
             wanted = wanted or name.startswith("validation/")
             if wanted and isinstance(value, int | float):  # null was not finite
                 curves.setdefault(name, []).append((step, value))

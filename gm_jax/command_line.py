@@ -13,6 +13,7 @@ import inspect
 import io
 import os
 import re
+import shlex
 import sys
 import traceback
 import types
@@ -84,6 +85,13 @@ def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -
     """
     path, _, variant = config_file_argument.partition(":")
     return f"runs/{Path(path).stem}-{variant or config.variant}"
+
+
+def config_arguments() -> list[str]:
+    """The arguments that gave the config: --config=FILE:VARIANT, and the fields that differ."""
+    flag: Any = flags.FLAGS["config"]
+    fields = [f"--config.{name}={value}" for name, value in flag.override_values.items()]
+    return [*map(shlex.quote, [f"--config={flag.config_filename}", *fields])]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,9 @@
 `eval_shape`, a method called by a notebook or a test), every function acts as on one device.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,10 +16,33 @@ from jax.flatten_util import ravel_pytree
 Array = jax.Array
 Tree = Any
 AXIS = "batch"
+_micro_batches = contextvars.ContextVar("micro_batches", default=False)
+
+
+@contextlib.contextmanager
+def micro_batches() -> Iterator[None]:
+    """Inside it (while a loss is traced on a part of a device's share) all exchange is refused.
+
+    What examples of a batch tell each other, as batch statistics do, passes through this file.
+    """
+    token = _micro_batches.set(True)
+    try:
+        yield
+    finally:
+        _micro_batches.reset(token)
 
 
 def bound_axis() -> str | None:
-    """Returns AXIS inside a function that is mapped over devices, else None."""
+    """Returns AXIS inside a function that is mapped over devices, else None.
+
+    Raises:
+      ValueError: it is asked for inside `micro_batches`.
+    """
+    if _micro_batches.get():
+        raise ValueError(
+            "train.accumulate_steps is above 1, and a loss needs the whole batch at once, as batch "
+            "statistics, free bits and symmetric discriminators do: set it to 1"
+        )
     try:
         jax.lax.axis_size(AXIS)
     except NameError:

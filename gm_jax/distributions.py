@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gm_jax.choices import differences
+
 Array = jax.Array
 Nats = TypeVar("Nats", jax.Array, np.ndarray, float)
 
@@ -97,6 +99,22 @@ def discretized_logistic_log_prob(
     )
 
 
+def discretized_logistic_masses(mean: ArrayLike, log_scale: ArrayLike, levels: int = 256) -> Array:
+    """Masses of all levels under a logistic, which `discretized_logistic_log_prob` gives for one.
+
+    They are differences of the cumulative distribution in float32, so that a mass below 1e-7 may be
+    zero; they sum to one.
+
+    Args:
+      mean, log_scale: float, broadcastable to one shape [...].
+      levels: number of values, 2..256.
+
+    Returns:
+      float32 [..., levels].
+    """
+    return differences(_logistic_cdf(mean, log_scale, levels))
+
+
 def discretized_logistic_sample(
     mean: ArrayLike,
     log_scale: ArrayLike,
@@ -168,6 +186,40 @@ def discretized_logistic_mixture_log_prob(
         mean, log_scale = _conditional_logistic(runs, channels, pixel[:channel], min_log_scale)
         log_joint += discretized_logistic_log_prob(pixel[channel], mean, log_scale, levels)
     return jax.nn.logsumexp(log_joint, axis=-1) - jax.nn.logsumexp(logits, axis=-1)
+
+
+def discretized_logistic_mixture_masses(
+    known: Sequence[ArrayLike],
+    parameters: ArrayLike,
+    channels: int,
+    levels: int = 256,
+    min_log_scale: float = MIN_LOG_SCALE,
+) -> Array:
+    """Masses of all levels of a pixel's next channel, given those before it.
+
+    The channels share the mixture: P(x_c | x_<c) has the weights π_k Π_{j<c} P_k(x_j | x_<j), up to
+    a factor. The product of a pixel's masses is `discretized_logistic_mixture_log_prob`'s.
+
+    Args:
+      known: the values of the channels before it, float [...] in [−1, 1] each.
+      parameters: float [..., K(1 + 2C + C(C−1)/2)], as for the log-probability.
+      channels: C.
+      levels: number of values, 2..256.
+      min_log_scale: as for the log-probability.
+
+    Returns:
+      float32 [..., levels]; they sum to one, and those below 1e-7 may be zero.
+    """
+    parameters = _as_float(parameters)
+    num_mixtures = _num_mixtures(parameters.shape[-1], channels)
+    logits, *runs = jnp.split(parameters, parameters.shape[-1] // num_mixtures, axis=-1)
+    pixel = [_as_float(value)[..., None] for value in known]
+    for channel in range(len(pixel)):
+        mean, log_scale = _conditional_logistic(runs, channels, pixel[:channel], min_log_scale)
+        logits += discretized_logistic_log_prob(pixel[channel], mean, log_scale, levels)
+    mean, log_scale = _conditional_logistic(runs, channels, pixel, min_log_scale)
+    weights = jax.nn.softmax(logits)[..., None]
+    return differences(jnp.sum(weights * _logistic_cdf(mean, log_scale, levels), -2))
 
 
 def discretized_logistic_mixture_sample(
@@ -296,6 +348,13 @@ def _conditional_logistic(
         deal, block = divmod(pair, channels)
         mean += jnp.tanh(runs[starts[block] + 2 + deal]) * value
     return mean, jnp.maximum(log_scale, min_log_scale)
+
+
+def _logistic_cdf(mean: ArrayLike, log_scale: ArrayLike, levels: int) -> Array:
+    """P(x below the edge above each level but the last), [..., levels − 1]."""
+    edges = scale_to_unit(jnp.arange(levels - 1), levels) + 1.0 / (levels - 1)
+    centred = edges - _as_float(mean)[..., None]
+    return jax.nn.sigmoid(centred * jnp.exp(-_as_float(log_scale))[..., None])
 
 
 def _num_mixtures(count: int, channels: int) -> int:

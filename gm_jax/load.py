@@ -1,5 +1,6 @@
 """Loads a trained run in a notebook: `model = gm_jax.load("runs/agave-digits")`."""
 
+import functools
 import sys
 import types
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gm_jax import data, distributions
+from gm_jax.coding.codec import Codec
 from gm_jax.data.fields import ends_of, main_field, of_domain
 from gm_jax.data.in_memory import checked_dataset, checked_labels
 from gm_jax.evaluation import latents as latent_space
@@ -19,13 +21,22 @@ from gm_jax.evaluation.likelihood import evaluate_likelihood, importance_weighte
 from gm_jax.evaluation.pictures import draw_reconstructions, draw_samples, side_by_side
 from gm_jax.evaluation.scatter import scatter_row
 from gm_jax.evaluation.translation import translate
+from gm_jax.exporting import export
 from gm_jax.images import picture_of, save_gif, save_png, save_pngs, spread
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.run import Run, open_trained
 from gm_jax.training.workdir import write_npz
 
 Tree = Any
-_FUNCTIONS = ("log_likelihood", "sample", "reconstruct", "encode", "decode", "translate")
+_FUNCTIONS = (
+    "log_likelihood",
+    "sample",
+    "reconstruct",
+    "encode",
+    "decode",
+    "resample",
+    "translate",
+)
 
 
 def load(
@@ -33,23 +44,24 @@ def load(
     which: Literal["latest", "best"] = "best",
     batch_size: int | None = None,
 ) -> "TrainedModel":
-    """Loads a model from the work directory of its run, which may still be training.
+    """Loads a model from the work directory of its run, which may still be training, or an export.
 
     This does not need the images that it was trained on. Its batch norms have the moments by which
     the checkpoint was scored, according to `test.json` in the work directory. Where those are not
     written there, they have the running averages of training, and a line says so.
 
     Args:
-      workdir: the run's work directory.
-      which: the checkpoint to load; the best is the best on validation.
+      workdir: the run's work directory, or a folder that `--mode=export` wrote.
+      which: the checkpoint to load; the best is the best on validation. An export has but one.
       batch_size: images at once, on all devices; None takes the config's batch sizes for evaluation
         and sampling. It changes no result.
 
     Raises:
-      ValueError: there is no run, or no checkpoint yet.
+      ValueError: there is no run, or no checkpoint yet; or a file of an export is damaged.
     """
     run = open_trained(workdir, batch_size)
-    variables, step = run.restore(which)
+    exported = export.is_export(workdir)
+    variables, step = export.read(run) if exported else run.restore(which)
     return TrainedModel(run, variables, step, workdirs.read_config(workdir))
 
 
@@ -158,6 +170,22 @@ class TrainedModel:
                 raise ValueError("the model is not conditioned on classes: give labels=None")
             labels = checked_labels(labels, count, self.num_classes)
         return latent_space.decode(self._run, self._variables, latents, index, labels, seed)
+
+    def resample(self, images: np.ndarray, level: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """Keeps the upper latents of images, and draws all that is below them anew.
+
+        Args:
+          images: uint8 [N, H, W, C].
+          level: the number of layers of latents to keep, from the top: 0 draws all anew, and the
+            number of arrays of `encode` the pixels alone.
+          seed: seeds the latents and the draws given them.
+
+        Returns:
+          {name: uint8 [N, H, W, C]}: `image`, and intermediate images such as `f_z`.
+        """
+        self._require("encode", "resample")
+        dataset = self._dataset(images, None)
+        return latent_space.resample(self._run, self._variables, dataset, level, seed)
 
     def interpolate(
         self,
@@ -280,6 +308,35 @@ class TrainedModel:
             raise ValueError("bits/dim are of images; for points, ask for log_likelihood (nats)")
         nats = self.log_likelihood(images, num_importance_samples, labels)
         return distributions.bits_per_dim(nats, self.image_shape)
+
+    def compress(self, images: np.ndarray, batch_size: int | None = None) -> bytes:
+        """Compresses images without loss to the contents of a `.gmz` file (`docs/coding.md`).
+
+        The file is about as large as their `log_likelihood`, in bits.
+
+        Args:
+          images: the images.
+          batch_size: images at once, for encoder and decoder; None chooses by their number.
+
+        Raises:
+          ValueError: the method cannot be coded; the message says why.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+        return self._codec.compress(self._dataset(images, None).arrays["image"], batch_size)
+
+    def decompress(self, content: bytes) -> np.ndarray:
+        """The images of `compress`, uint8 [N, H, W, C].
+
+        Raises:
+          ValueError: the contents are damaged, or the model, the program or the machine is another
+            than the one that compressed them.
+        """
+        return self._codec.decompress(content)
+
+    @functools.cached_property
+    def _codec(self) -> Codec:
+        return Codec(self._run.method, self._variables)
 
     def _require(self, *functions: str) -> None:
         offers = self._run.method.capabilities

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from absl import logging
 
 from gm_jax import command_line
 from gm_jax.borders import described
+from gm_jax.coding import files
 from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
+from gm_jax.exporting import export
 from gm_jax.training import agreement, loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
@@ -33,7 +35,18 @@ MODES: dict[str, Callable[..., object]] = {
     "reconstruct": drawing.reconstruct,
     "interpolate": drawing.interpolate,
     "translate": drawing.translate,
+    "compress": files.compress,
+    "decompress": files.decompress,
+    "export": export.export,
 }
+_WAYS = {  # {mode: the flags that it takes}
+    "translate": ("direction", "source"),
+    "compress": ("source", "output"),
+    "decompress": ("source", "output"),
+}
+_FLAGS = {"direction": "--direction", "source": "--input", "output": "--output"}
+# Those of MODES that tell a reader how the run's numbers are computed.
+_REPEATS_COMMAND = ("export",)
 
 
 def train(config: Any, workdir: str, validate: loop.Validate = report.validate) -> bool:
@@ -69,6 +82,7 @@ def run(
     output: str | None = None,
     direction: str | None = None,
     source: str | None = None,
+    command: Sequence[str] = (),
 ) -> None:
     """Does what the command asks for: the program's entry point, which may exit.
 
@@ -83,19 +97,27 @@ def run(
         tightens the bound on the test split.
       temperature: sampling temperature; None takes the config's.
       output: the folder for what a mode that reads a run writes; None takes its work directory.
+        `compress` and `decompress` need it, and may write a file.
       direction, source: of `--mode=translate`, as for `drawing.translate`; None takes its defaults.
+        The source of `compress` and `decompress` is as for `coding.files`.
+      command: the arguments that name the run, which what is written for people repeats.
     """
     fields = battery or {}
-    way = {"direction": direction, "source": source}
+    way: dict[str, Any] = {"direction": direction, "source": source}
+    if "output" in _WAYS.get(mode, ()):
+        way, output = {**way, "output": output}, None
     way = {name: value for name, value in way.items() if value is not None}
     missing: dict[str, str] = {}
     with command_line.refusals():
         request = _request(mode, fields)
         flags = {"mode": mode, "temperature": temperature, **fields, **way}
         agreement.check_same("command", flags)
-        if way and mode != "translate":
-            raise ValueError("--direction and --input: only --mode=translate takes them")
+        _check_way(mode, way)
         config = _at_temperature(config, mode, request, temperature)
+        if mode == "export":
+            export.check_output(output)
+        if mode in _REPEATS_COMMAND:
+            way["command"] = command
         if mode == "train":
             if output is not None:
                 raise ValueError(f"--output={output}: a training writes to its --workdir")
@@ -104,7 +126,9 @@ def run(
             use_compilation_cache()
             needs_run = request is None or request.samples is None  # given samples need no run
             opened = _open(config, workdir, needs_run, output=output)
-            if request is None:
+            if "output" in way:
+                MODES[mode](opened, **way)
+            elif request is None:
                 with agreement.together():
                     if jax.process_index() == 0:  # which alone writes
                         workdirs.check_writable(opened.output)
@@ -196,6 +220,19 @@ def _header(run: Run) -> str:
         f"{len(devices)} devices ({kinds}), {config.train.parallel}\n"
         f"data: {source.name}, {source.split}: {len(source)} examples, {fields}"
     )
+
+
+def _check_way(mode: str, way: dict[str, Any]) -> None:
+    """Refuses flags that a mode does not take, and a mode without flags that it needs."""
+    for name in way:
+        if name not in _WAYS.get(mode, ()):
+            takers = " and ".join(
+                f"--mode={each}" for each, names in _WAYS.items() if name in names
+            )
+            raise ValueError(f"{_FLAGS[name]}: only {takers} take it")
+    missing = [_FLAGS[name] for name in _WAYS.get(mode, ()) if name not in way]
+    if missing and "output" in _WAYS[mode]:
+        raise ValueError(f"--mode={mode} needs {' and '.join(missing)}")
 
 
 def _at_temperature(

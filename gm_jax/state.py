@@ -88,7 +88,7 @@ def update_player(
     player: str,
     networks: tuple[str, ...],
     optimizer: optax.GradientTransformation,
-    loss_fn: Callable[[dict[str, Tree]], Loss],
+    *loss_fns: Callable[[dict[str, Tree]], Loss],
 ) -> tuple[TrainState, dict[str, Array]]:
     """Moves one player's networks down its loss; every other network stays unchanged.
 
@@ -100,7 +100,8 @@ def update_player(
       player: the player's name.
       networks: the networks whose parameters it moves.
       optimizer: its optimizer, over {network: tree}.
-      loss_fn: maps {network: params} of these networks to the loss on the local batch.
+      *loss_fns: each maps {network: params} of these networks to the loss on a part of the local
+        batch; the parts are equally large, and one after the other is in memory.
 
     Returns:
       The new state (same step), and the means of the terms and curves with `loss`, `gradient_norm`
@@ -108,14 +109,26 @@ def update_player(
     """
     params = {name: state.params[name] for name in networks}
 
-    def total(params: dict[str, Tree]) -> tuple[Array, tuple[dict[str, Array], dict[str, Tree]]]:
+    def total(
+        params: dict[str, Tree], loss_fn: Callable[[dict[str, Tree]], Loss]
+    ) -> tuple[Array, tuple[dict[str, Array], dict[str, Tree]]]:
         wanted = loss_fn(params)
         terms = {name: jnp.mean(term) for name, term in wanted.terms.items()}
         curves = {name: jnp.mean(curve) for name, curve in (wanted.curves or {}).items()}
         loss = cast(Array, sum(terms.values()))  # there are terms
         return loss, ({"loss": loss, **terms, **curves}, dict(wanted.statistics or {}))
 
-    gradients, (terms, statistics) = jax.grad(total, has_aux=True)(params)
+    gradient = jax.grad(total, has_aux=True)
+    gradients, (terms, statistics) = gradient(params, loss_fns[0])
+    for loss_fn in loss_fns[1:]:
+        # A part waits for the gradients of the last one, or XLA would hold all in memory. (An
+        # `optimization_barrier` is gone on CPU when the order is chosen; 0·x may be NaN and stays.)
+        zero = 0 * sum(jnp.ravel(leaf)[0] for leaf in jax.tree.leaves(gradients))
+        later = jax.tree.map(lambda param, zero=zero: param + zero, params)
+        further, (further_terms, statistics) = gradient(later, loss_fn)
+        gradients, terms = jax.tree.map(jnp.add, (gradients, terms), (further, further_terms))
+    if len(loss_fns) > 1:
+        gradients, terms = jax.tree.map(lambda x: x / len(loss_fns), (gradients, terms))
     if not statistics.keys() <= set(networks):
         raise ValueError(f"player '{player}' moves {networks}, not all of {sorted(statistics)}")
     gradients, terms = devices.mean((gradients, terms))

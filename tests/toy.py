@@ -77,7 +77,7 @@ class Toy(Method):
 
     def _posterior(self, variables, batch, noise):
         params, x = variables["encoder"]["params"], self.scale(batch["image"])
-        mean = x.reshape(len(x), -1) @ params["weights"]
+        mean = x.reshape(x.shape[0], -1) @ params["weights"]
         z = mean + jnp.exp(params["log_std"]) * noise.layer(0).normal(self.model.latents)
         return (mean, params["log_std"]), [z]
 

@@ -3,7 +3,14 @@
 from gm_jax.data.dataset import Dataset
 from gm_jax.data.fields import DataSpec, Field, image_spec
 from gm_jax.data.pipeline import evaluation_batches, training_batches
-from gm_jax.data.sources import load, median_side, split_names, split_of
+from gm_jax.data.sources import (
+    load,
+    median_side,
+    source_and_split,
+    split_names,
+    split_of,
+    split_to_read,
+)
 
 __all__ = [
     "DataSpec",
@@ -13,7 +20,9 @@ __all__ = [
     "image_spec",
     "load",
     "median_side",
+    "source_and_split",
     "split_names",
     "split_of",
+    "split_to_read",
     "training_batches",
 ]

@@ -94,8 +94,8 @@ class Dataset:
         """The first examples (of each domain), or all if there are fewer."""
         return self._part(slice(count))
 
-    def chosen(self, rows: np.ndarray) -> "Dataset":
-        """The examples at these rows (of each domain), int [n]."""
+    def chosen(self, rows: slice | np.ndarray) -> "Dataset":
+        """The examples at these rows (of each domain), int [n] or a slice."""
         return self._part(rows)
 
     def domain(self, domain: str) -> "Dataset":

@@ -1,6 +1,7 @@
 """Data sets by name: 'digits', 'tfds:NAME', 'points:ring', 'pair:A|B', 'colored:SOURCE' …."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,37 @@ def split_of(name: str, split: str, use: str) -> str:
         return own_split(use, split_names(name))
     except ValueError as error:
         raise ValueError(f"{name}: {error} (data.{use}_split)") from None
+
+
+def split_to_read(name: str) -> str:
+    """The split of a source that is read where none is named: all, its only one, or its test."""
+    names = split_names(name)
+    if "all" in names:
+        return "all"
+    return names[0] if len(names) == 1 else split_of(name, "", "test")
+
+
+def source_and_split(text: str) -> tuple[str, str]:
+    """Divides SOURCE[:SPLIT]; without a split, it is `split_to_read`.
+
+    Sources hold colons themselves: the last part is a split if it looks like one and what stands
+    before it is a source.
+
+    Raises:
+      ValueError: there is no such source.
+    """
+    found = re.fullmatch(r"(.+):(\w[\w-]*(?:\[[^\]]*\])?)", text)
+    if found and _is_source(found[1]):
+        return found[1], found[2]
+    return text, split_to_read(text)
+
+
+def _is_source(text: str) -> bool:
+    """Whether a name is complete; what it names may be missing."""
+    kind, colon, argument = text.partition(":")
+    if kind in _DERIVED:
+        return _is_source(argument)
+    return (kind in _EMBEDDED and not colon) or (kind in _NAMED and bool(argument))
 
 
 def median_side(name: str) -> int | None:

@@ -7,9 +7,12 @@ to keep the import quick.
 import importlib
 from typing import Any
 
+from gm_jax.evaluation.extrapolation import extrapolated_frechet_distance
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
 from gm_jax.evaluation.inception_score import inception_score
+from gm_jax.evaluation.kernel_distance import kernel_distance, squared_mmd
 from gm_jax.evaluation.latent_checks import covariance_of_codes, histogram_of_means
+from gm_jax.evaluation.manifolds import density_coverage, manifold_precision_recall
 from gm_jax.evaluation.mode_coverage import ModeCoverage, mode_coverage
 from gm_jax.evaluation.ms_ssim import ms_ssim, sample_diversity
 from gm_jax.evaluation.precision_recall import (
@@ -32,6 +35,8 @@ __all__ = [
     "ModeCoverage",
     "area_under_curve",
     "covariance_of_codes",
+    "density_coverage",
+    "extrapolated_frechet_distance",
     "f_beta",
     "feature_statistics",
     "frechet_distance",
@@ -40,12 +45,15 @@ __all__ = [
     "inception_features",
     "inception_score",
     "independent_wasserstein_critic",
+    "kernel_distance",
     "load_inception_weights",
+    "manifold_precision_recall",
     "mode_coverage",
     "ms_ssim",
     "prd_from_histograms",
     "precision_recall_distribution",
     "sample_diversity",
+    "squared_mmd",
 ]
 
 

@@ -152,11 +152,16 @@ def _compute(name: str, context: Context, records: Records) -> dict[str, Any]:
     say(f"{reported}: computing")
     start = time.perf_counter()
     outcome = metric.compute(context)
-    result = {"metric": reported, "identity": identity, "values": outcome.values}
+    result: dict[str, Any] = {
+        "metric": reported,
+        "identity": identity,
+        "values": outcome.values,
+    }
     if outcome.warning:
         result["warning"] = outcome.warning
     seconds = time.perf_counter() - start
-    result = records.add({**result, "seconds": round(seconds, 1)}, outcome.arrays)
+    result["seconds"] = round(seconds, 1)
+    result = records.add(result, outcome.arrays, outcome.picture)
     numbers = {key: value for key, value in outcome.values.items() if isinstance(value, float)}
     text = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
     say(f"{reported}: {text} ({seconds:.0f} s)")

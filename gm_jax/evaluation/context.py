@@ -127,12 +127,17 @@ class Context:
     @functools.cached_property
     def reference_features(self) -> dict[str, np.ndarray]:
         """`features` and possibly `logits` of the reference, memory-mapped [N, d]."""
-        return read_features(self._reference_folder)
+        return read_features(self._folder_of_features("reference"))
+
+    @functools.cached_property
+    def train_features(self) -> dict[str, np.ndarray]:
+        """`features` and possibly `logits` of the training split, memory-mapped [N, d]."""
+        return read_features(self._folder_of_features("train"))
 
     @functools.cached_property
     def reference_statistics(self) -> tuple[np.ndarray, np.ndarray, int]:
         """Mean [d] and covariance [d, d] of the reference's features, and their number."""
-        with np.load(self._reference_folder / "statistics.npz") as stored:
+        with np.load(self._folder_of_features("reference") / "statistics.npz") as stored:
             return stored["mu"], stored["sigma"], int(stored["n"])
 
     def identity(self, part: str) -> Any:
@@ -188,9 +193,9 @@ class Context:
             raise ValueError(f"--num_samples={wanted} of {name}, which holds {count} images")
         return dataset.chosen(subset(count, wanted, self.request.seed))
 
-    @property
-    def _reference_folder(self) -> Path:
-        dataset, network = self.reference, self.network
+    def _folder_of_features(self, part: str) -> Path:
+        """The folder of the image cache with features of real images and their statistics."""
+        dataset, network = getattr(self, part), self.network
 
         def write(folder: Path) -> None:
             write_features(self.run, network, dataset, folder)
@@ -200,7 +205,7 @@ class Context:
                 folder / "statistics.npz", mu=mean, sigma=covariance, n=len(dataset), id=identity
             )
 
-        recipe = {"reference": self.identity("reference"), "features": network.identity}
+        recipe = {"reference": self.identity(part), "features": network.identity}
         return self._cached(recipe, f"features-{dataset.name}", write)
 
     def _draw(self, folder: Path) -> None:

@@ -163,9 +163,7 @@ def _to_translate(run: Run, source: str | None, domain: str) -> data.Dataset:
     if source.startswith("pair:"):
         raise ValueError(f"--input={source}: give the source of domain {domain} alone")
     config, wanted = run.config.data, of_domain(run.train_data.fields, domain)
-    names, main = data.split_names(source), main_field(wanted)
-    names = ["all"] if "all" in names else names
-    split = names[0] if len(names) == 1 else data.split_of(source, "", "test")
+    main, split = main_field(wanted), data.split_to_read(source)
     options = {"resize": config.resize, "crop": config.crop, "cache_dir": config.cache_dir}
     examples = data.load(source, split, **options)
     found = examples.fields.get(main)

@@ -48,10 +48,10 @@ class FeatureNetwork:
     classes: tuple[str, ...] | None = None
 
     def metric_name(self, metric: str) -> str:
-        """Names a metric ('is', 'fid' or 'prd') after the network: 'fid', 'fd_c', 'fd_pixels'."""
+        """Names a metric such as 'is' or 'fid' after the network: 'fid', 'fd_c', 'fd_pixels'."""
         if not self.suffix:
             return metric
-        return f"{'fd' if metric == 'fid' else metric}_{self.suffix}"
+        return f"{metric.replace('fid', 'fd')}_{self.suffix}"
 
 
 def open_network(name: str, run: Run, weights: str | None, resize_method: str) -> FeatureNetwork:

@@ -59,6 +59,23 @@ def decode(
     return over_rows(rows, draw, run.config.sample.batch_size, index.astype(np.int32))
 
 
+def resample(
+    run: Run, variables: Variables, dataset: data.Dataset, level: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Keeps the first `level` layers of every image's latents, and draws the rest and the image."""
+
+    def draw(variables: Variables, batch: Any, noise: Noise) -> dict[str, jax.Array]:
+        return run.method.resample(variables, batch, noise, level)
+
+    program, key = run.program(f"resample {level}", keyed(draw)), _key(run, seed, 0)
+    return over_images(
+        dataset,
+        lambda batch: program(variables, batch, key),
+        run.config.sample.batch_size,
+        "resampling",
+    )
+
+
 def interpolate(
     run: Run, variables: Variables, ends: data.Dataset, num_steps: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
@@ -87,11 +104,13 @@ def interpolate(
     return decode(run, variables, way, np.zeros(num_steps), labels, seed)
 
 
+def latent_key(key: jax.Array, seed: int | jax.Array, use: int) -> jax.Array:
+    """From a run's key `reconstruct`, that for latents (use 0) or for draws given them (use 1)."""
+    return jax.random.split(jax.random.fold_in(key, seed))[use]
+
+
 def _key(run: Run, seed: int, use: int) -> jax.Array:
-    """The key for latents (use 0) or for draws given latents (use 1)."""
-    return jax.random.split(jax.random.fold_in(run.keys["reconstruct"], ranges.checked_seed(seed)))[
-        use
-    ]
+    return latent_key(run.keys["reconstruct"], ranges.checked_seed(seed), use)
 
 
 def _decode(method: Method, variables: Tree, batch: Tree, noise: Noise) -> dict[str, jax.Array]:

@@ -1,42 +1,17 @@
 """The metrics of the battery, each a function of a context, in one table."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gm_jax.evaluation.context import Context, spread_images, subset
-from gm_jax.evaluation.feature_batches import rows_in_batches
-from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
-from gm_jax.evaluation.inception_score import inception_score
+from gm_jax.evaluation.context import Context, spread_images
+from gm_jax.evaluation.feature_metrics import FEATURE_METRICS
 from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.likelihood import judge_likelihood, kind_of_likelihood
 from gm_jax.evaluation.ms_ssim import sample_diversity
-from gm_jax.evaluation.precision_recall import (
-    area_under_curve,
-    f_beta,
-    precision_recall_distribution,
-)
+from gm_jax.evaluation.outcome import Metric, Outcome
 
 _NUM_PAIRS = 5000  # of MS-SSIM: a standard error of about 0.002
-
-
-class Outcome(NamedTuple):
-    """values: {name: number}, of which the first has the metric's own name; arrays: {name: array},
-    saved in an npz; warning: what a reader of the numbers must know."""
-
-    values: dict[str, Any]
-    arrays: dict[str, np.ndarray] | None = None
-    warning: str | None = None
-
-
-class Metric(NamedTuple):
-    """compute: maps a context to an Outcome; identified_by: the parts of `Context.identity` that it
-    depends on; by_name: why `--metrics=auto` omits it, or "" if it does not."""
-
-    compute: Callable[[Context], Outcome]
-    identified_by: tuple[str, ...]
-    by_name: str = ""
 
 
 def _bits_per_dim(context: Context) -> Outcome:
@@ -56,55 +31,6 @@ def _likelihood(name: str, context: Context, num_samples: int | None = None) -> 
     terms, scores = judge_likelihood(run, context.model[0], context.test, num_samples)
     kind = kind_of_likelihood(run.method, num_samples or 1)
     return Outcome({name: scores.pop("bits_per_dim"), **scores, "likelihood": kind}, terms)
-
-
-def _inception_score(context: Context) -> Outcome:
-    name, seed = context.network.metric_name("is"), context.request.seed
-    features = context.sample_features
-    if "logits" not in features:
-        raise ValueError(
-            f"features '{context.network.identity['name']}' classify nothing: the score needs "
-            "inception or a classifier"
-        )
-    mean, std = inception_score(features["logits"], seed=seed)
-    real, _ = inception_score(context.reference_features["logits"], seed=seed)
-    return Outcome({name: mean, "std": std, "reference": real})
-
-
-def _frechet_distance(context: Context) -> Outcome:
-    features = context.sample_features["features"]
-    reference_mean, reference_covariance, num_reference = context.reference_statistics
-    distance = frechet_distance(*feature_statistics(features), reference_mean, reference_covariance)
-    count, size = features.shape
-    values = {
-        context.network.metric_name("fid"): distance,
-        "num_samples": count,
-        "num_reference": num_reference,
-        "num_features": size,
-    }
-    smallest = min(count, num_reference)
-    warning = None
-    if smallest <= size:
-        warning = (
-            f"n = {smallest} images (of {count} samples, {num_reference} reference images) for "
-            f"{size} features: biased upwards; compare at equal n only, or take n > {size}"
-        )
-    return Outcome(values, warning=warning)
-
-
-def _precision_recall(context: Context) -> Outcome:
-    sets = [context.sample_features["features"], context.reference_features["features"]]
-    count, seed = min(map(len, sets)), context.request.seed
-    # The curve is biased unless both sets are equally large.
-    samples, reference = (rows_in_batches(each, subset(len(each), count, seed)) for each in sets)
-    precision, recall = precision_recall_distribution(samples, reference, seed=seed)
-    values = {
-        context.network.metric_name("prd"): area_under_curve(precision, recall),
-        "f_8": f_beta(precision, recall, 8),
-        "f_1/8": f_beta(precision, recall, 1 / 8),
-        "num_images": count,
-    }
-    return Outcome(values, {"precision": precision, "recall": recall})
 
 
 def _diversity(context: Context) -> Outcome:
@@ -175,7 +101,6 @@ def _train_test(context: Context) -> Outcome:
     return Outcome({"gan_train_test": result.gan_train, **result._asdict()})
 
 
-_FEATURES = ("samples", "features", "reference", "seed")
 _TRAINED = ("reference", "training_steps", "seed")
 _TRAINS = "it trains a network"
 METRICS = {
@@ -185,9 +110,7 @@ METRICS = {
         ("model", "test", "num_importance_samples"),
         "it takes a pass over the test split for each of its draws",
     ),
-    "is": Metric(_inception_score, _FEATURES),
-    "fid": Metric(_frechet_distance, _FEATURES),
-    "prd": Metric(_precision_recall, _FEATURES),
+    **FEATURE_METRICS,
     "diversity": Metric(_diversity, ("samples", "reference", "seed")),
     "perplexity": Metric(_perplexity, ("model", "test")),
     "critic": Metric(_critic, ("samples", "validation", *_TRAINED), _TRAINS),

@@ -1,11 +1,19 @@
-"""Judgements by the nearest neighbour: the class of an example, and whether two sets differ."""
+"""Nearest neighbours, and what they tell: the class of an example, whether two sets differ."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 _MOST_VALUES = 2**22  # of each block, in float64: 32 MiB
+
+
+class Nearest(NamedTuple):
+    """The numbers of the nearest references and their Euclidean distances, [N] each."""
+
+    rows: np.ndarray
+    distances: np.ndarray
 
 
 def nearest_labels(examples: ArrayLike, references: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -16,9 +24,22 @@ def nearest_labels(examples: ArrayLike, references: ArrayLike, labels: ArrayLike
       references: [M ≥ 1, ...].
       labels: int [M], those of the references.
     """
-    blocks = _squared_distances(_flat(examples), _flat(references))
-    nearest = [distances.argmin(1) for _, distances in blocks]
-    return np.asarray(labels)[np.concatenate(nearest)]
+    return np.asarray(labels)[nearest(examples, references).rows]
+
+
+def nearest(examples: ArrayLike, references: ArrayLike) -> Nearest:
+    """The nearest reference of each example.
+
+    Args:
+      examples: [N ≥ 1, ...], images in the same levels as the references, features, or points.
+      references: [M ≥ 1, ...].
+    """
+    x, y = _flat(examples), _flat(references)
+    rows = np.concatenate([distances.argmin(1) for _, distances in squared_distances(x, y)])
+    # Subtracted pair by pair, so that a copy's distance is exactly zero.
+    pairs = zip(x, y[rows], strict=True)
+    distances = [np.linalg.norm(np.subtract(a, b, dtype=np.float64)) for a, b in pairs]
+    return Nearest(rows, np.array(distances))
 
 
 def told_apart(first: ArrayLike, second: ArrayLike) -> float:
@@ -35,12 +56,12 @@ def told_apart(first: ArrayLike, second: ArrayLike) -> float:
     x, y = _flat(first), _flat(second)
     count = min(len(x), len(y))
     both, of_second = np.concatenate([x[:count], y[:count]]), np.arange(2 * count) >= count
-    nearest = []
-    for start, distances in _squared_distances(both, both):
+    neighbours = []
+    for start, distances in squared_distances(both, both):
         rows = np.arange(len(distances))
         distances[rows, start + rows] = np.inf  # an example is no neighbour of its own
-        nearest.append(distances.argmin(1))
-    return float((of_second[np.concatenate(nearest)] == of_second).mean())
+        neighbours.append(distances.argmin(1))
+    return float((of_second[np.concatenate(neighbours)] == of_second).mean())
 
 
 def _flat(examples: ArrayLike) -> np.ndarray:
@@ -49,11 +70,15 @@ def _flat(examples: ArrayLike) -> np.ndarray:
     return values.reshape(len(values), -1)
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, ‖x − y‖² of some rows of [N, D] and all of [M, D], float64 [rows, M]).
+def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (first row, ‖x − y‖² of some rows of x and all of y, float64 [rows, M]).
 
     Rows and columns are converted to float64 a block at a time, so that images take their own
-    memory and little more.
+    memory and little more. The arrays are the caller's to change; rounding, which may leave a
+    distance slightly negative, is a few 1e-16 of the squared norms.
+
+    Args:
+      x, y: [N, D] and [M, D], any real dtype, possibly memory-mapped.
     """
     rows = max(1, min(len(x), _MOST_VALUES // len(y)))
     columns = max(1, _MOST_VALUES // max(rows, len(y)))

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from gm_jax.borders import reading
+from gm_jax.images import save_png
 from gm_jax.training.workdir import dumps, write_atomically, write_npz
 
 FILE_NAME = "evaluation.json"
@@ -46,35 +48,48 @@ class Records:
         return None
 
     def add(
-        self, result: dict[str, Any], arrays: dict[str, np.ndarray] | None = None
+        self,
+        result: dict[str, Any],
+        arrays: dict[str, np.ndarray] | None = None,
+        picture: np.ndarray | None = None,
     ) -> dict[str, Any]:
-        """Writes a result down, its arrays (curves, values by image) in an npz beside it.
+        """Writes a result down, its arrays (curves, values by image) and picture beside it.
 
         Args:
           result: `metric`, `identity`, `values`, JSON-able.
-          arrays: {name: array}.
+          arrays: {name: array}, for an npz.
+          picture: uint8 [H, W, 1 or 3], for a PNG.
 
         Returns:
-          The result, with the path of the arrays (relative to the work directory).
+          The result, with the paths of arrays and picture (relative to the work directory).
         """
+        text = json.dumps(result["identity"], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         if arrays:
-            text = json.dumps(result["identity"], sort_keys=True)
-            digest = hashlib.sha256(text.encode()).hexdigest()[:12]
             result = {**result, "arrays": f"{_FOLDER}/{result['metric']}-{digest}.npz"}
+        if picture is not None:
+            result = {**result, "picture": f"{_FOLDER}/{result['metric']}-{digest}.png"}
         result = json.loads(dumps(result))
         old = self.find(result["metric"], result["identity"])
         self._results = [other for other in self._results if other is not old] + [result]
         if self._writes:
             try:
-                self._write(result, arrays)
+                self._write(result, arrays, picture)
             except OSError as error:
                 self._writes, self.unwritten = False, error
         return result
 
-    def _write(self, result: dict[str, Any], arrays: dict[str, np.ndarray] | None) -> None:
+    def _write(
+        self,
+        result: dict[str, Any],
+        arrays: dict[str, np.ndarray] | None,
+        picture: np.ndarray | None,
+    ) -> None:
         self._workdir.mkdir(parents=True, exist_ok=True)
         if arrays:
             write_npz(self._workdir / result["arrays"], arrays)
+        if picture is not None:
+            save_png(self._workdir / result["picture"], picture)
         text = dumps({"results": self._results}, indent=1) + "\n"
         write_atomically(self._workdir / FILE_NAME, text)
 
@@ -95,3 +110,15 @@ def read_results(workdir: epath.PathLike) -> list[dict[str, Any]]:
             if not (known and isinstance(result["values"], dict)):
                 raise TypeError("a result without numbers")
     return list(results)
+
+
+def describe(identity: Mapping[str, Any], prefix: str = "") -> str:
+    """An identity of a result in one line: 'samples.num_images 1000, ...'."""
+    parts = []
+    for name, value in identity.items():
+        if isinstance(value, dict):
+            parts.append(describe(value, f"{prefix}{name}."))
+        elif value is not None and name not in ("method", "run_seed"):
+            text = str(value)[:8] if name == "sha256" else str(value)
+            parts.append(f"{prefix}{name} {text}")
+    return ", ".join(part for part in parts if part)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gm_jax.flows.transform import Context, Transform, sum_of_example
+from gm_jax.nn import rematerialize
 
 Array = jax.Array
 
@@ -241,6 +242,7 @@ class Coupling(Transform):
     network: nn.Module
     kind: Kind
 
+    @rematerialize.block
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x to y and ln|det ∂y/∂x| in nats [B]."""
         kept, changed = self.split.halves(x)

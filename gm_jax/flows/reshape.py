@@ -94,6 +94,11 @@ class FactorOut(Transform):
         """The kind of `rest`."""
         return self.rest.likelihood
 
+    @property
+    def inverse_has_gradient(self) -> bool:
+        """Whether that of `rest` has."""
+        return self.rest.inverse_has_gradient
+
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x [B, ..., C] to y and ln|det ∂y/∂x| in nats [B]."""
         going_on, done = self.split.halves(x)

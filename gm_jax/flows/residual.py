@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gm_jax.flows.transform import Context, Likelihood, Transform, sum_of_example
+from gm_jax.nn import rematerialize
 from gm_jax.nn.weight_norm import is_data_dependent_init
 
 Array = jax.Array
@@ -198,6 +199,12 @@ class Residual(Transform):
         """That of `evaluation`."""
         return self.evaluation.likelihood
 
+    @property
+    def inverse_has_gradient(self) -> bool:
+        """No: it is a search."""
+        return False
+
+    @rematerialize.block
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x to y and ln|det ∂y/∂x|, or its estimate, in nats [B]."""
         y = x + self.network(x, context)  # in training its singular vectors move here
@@ -209,8 +216,7 @@ class Residual(Transform):
         """Maps y to x and ln|det ∂x/∂y|, or its estimate, in nats [B].
 
         x ← y − g(x) from x = y on (Eqs. 18 and 19) is done for an example where c/(1 − c) times its
-        last step is at most the tolerance, which then bounds the error up to rounding. There is no
-        gradient in reverse mode.
+        last step is at most the tolerance, which then bounds the error up to rounding.
         """
         function, variables = self._function(context)
         lipschitz: float = self.network.lipschitz

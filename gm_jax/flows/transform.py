@@ -41,6 +41,11 @@ class Transform(nn.Module):
         """The kind of `log_prob`: exact, a lower bound in the mean, or an estimate."""
         return "exact"
 
+    @property
+    def inverse_has_gradient(self) -> bool:
+        """Whether the inverse has one in reverse mode; a search for a fixed point has none."""
+        return True
+
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Maps x to y and ln|det ∂y/∂x| in nats [B]."""
         raise NotImplementedError
@@ -80,6 +85,11 @@ class Chain(Transform):
     def likelihood(self) -> Likelihood:
         """The loosest kind among the transforms."""
         return max((part.likelihood for part in self.transforms), key=ORDER.index, default="exact")
+
+    @property
+    def inverse_has_gradient(self) -> bool:
+        """Whether that of each transform has."""
+        return all(part.inverse_has_gradient for part in self.transforms)
 
     def forward_and_log_det(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Applies the transforms in order."""

@@ -102,6 +102,6 @@ class AuxiliaryImage:
 
     def picture(self, f_z: Array) -> Array:
         """f(z) as an image like x: uint8 [B, H, W, C] in 0..L−1."""
-        shape = (len(f_z), *self.image_shape)
+        shape = (f_z.shape[0], *self.image_shape)
         picture = jnp.broadcast_to(self.upsample(f_z), shape)
         return distributions.quantize(picture, self.image_levels)

@@ -23,6 +23,7 @@ from gm_jax.methods.lsgan import Lsgan
 from gm_jax.methods.method import Method
 from gm_jax.methods.mixed_batch_gan import MixedBatchGan
 from gm_jax.methods.mixup_gan import MixupGan
+from gm_jax.methods.pixel_vae import PixelVae
 from gm_jax.methods.pixelcnn import PixelCNNPlusPlus
 from gm_jax.methods.real_nvp import RealNvp
 from gm_jax.methods.sngan import Sngan
@@ -52,6 +53,7 @@ METHODS = {
     "lsgan": Lsgan,
     "mixed_batch_gan": MixedBatchGan,
     "mixup_gan": MixupGan,
+    "pixel_vae": PixelVae,
     "pixelcnn": PixelCNNPlusPlus,
     "real_nvp": RealNvp,
     "sngan": Sngan,

@@ -10,22 +10,21 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax import distributions, optimizers
+from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
+from gm_jax.methods.conditional_pixelcnn import ConditionalPixelCNN
 from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
-from gm_jax.networks.pixel_distributions import LogisticMixture
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
-from gm_jax.networks.pixelcnn_sampling import Sampler
 from gm_jax.nn.weight_norm import data_dependent_init
 
 Array = jax.Array
 NETWORKS = ("vae", "condition", "pixelcnn")
 
 
-class Agave(Method):
+class Agave(ConditionalPixelCNN):
     """One player, whose loss is −L(θ, φ; x, y) of Eq. 3.13; z is drawn from one encoder."""
 
     likelihood = "bound"
@@ -44,19 +43,14 @@ class Agave(Method):
             dtype=self.dtype,
             **model.vae,
         )
-        self.condition = ConditionStream(
+        condition = ConditionStream(
             layer_features=model.pixelcnn.features,
             num_scales=model.pixelcnn.num_scales,
             num_blocks=model.pixelcnn.num_blocks,
             dtype=self.dtype,
             **model.condition,
         )
-        self.pixelcnn = PixelCNN(dtype=self.dtype, **model.pixelcnn)
-        self.pixels = LogisticMixture(
-            self.levels, self.pixelcnn.num_mixtures, self.pixelcnn.min_log_scale
-        )
-        sampler = config.sample.sampler
-        self.sampler = Sampler(sampler, self.pixelcnn, self.image_shape, self.pixels)
+        self.set_decoder(condition, PixelCNN(dtype=self.dtype, **model.pixelcnn))
         self.players = (Player("model", NETWORKS, optimizers.create(config.optimizer), self.loss),)
 
     def init_networks(
@@ -71,7 +65,7 @@ class Agave(Method):
         keys, (latent_noise, dropout) = jax.random.split(key, 3), noise.split()
         x = self.scale(batch["image"])
         if "vae" in given:
-            sketch = self._encoded(given, x, latent_noise)
+            sketch = self.encoded(given, x, latent_noise)
         else:
             sketch, given["vae"] = data_dependent_init(self.vae, keys[0], x, latent_noise)
         f_z = self.auxiliary.upsample(sketch.mean)
@@ -87,9 +81,9 @@ class Agave(Method):
         """−L(θ, φ; x, y) of Eq. 3.13, in nats per image."""
         latent_noise, dropout = noise.split()
         x = self.scale(batch["image"])
-        sketch = self._encoded(variables, x, latent_noise)
+        sketch = self.encoded(variables, x, latent_noise)
         kl = jnp.sum(sketch.kl, (1, 2))
-        autoregressive = self._autoregressive_log_prob(variables, x, sketch.mean, dropout, True)
+        autoregressive = self.autoregressive_log_prob(variables, x, sketch.mean, dropout, True)
         floored = free_bits(sketch.kl, self.model.free_bits)
         terms = {
             "autoregressive": -autoregressive,
@@ -102,17 +96,6 @@ class Agave(Method):
             terms["auxiliary"] = jnp.where(dropped, 0.0, terms["auxiliary"])
             terms["regularization"] = jnp.where(dropped, kl, terms["regularization"])
         return Loss(terms, {"kl": kl, "bits_per_dim": self.bits(autoregressive - kl)})
-
-    def _autoregressive_log_prob(
-        self, variables: Variables, x: Array, f_z: Array, noise: Noise, train: bool
-    ) -> Array:
-        """Σ_i ln p(x_i | x_<i, f(z)) in nats [B], with dropout in training."""
-        conditions = self._conditions(variables, f_z)
-        rngs = {"dropout": noise.key} if train else None
-        parameters = self.pixelcnn.apply(
-            variables["pixelcnn"], x, noise.index, conditions, train=train, rngs=rngs
-        )
-        return self.pixels.log_prob(x, cast(Array, parameters))
 
     def _auxiliary_log_prob(self, batch: Batch, sketch: Reconstruction) -> Array:
         """Σ_j ln p(y_j | z) in nats [B], under logistics around f(z) (Eq. 3.17 with tails)."""
@@ -127,68 +110,30 @@ class Agave(Method):
           part of the bound.
         """
         x = self.scale(batch["image"])
-        sketch = self._encoded(variables, x, noise)
+        sketch = self.encoded(variables, x, noise)
         terms = {
-            "autoregressive": self._autoregressive_log_prob(
-                variables, x, sketch.mean, noise, False
-            ),
+            "autoregressive": self.autoregressive_log_prob(variables, x, sketch.mean, noise, False),
             "kl": jnp.sum(sketch.kl, (1, 2)),
             "auxiliary": self._auxiliary_log_prob(batch, sketch),
         }
         return {"log_likelihood": terms["autoregressive"] - terms["kl"], **terms}
 
-    def draw(
-        self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
-    ) -> dict[str, Array]:
-        """Draws z, sketches `f_z`, and draws `image` given the sketch."""
-        latent_noise, pixel_noise = noise.split()
-        f_z = self._sketch(variables, latent_noise, None, temperature).mean
-        return self._images(variables, f_z, pixel_noise, temperature)
-
-    def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
-        """Draws latents from the posterior: one [B, h, w, Z] per block, from the top."""
-        return self._encoded(variables, self.scale(batch["image"]), noise).latents
-
-    def decode(
-        self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
-    ) -> dict[str, Array]:
-        """Sketches `f_z`, and draws `image` given the sketch."""
-        self.check_labels(labels)
-        return self._images(variables, self._sketch(variables, noise, latents).mean, noise)
-
-    def sample_latents(
-        self, variables: Variables, noise: Noise, temperature: float = 1.0
-    ) -> list[Array]:
-        """Draws latents from the prior: one [B, h, w, Z] per block, from the top."""
-        return self._sketch(variables, noise, None, temperature).latents
-
-    def conditional_log_prob(
-        self, variables: Variables, batch: Batch, latents: Any, noise: Noise
-    ) -> Array:
-        """Σ_i ln p(x_i | x_<i, f(z)) of images, in nats [B]."""
-        x, f_z = self.scale(batch["image"]), self._sketch(variables, noise, latents).mean
-        return self._autoregressive_log_prob(variables, x, f_z, noise, False)
-
-    def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
+    def encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
         """The VAE's output given a draw from the posterior."""
         return cast(Reconstruction, self.vae.apply(variables["vae"], x, noise))
 
-    def _sketch(
+    def sketch(
         self, variables: Variables, noise: Noise, latents: Any, temperature: float = 1.0
     ) -> Reconstruction:
-        """The VAE's output given latents, or given a draw from the prior."""
+        """The VAE's output given latents; those that are None, or all, are drawn from the prior."""
         arguments = (None, self.image_shape[:2], noise, latents, temperature)
         sketch = self.vae.apply(variables["vae"], *arguments, method="decode")
         return cast(Reconstruction, sketch)
 
-    def _conditions(self, variables: Variables, f_z: Array) -> Any:
-        return self.condition.apply(variables["condition"], self.auxiliary.upsample(f_z))
+    def conditions(self, variables: Variables, f_z: Array) -> Any:
+        """What the PixelCNN is given of f(z), at the size of x."""
+        return super().conditions(variables, self.auxiliary.upsample(f_z))
 
-    def _images(
-        self, variables: Variables, f_z: Array, noise: Noise, temperature: float = 1.0
-    ) -> dict[str, Array]:
-        """Returns f(z) as a picture, and `image` drawn given f(z)."""
-        conditions = self._conditions(variables, f_z)
-        image = self.sampler(variables["pixelcnn"], conditions, noise, temperature)
-        picture = distributions.quantize(image, self.levels)
-        return {"f_z": self.auxiliary.picture(f_z), "image": picture}
+    def pictures(self, f_z: Array) -> dict[str, Array]:
+        """f(z) as a picture."""
+        return {"f_z": self.auxiliary.picture(f_z)}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gm_jax import optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.methods.frozen_networks import FrozenNetworks
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.methods.vq_vae import VqVae
 from gm_jax.networks.pixel_distributions import Categorical
 from gm_jax.networks.pixelcnn import PixelCNN
@@ -119,6 +119,25 @@ class CodePrior(Method):
         """ln p(x | codes), in nats [B]."""
         own = self.frozen.of(variables)
         return self.quantiser.conditional_log_prob(own, batch, latents, noise)
+
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Any, choose: Choose
+    ) -> Array:
+        """The codes, int32 [B, h, w]; nothing is chosen."""
+        return self.quantiser.code_latents(self.frozen.of(variables), image, latents, choose)
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[Array, Array]:
+        """Chooses the codes place by place, and then all pixels."""
+        chosen = self.sampler.chosen(variables["pixelcnn"], None, latents[..., None], choose)
+        codes, own = jnp.argmax(chosen, -1).astype(jnp.int32), self.frozen.of(variables)
+        embedded = self.quantiser.embedded(own, codes)
+        return codes, self.quantiser.image_chosen(own, embedded, image, choose)
+
+    def why_not_coded(self) -> str:
+        """What the quantiser says."""
+        return self.quantiser.why_not_coded()
 
     def check_latents(self, latents: Any) -> None:
         """ValueError for what are no codes [N, h, w]."""

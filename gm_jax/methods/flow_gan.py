@@ -18,7 +18,6 @@ from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
 from gm_jax.networks import discriminators
 
 Array = jax.Array
-SEARCHING = ("i_resnet", "residual")  # until a fixed point is near enough
 
 
 class FlowGan(Flow, Gan):
@@ -54,12 +53,13 @@ class FlowGan(Flow, Gan):
 
     def create_flow(self) -> Transform:
         """The network that the page names, behind its dequantiser."""
-        if (kind := self.model.network.kind) in SEARCHING:
+        flow = super().create_flow()
+        if not flow.inverse_has_gradient:
             raise ValueError(
-                f"model.network.kind is '{kind}', whose inverse is a search without a "
-                "gradient, and samples are moved by theirs; choose another flow"
+                f"model.network.kind is '{self.model.network.kind}', whose inverse is a search "
+                "without a gradient, and samples are moved by theirs; choose another flow"
             )
-        return super().create_flow()
+        return flow
 
     def init_networks(self, key: Array, batch: Batch, noise: Noise) -> Variables:
         """Initialises the flow as `Flow` does, and its critic."""

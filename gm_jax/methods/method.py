@@ -17,16 +17,18 @@ import numpy as np
 
 from gm_jax import devices, distributions
 from gm_jax import state as train_state
+from gm_jax.choices import Choose
 from gm_jax.data.fields import DataSpec, main_field
 from gm_jax.dequantization import CENTRED, dequantize, requantize
 from gm_jax.images import numbered
 from gm_jax.methods.player import Batch, Player, Updates, Variables, in_order, moments, play
+from gm_jax.nn import rematerialize
 from gm_jax.nn.noise import Noise
 from gm_jax.state import Loss, TrainState
 
 Array = jax.Array
 Tree = Any
-__all__ = ["Batch", "Loss", "Method", "Noise", "Player", "Variables", "matmul"]
+__all__ = ["Batch", "Choose", "Loss", "Method", "Noise", "Player", "Variables", "matmul"]
 # {model.matmul_dtype: (dtype of the inputs of matrix products, precision of float32 products)}
 _MATMULS = {
     "float32": ("float32", "highest"),
@@ -55,8 +57,10 @@ class Method:
     randomness.
 
     A method defines `__init__`, `init_networks` and those of `draw`, `encode`, `decode`,
-    `log_likelihood`, `score`, `translate`, `generate`, `sample_latents` and `conditional_log_prob`
-    that it can offer; `capabilities` lists them. It may override `check_latents` and `interpolate`.
+    `resample`, `log_likelihood`, `score`, `translate`, `generate`, `sample_latents` and
+    `conditional_log_prob` that it can offer; `capabilities` lists them. It may override
+    `check_latents` and `interpolate`. One whose images can be coded (`gm_jax/coding/`) defines
+    `code_image` and, if it has latents, `code_latents`; `why_not_coded` says why others cannot.
 
     Attributes that a method sets:
       likelihood: the kind of its `log_likelihood`: exact; a lower bound; an estimate; or bracketed,
@@ -169,6 +173,15 @@ class Method:
         """Decodes latents from `encode` to images (or points), named as in `draw`."""
         raise NotImplementedError
 
+    def resample(
+        self, variables: Variables, batch: Batch, noise: Noise, level: int
+    ) -> dict[str, Array]:
+        """Draws images anew that share the first `level` layers of an image's latents.
+
+        They are named as in `draw`. With level 0 nothing is shared.
+        """
+        raise NotImplementedError
+
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """Returns `log_likelihood` and its parts by name, in nats [B]."""
         raise NotImplementedError
@@ -209,6 +222,48 @@ class Method:
         """ln p(x | z) of images, given latents from any source, in nats [B]."""
         raise NotImplementedError
 
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Tree, choose: Choose
+    ) -> Tree:
+        """The numbers by which latents of images are coded, where q(z | x) draws them.
+
+        Args:
+          variables: from `state.evaluation_variables`.
+          image: uint8 [B, H, W, C].
+          latents: a tree like the result; what `choose` is given.
+          choose: chooses every number that is not a function of the image, by its masses under
+            q(z | x) and what was chosen before.
+
+        Returns:
+          A tree of int32 [B, ...]; a method without latents has none.
+        """
+        return ()
+
+    def code_image(
+        self, variables: Variables, latents: Tree, image: Array, choose: Choose
+    ) -> tuple[Tree, Array]:
+        """The latents' numbers and the images that `choose` chooses, by p(z) and p(x | z).
+
+        The product of all masses is p(x, z). A mass may depend on what was chosen before, and on
+        nothing else: the decoder has neither latents nor image.
+
+        Args:
+          variables, choose: as for `code_latents`.
+          latents, image: what `choose` is given.
+
+        Returns:
+          The tree of latents, and uint8 [B, H, W, C].
+        """
+        raise NotImplementedError
+
+    def why_not_coded(self) -> str:
+        """The end of a sentence that says why `code_image` cannot code images; "" if it can."""
+        if type(self).code_image is not Method.code_image:
+            return ""
+        if self.likelihood is None:
+            return "it has no likelihood"
+        return f"its likelihood ({self.likelihood}) is not written as masses of value after value"
+
     def check_latents(self, latents: Tree) -> None:
         """ValueError for latents on the host, a tree of [N, ...], that `decode` cannot take."""
 
@@ -234,6 +289,7 @@ class Method:
             "sample": own.draw is not Method.draw,
             "encode": own.encode is not Method.encode,
             "decode": own.decode is not Method.decode,
+            "resample": own.resample is not Method.resample,
             "log_likelihood": own.log_likelihood is not Method.log_likelihood,
             "score": own.score is not Method.score,
             "translate": own.translate is not Method.translate,
@@ -305,7 +361,9 @@ class Method:
         """
         batches = batch if isinstance(batch, tuple) else (batch,)
         key = jax.random.fold_in(key, state.step)
-        state, terms = play(self.players, state, [*map(devices.numbered, batches)], key)
+        shares, num_parts = [*map(devices.numbered, batches)], self.config.train.accumulate_steps
+        with rematerialize.rematerialize(self.config.train.rematerialize):
+            state, terms = play(self.players, state, shares, key, num_parts)
         return train_state.advance(state, self.ema_decay), terms
 
     def moments(

@@ -3,10 +3,11 @@
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 
 from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.pixel_distributions import LogisticMixture
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_sampling import Sampler
@@ -67,3 +68,11 @@ class PixelCNNPlusPlus(Method):
         """Draws `image` pixel by pixel."""
         image = self.sampler(variables["pixelcnn"], None, noise, temperature)
         return {"image": distributions.quantize(image, self.levels)}
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[Any, Array]:
+        """Chooses pixel by pixel, in the order of the cached sampler."""
+        given = image.astype(jnp.int32)
+        chosen = self.sampler.chosen(variables["pixelcnn"], None, given, choose)
+        return latents, distributions.quantize(chosen, self.levels)

@@ -1,16 +1,18 @@
 """What methods share whose decoder gives each image a distribution in closed form."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from gm_jax import distributions
 from gm_jax.data.fields import DataSpec
 from gm_jax.dequantization import CENTRED, dequantize, requantize
-from gm_jax.methods.method import Batch, Method, Noise, Variables
+from gm_jax.methods.method import Batch, Choose, Method, Noise, Variables
 from gm_jax.networks.decoder_distributions import LIKELIHOODS
+from gm_jax.networks.pixel_distributions import DiscreteDistribution
 from gm_jax.networks.vae import Decoder
 
 Array = jax.Array
@@ -80,6 +82,23 @@ class PixelwiseDecoder(Method):
         x = dequantize(image, self.levels, noise, CENTRED)
         log_volume = math.prod(self.image_shape) * math.log(2 / self.levels)
         return self.pixels.log_prob(x, parameters) + log_volume
+
+    def image_chosen(
+        self, variables: Variables, embedded: Array, image: Array, choose: Choose
+    ) -> Array:
+        """The images uint8 [B, H, W, C] that `choose` chooses by p(x | z), given `image`."""
+        parameters = self.decoder.apply(variables["decoder"], embedded)
+        pixels = cast(DiscreteDistribution, self.pixels)
+        return self._in_levels(pixels.chosen(parameters, image.astype(jnp.int32), choose))
+
+    def why_not_coded(self) -> str:
+        """Densities have no masses."""
+        if self.pixels.continuous:
+            return (
+                f"model.likelihood is '{self.model.likelihood}', a density; train with one of "
+                "levels, such as discretized_logistic"
+            )
+        return super().why_not_coded()
 
     def images(
         self, variables: Variables, latents: Any, noise: Noise, temperature: float

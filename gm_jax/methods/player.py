@@ -1,5 +1,6 @@
 """Players: networks that one optimizer moves down one loss, and the updates of a step."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 import jax
 import optax
 
+from gm_jax import devices
 from gm_jax import state as train_state
 from gm_jax.nn import batch_norm
 from gm_jax.nn.noise import Noise
@@ -76,11 +78,22 @@ def in_order(updates: Updates) -> list[Player]:
 
 
 def play(
-    updates: Updates, state: TrainState, batches: Sequence[Batch], key: Array
+    updates: Updates, state: TrainState, batches: Sequence[Batch], key: Array, num_parts: int = 1
 ) -> tuple[TrainState, dict[str, Array]]:
     """Makes the updates of a step, each with its own noise.
 
     They are unrolled: on CPU the gradient of a convolution inside a loop is many times slower.
+
+    Args:
+      updates: the players.
+      state: the state before the step.
+      batches: a device's share of each of the step's batches.
+      key: of this step.
+      num_parts: the parts of a batch whose gradients are averaged one after the other. Examples
+        have their noise by index, so the update is that of the whole batch.
+
+    Raises:
+      ValueError: the parts are not equally large, or a loss is no mean over examples.
 
     Returns:
       The new state (same step) and the terms from `state.update_player`; for a player that moves
@@ -92,10 +105,15 @@ def play(
         before = state
         for player in update if isinstance(update, tuple) else (update,):
             batch = batches[player.batch]
-            noise = Noise(next(keys), batch["index"])
-            loss = functools.partial(_loss, player, before, batch, noise)
+            own = next(keys)
+            losses = [
+                functools.partial(
+                    _loss, player, before, part, Noise(own, part["index"]), num_parts > 1
+                )
+                for part in _parts(batch, num_parts)
+            ]
             state, logged = train_state.update_player(
-                state, player.name, player.networks, player.optimizer, loss
+                state, player.name, player.networks, player.optimizer, *losses
             )
             terms |= logged
     return state, terms
@@ -131,9 +149,30 @@ def _keys(updates: Updates, key: Array) -> Iterator[Array]:
     return iter(jax.random.split(key, count) if count > 1 else [key])
 
 
+def _parts(batch: Batch, count: int) -> list[Batch]:
+    """Divides a device's share of a batch evenly."""
+    size = len(batch["index"])
+    if size % count:
+        raise ValueError(
+            f"train.accumulate_steps is {count}, which does not divide a device's share of the "
+            f"batch, {size} examples; change it or data.batch_size"
+        )
+    part = size // count
+    return [
+        {name: x[start : start + part] for name, x in batch.items()}
+        for start in range(0, size, part)
+    ]
+
+
 def _loss(
-    player: Player, before: TrainState, batch: Batch, noise: Noise, params: dict[str, Any]
+    player: Player,
+    before: TrainState,
+    batch: Batch,
+    noise: Noise,
+    is_part: bool,
+    params: dict[str, Any],
 ) -> Loss:
     """A player's loss as a function of the parameters that it moves; the others are fixed."""
     variables = train_state.training_variables(before, params)
-    return player.loss(variables, batch, noise, before.step)
+    with devices.micro_batches() if is_part else contextlib.nullcontext():
+        return player.loss(variables, batch, noise, before.step)

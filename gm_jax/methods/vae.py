@@ -10,9 +10,10 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax import optimizers
+from gm_jax import choices, optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.losses.kl_warm_up import kl_warm_up
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.methods.pixelwise_decoder import PixelwiseDecoder
 from gm_jax.networks.vae import Encoder, Posterior, bodies
 from gm_jax.networks.vector_flow import vector_flow
@@ -79,9 +80,7 @@ class Vae(PixelwiseDecoder):
 
         Rezende & Mohamed weigh ln p(x, z) instead (Eq. 20); this is the warm-up of later code.
         """
-        steps, start = self.model.kl_annealing_steps, self.model.kl_start
-        share = jnp.minimum(jnp.asarray(step, jnp.float32) / steps, 1.0) if steps else 1.0
-        return jnp.asarray(start + (1.0 - start) * share, jnp.float32)
+        return kl_warm_up(step, self.model.kl_start, self.model.kl_annealing_steps)
 
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """One-sample bound, `log_likelihood` = `reconstruction` − `kl`: ln p(x, z) − ln q(z | x).
@@ -114,6 +113,30 @@ class Vae(PixelwiseDecoder):
         """Maps latents [B, Z] to the means of images, clipped to [−1, 1]."""
         self.check_labels(labels)
         return self.mean_image(variables, latents)
+
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Any, choose: Choose
+    ) -> Array:
+        """The latents' bins of `choices.latents_of`, int32 [B, Z]."""
+        x, nothing = self.scale(image), jnp.zeros((len(image), self.num_latents))
+        posterior = cast(Posterior, self.encoder.apply(variables["encoder"], x, nothing))
+        return choose(choices.bin_masses(posterior.mean, posterior.log_std), latents)
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[Array, Array]:
+        """Chooses the bins, equally likely, and then all pixels."""
+        bins = choose(choices.uniform_masses((len(image), self.num_latents)), latents)
+        return bins, self.image_chosen(variables, choices.latents_of(bins), image, choose)
+
+    def why_not_coded(self) -> str:
+        """A flow's posterior has no masses in closed form."""
+        if self.model.flow.length:
+            return (
+                f"the {self.model.flow.kind} flow of its posterior has no masses on a grid; train "
+                "with model.flow.length=0"
+            )
+        return super().why_not_coded()
 
     def _draw_and_score(
         self, variables: Variables, batch: Batch, noise: Noise, estimator: str = ESTIMATORS[0]

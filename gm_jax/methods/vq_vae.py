@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gm_jax import optimizers
+from gm_jax import choices, optimizers
 from gm_jax.data.fields import DataSpec
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.methods.pixelwise_decoder import PixelwiseDecoder
 from gm_jax.networks.vq_vae import Decoder, Encoder
 from gm_jax.nn import codebook
@@ -113,6 +113,22 @@ class VqVae(PixelwiseDecoder):
         latents, pixels = noise.split()
         codes = self.sample_latents(variables, latents, temperature)
         return self.images(variables, codes, pixels, temperature)
+
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Any, choose: Choose
+    ) -> Array:
+        """The codes, int32 [B, h, w]; nothing is chosen."""
+        return codebook.nearest(
+            variables["encoder"][codebook.COLLECTION], self._outputs(variables, {"image": image})
+        )
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[Array, Array]:
+        """Chooses the codes, equally likely, and then all pixels."""
+        shape = (len(image), *self.code_shape)
+        codes = choose(choices.uniform_masses(shape, self.num_codes), latents)
+        return codes, self.image_chosen(variables, self.embedded(variables, codes), image, choose)
 
     def check_latents(self, latents: Any) -> None:
         """ValueError for what are no codes [N, h, w]."""

@@ -114,7 +114,7 @@ class PairCritic(nn.Module):
 
         h = self.features(drop(self.input_dropout_rate, x), active)
         code = self.dense(drop(self.input_dropout_rate, z), self.code_widths, active)
-        pair = jnp.concatenate([h.reshape(len(h), -1), code], -1)
+        pair = jnp.concatenate([h.reshape(h.shape[0], -1), code], -1)
         pair = self.dense(pair, self.joint_widths, active)
         return nn.Dense(1, dtype=self.dtype)(pair)[:, 0].astype(jnp.float32)
 
@@ -136,7 +136,7 @@ class DensePairCritic(PairCritic, kw_only=True):
 
     def features(self, x: Array, active: Activation) -> Array:
         """Maps [B, ...] to [B, F]."""
-        return self.dense(x.reshape(len(x), -1), self.widths, active)
+        return self.dense(x.reshape(x.shape[0], -1), self.widths, active)
 
 
 class ConvolutionalPairCritic(PairCritic, kw_only=True):

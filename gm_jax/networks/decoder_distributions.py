@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
+from gm_jax.choices import Choose
 from gm_jax.networks.pixel_distributions import (
     Drawn,
     LogisticMixture,
@@ -16,6 +17,7 @@ from gm_jax.networks.pixel_distributions import (
     Parameters,
     PixelDistribution,
     Shape,
+    chosen_in_turn,
     gumbel_noise,
 )
 from gm_jax.nn.noise import Noise
@@ -81,6 +83,15 @@ class DiscretizedLogistic:
             mean, log_scale, logistic, self.levels, temperature
         )
 
+    def chosen(self, parameters: tuple[Array, Array], given: Array, choose: Choose) -> Array:
+        """The images whose values `choose` chooses."""
+
+        def masses(known: list[Array]) -> Array:
+            mean, log_scale = (part[..., len(known)] for part in parameters)
+            return distributions.discretized_logistic_masses(mean, log_scale, self.levels)
+
+        return chosen_in_turn(masses, given, self.levels, choose)
+
     def mean(self, parameters: tuple[Array, Array]) -> Array:
         """The means of the logistics, clipped."""
         return jnp.clip(parameters[0], -1.0, 1.0)
@@ -139,6 +150,11 @@ class Softmax:
         (gumbel,) = drawn
         chosen = jnp.argmax(parameters + temperature * gumbel, -1)
         return distributions.scale_to_unit(chosen, self.levels)
+
+    def chosen(self, parameters: Array, given: Array, choose: Choose) -> Array:
+        """The images whose values `choose` chooses."""
+        masses = jax.nn.softmax(parameters)
+        return chosen_in_turn(lambda known: masses[..., len(known), :], given, self.levels, choose)
 
     def mean(self, parameters: Array) -> Array:
         """The means of the levels."""
@@ -227,7 +243,7 @@ class FullGaussian:
     def log_prob(self, x: Array, parameters: tuple[Array, Array]) -> Array:
         """ln p of images, in nats [B]."""
         mean, root = parameters
-        offset = (x - mean).reshape(len(x), -1)
+        offset = (x - mean).reshape(x.shape[0], -1)
         whitened = jnp.einsum("ij,bj->bi", root, offset, precision="highest")
         log_det = jnp.sum(jnp.log(jnp.diag(root)))
         return log_det + jnp.sum(distributions.gaussian_log_prob(whitened, 0.0, 0.0), -1)
@@ -239,7 +255,7 @@ class FullGaussian:
     def draw(self, parameters: tuple[Array, Array], drawn: Drawn, temperature: float) -> Array:
         """Draws images; the temperature multiplies the deviations."""
         mean, root = parameters
-        flat = drawn[0].reshape(len(mean), -1)
+        flat = drawn[0].reshape(mean.shape[0], -1)
         offset = jax.scipy.linalg.solve_triangular(root, flat.T, lower=True).T
         return mean + temperature * offset.reshape(mean.shape)
 

@@ -110,7 +110,7 @@ class GatedAttention(Gated):
         """Maps x [B, H, W, C] and embeddings of the positions [H, W, C] to the shape of x."""
         *outer, channels = x.shape
         h = Conv(3 * channels, dtype=self.dtype)(x + positions).astype(self.dtype)
-        shape = (len(x), -1, 3, self.num_heads, channels // self.num_heads)
+        shape = (x.shape[0], -1, 3, self.num_heads, channels // self.num_heads)
         query, key, value = jnp.moveaxis(h.reshape(shape), 2, 0)
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key).astype(jnp.float32)
         weights = nn.softmax(scores / np.sqrt(shape[-1])).astype(self.dtype)

@@ -4,6 +4,7 @@ A bottom-up pass turns the image into evidence for each block; a top-down pass d
 latents z_1, z_2, …, where each prior and posterior depends on the latents before it.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
+from gm_jax.nn import rematerialize
 from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import WeightNormConv, is_data_dependent_init
 
@@ -83,6 +85,7 @@ class Block(nn.Module):
         if self.flow:
             self.posterior_flow = self.flow()
 
+    @rematerialize.block
     def up(self, h: Array) -> tuple[Array, Evidence]:
         """Maps [B, H, W, F] to its residual update and the block's evidence."""
         z, f = self.num_latents, self.features
@@ -93,6 +96,7 @@ class Block(nn.Module):
             mean, log_std, context
         )
 
+    @rematerialize.block
     def down(
         self, h: Array, noise: Array | None, evidence: Evidence | None, latents: Array | None
     ) -> tuple[Array, Array, Array]:
@@ -253,7 +257,7 @@ class HierarchicalVAE(nn.Module):
         evidences: list[Evidence] | None,
         size: tuple[int, int],
         noise: Noise | None,
-        latents: list[Array] | None = None,
+        latents: Sequence[Array | None] | None = None,
         temperature: float = 1.0,
     ) -> Reconstruction:
         """Top-down pass with posteriors, priors (without evidence) or given latents.
@@ -261,29 +265,31 @@ class HierarchicalVAE(nn.Module):
         Args:
           evidences: from `encode`, or None.
           size: height and width of the encoded image.
-          noise: draws the latents; None with `latents`.
-          latents: one [B, h, w, Z] per block, from the top, or None.
+          noise: draws the latents; None if all are given.
+          latents: one [B, h, w, Z] per block, from the top, or None; those that are None among them
+            are drawn.
           temperature: scales the standard deviation of the noise.
         """
         top = self.stem_stride * 2 ** (self.num_scales - 1)
         height, width = size[0] // top, size[1] // top
-        if latents is not None:
-            batch = len(latents[0])
+        given = [None] * len(self.blocks) if latents is None else latents
+        if given[0] is not None:
+            batch = given[0].shape[0]
         else:
             assert noise is not None  # needed because no latents are given
-            batch = len(noise.index)
+            batch = noise.index.shape[0]
         h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
         drawn, kls = [], []
         for position, block in enumerate(reversed(self.blocks)):
             drawn_noise = None
-            if latents is None and noise is not None:
+            if given[position] is None and noise is not None:
                 shape = (*h.shape[1:3], self.num_latents)
                 drawn_noise = temperature * noise.layer(position).normal(*shape)
             h, z, kl = block.down(
                 h,
                 drawn_noise,
                 None if evidences is None else evidences[-1 - position],
-                None if latents is None else latents[position],
+                given[position],
             )
             drawn.append(z)
             kls.append(kl)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax import distributions
+from gm_jax.choices import Choose
 from gm_jax.cpu import draw_flat
 from gm_jax.nn.noise import Noise, standard_logistic
 
@@ -33,6 +34,13 @@ class PixelDistribution(Protocol):
 
     def draw(self, parameters: Parameters, drawn: Drawn, temperature: float) -> Array:
         """The images that the noise determines."""
+
+
+class DiscreteDistribution(PixelDistribution, Protocol):
+    """One with masses, by which images can be coded."""
+
+    def chosen(self, parameters: Parameters, given: Array, choose: Choose) -> Array:
+        """The images whose values `choose` chooses, given them int32 [B, H, W, ...]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +93,17 @@ class LogisticMixture:
             parameters, gumbel, logistic, self.levels, temperature, self.min_log_scale
         )
 
+    def chosen(self, parameters: Array, given: Array, choose: Choose) -> Array:
+        """The images whose values `choose` chooses, channel by channel."""
+        channels = given.shape[-1]
+
+        def masses(known: list[Array]) -> Array:
+            return distributions.discretized_logistic_mixture_masses(
+                known, parameters, channels, self.levels, self.min_log_scale
+            )
+
+        return chosen_in_turn(masses, given, self.levels, choose)
+
     def mean(self, parameters: Array) -> Array:
         """The means of the likeliest components."""
         *pixels, count = parameters.shape
@@ -111,6 +130,33 @@ class Categorical:
         (gumbel,) = drawn
         chosen = jnp.argmax(parameters + temperature * gumbel, -1)
         return jax.nn.one_hot(chosen, parameters.shape[-1])
+
+    def chosen(self, parameters: Array, given: Array, choose: Choose) -> Array:
+        """One-hot pixels of the categories that `choose` chooses, given them int32 [B, H, W, 1]."""
+        category = choose(jax.nn.softmax(parameters), given[..., 0])
+        return jax.nn.one_hot(category, parameters.shape[-1])
+
+
+def chosen_in_turn(
+    masses: Callable[[list[Array]], Array], given: Array, levels: int, choose: Choose
+) -> Array:
+    """The images whose values `choose` chooses, one channel after another.
+
+    Args:
+      masses: maps the values of the channels before, [B, H, W] in [−1, 1] each, to the masses of
+        the next one's levels, [B, H, W, levels].
+      given: int32 [B, H, W, C], for `choose`.
+      levels: number of levels of a value.
+      choose: chooses a level of every pixel.
+
+    Returns:
+      Images float32 [B, H, W, C].
+    """
+    known: list[Array] = []
+    for channel in range(given.shape[-1]):
+        level = choose(masses(known), given[..., channel])
+        known.append(distributions.scale_to_unit(level, levels))
+    return jnp.stack(known, -1)
 
 
 def gumbel_noise(noise: Noise, shape: tuple[int, ...]) -> Array:

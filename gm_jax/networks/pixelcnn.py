@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gm_jax.distributions import MIN_LOG_SCALE, num_mixture_parameters
+from gm_jax.nn import rematerialize
 from gm_jax.nn.activations import concat_elu
 from gm_jax.nn.noise import Dropout
 from gm_jax.nn.weight_norm import WeightNormConv
@@ -64,6 +65,7 @@ class GatedResnet(nn.Module):
     kernel_std: float
     dtype: Any = jnp.float32
 
+    @rematerialize.block
     @nn.compact
     def __call__(
         self,
@@ -99,6 +101,7 @@ class ConditionStream(nn.Module):
       kernel_std: as for `WeightNormConv`.
       layer_features, num_scales, num_blocks: `features`, `num_scales` and `num_blocks` of the
         PixelCNN.
+      num_streams: 2, for u and ul.
       dtype: dtype of the convolutions.
     """
 
@@ -109,11 +112,12 @@ class ConditionStream(nn.Module):
     layer_features: int
     num_scales: int
     num_blocks: int
+    num_streams: int = 2
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> list[tuple[Array, Array]]:
-        """Maps [B, H, W, C] to a (u, ul) pair of [B, h, w, 2·layer_features] per layer."""
+    def __call__(self, image: Array) -> list[tuple[Array, ...]]:
+        """Maps [B, H, W, C] to (u, ul), each [B, h, w, 2·layer_features], per layer."""
         conv = partial(
             WeightNormConv,
             self.features,
@@ -122,20 +126,19 @@ class ConditionStream(nn.Module):
             dtype=self.dtype,
         )
         x = conv()(image)
-        layers: list[tuple[Array, Array]] = []
+        layers: list[tuple[Array, ...]] = []
 
         def run(x: Array, num_layers: int) -> Array:
             for _ in range(num_layers):
                 x = x + conv(init_scale=self.residual_init_scale)(concat_elu(x))
                 contribution = nn.Conv(
-                    4 * self.layer_features,
+                    2 * self.num_streams * self.layer_features,
                     (1, 1),
                     use_bias=False,
                     kernel_init=nn.initializers.zeros,
                     dtype=self.dtype,
                 )(nn.elu(x))
-                u, ul = jnp.split(contribution, 2, axis=-1)
-                layers.append((u, ul))
+                layers.append(tuple(jnp.split(contribution, self.num_streams, axis=-1)))
             return x
 
         for scale in range(self.num_scales):
@@ -184,7 +187,7 @@ class PixelCNN(nn.Module):
         self,
         x: Array,
         index: Array,
-        conditions: list[tuple[Array, Array]] | None = None,
+        conditions: list[tuple[Array, ...]] | None = None,
         train: bool = False,
     ) -> Array:
         """Returns parameters float32 [B, H, W, K(1+2C+C(C−1)/2)], or [B, H, W, C].

@@ -22,7 +22,7 @@ from gm_jax.networks.pixelcnn import GatedResnet, PixelCNN, down_shifted_conv
 from gm_jax.nn.weight_norm import WeightNormConv
 
 Array = jax.Array
-Conditions = list[tuple[Array, Array]] | None
+Conditions = list[tuple[Array, ...]] | None
 Cache = dict[str, Array]
 Carry = tuple[Array, Cache, Cache]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -51,7 +51,7 @@ def sample_with_cache(
     Raises:
       ValueError: the scales do not divide the image, or the noise has another shape.
     """
-    shape = (len(noise[0]), *image_shape)
+    shape = (noise[0].shape[0], *image_shape)
     if any(part.shape[:3] != shape[:3] for part in noise):
         shapes = " and ".join(str(part.shape) for part in noise)
         raise ValueError(f"noise of shapes {shapes} for {image_shape=}: draw it for this shape")
@@ -306,4 +306,4 @@ def _empty_caches(
 
 def _at(x: Array, row: Any, column: Any, height: int = 1, width: int = 1) -> Array:
     """Cuts [B, height, width, F] out of [B, H, W, F]."""
-    return jax.lax.dynamic_slice(x, (0, row, column, 0), (len(x), height, width, x.shape[-1]))
+    return jax.lax.dynamic_slice(x, (0, row, column, 0), (x.shape[0], height, width, x.shape[-1]))

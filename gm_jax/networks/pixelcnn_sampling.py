@@ -7,7 +7,9 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax.networks.pixel_distributions import Drawn, PixelDistribution
+from gm_jax.choices import Choose
+from gm_jax.networks.local_pixelcnn import LocalPixelCNN
+from gm_jax.networks.pixel_distributions import DiscreteDistribution, Drawn
 from gm_jax.networks.pixelcnn import PixelCNN
 from gm_jax.networks.pixelcnn_cache import sample_with_cache
 from gm_jax.nn.noise import Noise
@@ -30,16 +32,21 @@ class Sampler:
     name: str
     network: PixelCNN
     image_shape: tuple[int, int, int]
-    pixels: PixelDistribution
+    pixels: DiscreteDistribution
 
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
             raise ValueError(f"sample.sampler is '{self.name}'; choose among {SAMPLERS}")
+        if self.name == "cached" and isinstance(self.network, LocalPixelCNN):
+            raise ValueError(
+                "sample.sampler is 'cached', for a PixelCNN that sees a window alone; set it to "
+                "fixed_point"
+            )
 
     def __call__(
         self,
         variables: dict[str, Any],
-        conditions: list[tuple[Array, Array]] | None,
+        conditions: list[tuple[Array, ...]] | None,
         noise: Noise,
         temperature: float,
     ) -> Array:
@@ -64,6 +71,31 @@ class Sampler:
             lambda x: cast(Array, self.network.apply(variables, x, noise.index, conditions)),
             draw,
             drawn,
+            self.image_shape,
+        )
+
+    def chosen(
+        self,
+        variables: dict[str, Any],
+        conditions: list[tuple[Array, ...]] | None,
+        given: Array,
+        choose: Choose,
+    ) -> Array:
+        """Returns the images whose values `choose` chooses, pixel by pixel in raster order.
+
+        It is `cached` whatever its name: every pixel is chosen once.
+
+        Args:
+          variables, conditions: as for a call.
+          given: int32 [B, H, W, ...], what the pixels' `chosen` takes.
+          choose: chooses the values of one pixel of each image at a time.
+        """
+        return sample_with_cache(
+            self.network,
+            variables,
+            conditions,
+            lambda parameters, drawn: self.pixels.chosen(parameters, drawn[0], choose),
+            (given,),
             self.image_shape,
         )
 
@@ -102,5 +134,5 @@ def sample_by_fixed_point(
         _, changed, rounds = carry
         return changed & (rounds < height * width)
 
-    start = (jnp.zeros((len(noise[0]), *image_shape)), jnp.array(True), jnp.array(0))
+    start = (jnp.zeros((noise[0].shape[0], *image_shape)), jnp.array(True), jnp.array(0))
     return jax.lax.while_loop(unfinished, draw_all, start)[0]

@@ -44,7 +44,8 @@ class Encoder(nn.Module):
     Attributes:
       widths: channels from the image's resolution to the top; each one halves the resolution.
       top_latents: length of the vector at the top.
-      num_latents: latent channels of every layer below; 0 has latents at the top only.
+      num_latents: latent channels of every layer below, or of each from the image's resolution; 0
+        has none.
       residual_scale: scale of the two convolutions added at every resolution; 0 adds none.
       flow: whether the posteriors below the top have an inverse autoregressive flow.
       head_init_scale: initial standard deviation of the posterior's statistics.
@@ -54,7 +55,7 @@ class Encoder(nn.Module):
 
     widths: tuple[int, ...]
     top_latents: int
-    num_latents: int
+    num_latents: int | tuple[int, ...]
     residual_scale: float
     flow: bool
     head_init_scale: float
@@ -66,7 +67,7 @@ class Encoder(nn.Module):
         """Maps [B, H, W, C] to evidence from the top ([B, 1, 1, ·]) to the image's resolution."""
         conv = partial(WeightNormConv, num_classes=self.num_classes, dtype=self.dtype)
         head = partial(conv, init_scale=self.head_init_scale)
-        latents = self.num_latents
+        below = latents_below(self.num_latents, self.widths)
         h = conv(self.widths[0], (3, 3))(x, label)
         evidences = []
         for level, width in enumerate(self.widths):
@@ -74,7 +75,8 @@ class Encoder(nn.Module):
                 h = conv(width, **STRIDED)(nn.elu(h), label)
             if self.residual_scale:
                 h = residual(h, width, self.residual_scale, conv, label)
-            if latents and level < len(self.widths) - 1:
+            latents = below[level] if level < len(below) else 0
+            if latents:
                 statistics = head(2 * latents + self.flow * width, (3, 3))(nn.elu(h), label)
                 evidences.append(Evidence(*jnp.split(statistics, [latents, 2 * latents], -1)))
         flat = nn.elu(h).reshape(h.shape[0], 1, 1, -1)
@@ -158,7 +160,7 @@ class Decoder(nn.Module):
     image_shape: tuple[int, int, int]
     widths: tuple[int, ...]
     top_latents: int
-    num_latents: int
+    num_latents: int | tuple[int, ...]
     residual_scale: float
     flow: bool
     flow_layers: int
@@ -174,22 +176,23 @@ class Decoder(nn.Module):
         evidences: list[Evidence] | None,
         noise: Noise | None,
         label: Array | None = None,
-        latents: list[Array] | None = None,
+        latents: Sequence[Array | None] | None = None,
         temperature: float = 1.0,
     ) -> Decoding:
         """Draws latents from posteriors (given evidence) or priors, or uses the given latents.
 
         Args:
           evidences: from the encoder, or None.
-          noise: draws the latents; None with `latents`.
+          noise: draws the latents; None if all are given.
           label: int32 [B], or None without classes.
-          latents: latents as in a `Decoding`, or None.
+          latents: latents as in a `Decoding`, or None; those that are None among them are drawn.
           temperature: scales the standard deviation of the noise.
         """
         conv = partial(WeightNormConv, num_classes=self.num_classes, dtype=self.dtype)
         head = partial(conv, init_scale=self.head_init_scale)
         height, width = top_size(self.image_shape, self.widths)
-        depth = 1 + (len(self.widths) - 1) * (self.num_latents > 0)
+        below = latents_below(self.num_latents, self.widths)
+        depth = 1 + sum(number > 0 for number in below)
         evidence: Sequence[Evidence | None] = [None] * depth if evidences is None else evidences
         given: Sequence[Array | None] = [None] * depth if latents is None else latents
 
@@ -197,22 +200,23 @@ class Decoder(nn.Module):
             assert noise is not None  # needed because no latents are given
             return temperature * noise.layer(layer).normal(*shape)
 
-        if latents is None:
+        if given[0] is None:
             standard, top = (jnp.zeros(()), jnp.zeros(())), evidence[0]
             posterior = None if top is None else (top.mean, top.log_std)
             z, kl = draw(layer_noise(0, 1, 1, self.top_latents), standard, posterior, None)
         else:
-            z, kl = latents[0], jnp.zeros(len(latents[0]))
+            z, kl = given[0], jnp.zeros(given[0].shape[0])
         drawn, kls = [z], [kl]
         h = conv(height * width * self.widths[-1], (1, 1))(z, label)
         h = h.reshape(-1, height, width, self.widths[-1])
-        for layer, features in enumerate(reversed(self.widths[:-1]), 1):
+        for features, num_latents in zip(self.widths[-2::-1], below[::-1], strict=True):
             h = conv(features, **STRIDED, transpose=True)(nn.elu(h), label)
             if self.residual_scale:
                 h = residual(h, features, self.residual_scale, conv, label)
-            if self.num_latents:
+            if num_latents:
+                layer = len(drawn)
                 latent_layer = LatentLayer(
-                    self.num_latents,
+                    num_latents,
                     self.flow,
                     self.flow_layers,
                     self.flow_scale,
@@ -221,8 +225,8 @@ class Decoder(nn.Module):
                     self.dtype,
                 )
                 layer_draw = None
-                if latents is None:
-                    layer_draw = layer_noise(layer, *h.shape[1:3], self.num_latents)
+                if given[layer] is None:
+                    layer_draw = layer_noise(layer, *h.shape[1:3], num_latents)
                 h, z, kl = latent_layer(h, layer_draw, evidence[layer], given[layer], label)
                 drawn.append(z)
                 kls.append(kl)
@@ -231,6 +235,18 @@ class Decoder(nn.Module):
         if self.init_log_std is not None:
             log_std = self.param("log_std", nn.initializers.constant(self.init_log_std), ())
         return Decoding(mean, log_std, jnp.stack(kls, 1), drawn)
+
+
+def latents_below(num_latents: int | tuple[int, ...], widths: tuple[int, ...]) -> tuple[int, ...]:
+    """Latent channels at each resolution below the top, from the image's; one for all, or each."""
+    below = len(widths) - 1
+    each = (num_latents,) * below if isinstance(num_latents, int) else tuple(num_latents)
+    if len(each) != below:
+        raise ValueError(
+            f"num_latents of {len(each)} resolutions, for {len(widths)} widths: give one number, "
+            f"or {below}, from the image's resolution to the last below the top"
+        )
+    return each
 
 
 def top_size(image_shape: tuple[int, int, int], widths: tuple[int, ...]) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def standard_deviation(x: Array) -> Array:
     x = x.astype(jnp.float32)
     mean = devices.mean(jnp.mean(x, 0))
     variance = devices.mean(jnp.mean(jnp.square(x - mean), 0))
-    return jnp.broadcast_to(jnp.mean(jnp.sqrt(variance + 1e-8)), (len(x), 1))
+    return jnp.broadcast_to(jnp.mean(jnp.sqrt(variance + 1e-8)), (x.shape[0], 1))
 
 
 def none(x: Array) -> Array:

@@ -31,7 +31,7 @@ class Equivariant(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps [B, ...] to [B, ...]; permuted examples give permuted outputs."""
-        size = len(x) * devices.count()
+        size = x.shape[0] * devices.count()
         own = self.linear(use_bias=self.use_bias)(x * (size / (size + 1)))
         mean = devices.mean(jnp.mean(x.astype(jnp.float32), 0, keepdims=True)).astype(x.dtype)
         return own + self.linear(use_bias=False)(mean / (size + 1))

@@ -22,7 +22,7 @@ from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.frozen import create_method
 from gm_jax.training.parallel import Parallel
 from gm_jax.training.pretrained import fit_params
-from gm_jax.training.progress import say
+from gm_jax.training.progress import say, working
 
 _LARGEST_SIDE = 64  # of images for which the config sets no size
 SPLITS = ("train", "validation", "test")
@@ -283,6 +283,8 @@ def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None
     elsewhere = None if output is None else workdirs.absolute(output)
     run = Run(config, folder, method, datasets, parallel, elsewhere)
     _ = run.state_template  # refuses networks that do not fit the images
+    if config.train.accumulate_steps > 1:
+        _check_parts(run)
     return run
 
 
@@ -348,6 +350,14 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
         run = Run(config, folder, method, {"train": blanks}, parallel)
         _ = run.state_template  # what does not fit shows here
     return run
+
+
+def _check_parts(run: Run) -> None:
+    """Refuses parts of a batch for losses that are no mean over examples, by tracing a step."""
+    size = run.config.data.batch_size // run.parallel.num_devices
+    batches = (fields.blanks(run.method.data, size),) * run.method.batches_per_step
+    with working("tracing a step in parts"):
+        jax.eval_shape(run.method.train_step, run.state_template, batches, jax.random.key(0))
 
 
 def _check_pictures(method: Method) -> None:

@@ -76,6 +76,13 @@ def write_atomically(path: epath.Path, text: str) -> None:
         partial.write_text(text)
 
 
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file so that at any time it is completely the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _partial(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_npz(path: epath.Path, arrays: Mapping[str, Any]) -> None:
     """Writes an .npz file so that at any time it is completely the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

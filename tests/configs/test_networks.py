@@ -20,6 +20,7 @@ from configs import (
     gan_likelihood,
     hybrid,
     mixed_batch_gan,
+    pixel_vae,
     vae,
     vq_vae,
 )
@@ -87,6 +88,13 @@ def test_the_networks_of_minutes_fit_their_images(name):
         state = initial(create(config))
         assert state.params.keys() == NETWORKS[name]
         check_recalibration(config, state)
+
+
+@pytest.mark.parametrize("variant", pixel_vae.VARIANTS)
+def test_pixel_vaes_fit_their_images(variant):
+    config = pixel_vae.get_config(variant)
+    state = initial(create(config))
+    assert ("prior" in state.params) == (config.model.prior.length > 0)
 
 
 @pytest.mark.parametrize("variant", MIXED_BATCHES)

@@ -1,5 +1,6 @@
 """Every variant of the first pages is the same config as before `page` was introduced."""
 
+import functools
 import importlib
 import itertools
 import json
@@ -26,6 +27,12 @@ def has_batch_norms(page, variant):
     return page in ("classifier", "real_nvp") or "v_ade" in variant
 
 
+def is_smaller(field, page, variant):
+    """Whether it is a field of a network that has less to compile in the tests."""
+    smoke = page in ("adaptive_density", "gan_likelihood") and variant.endswith("smoke")
+    return smoke and field in stored(page, variant)
+
+
 # Deliberate changes since then: the field, its value (None if it was removed), and where.
 CHANGES = [
     ("optimizer.clip_norm", 0.0, lambda page, variant: page != "real_nvp"),
@@ -35,6 +42,8 @@ CHANGES = [
     ("optimizer.learning_rate_decay", 1.0, lambda page, variant: page == "classifier"),
     ("optimizer.linear_decay_steps", 0, lambda page, variant: True),
     ("optimizer.linear_decay_start", 0, lambda page, variant: True),
+    ("train.accumulate_steps", 1, lambda page, variant: True),
+    ("train.rematerialize", False, lambda page, variant: True),
     ("optimizer.warmup_steps", 0, lambda page, variant: True),
     ("model.ema_decay", 0.0, lambda page, variant: page == "real_nvp"),
     # The GAN's losses and the control of its critic's slope became fields of the page.
@@ -83,6 +92,22 @@ CHANGES = [
         "evaluate.recalibration_batches",
         2,
         lambda page, variant: has_batch_norms(page, variant) and "smoke" in variant,
+    ),
+    *(
+        (field, value, functools.partial(is_smaller, field))
+        for field, value in (
+            ("model.generator.widths", [8, 16]),
+            ("model.discriminator.widths", [8, 16]),
+            ("model.vae.widths", [8, 16]),
+            ("model.encoder.widths", [8, 16]),
+            ("model.real_nvp.num_blocks", 1),
+            ("model.real_nvp.num_last", 2),
+        )
+    ),
+    (
+        "model.pixelcnn.num_scales",
+        1,
+        lambda page, variant: page in ("pixelcnn", "agave") and variant == "smoke",
     ),
     *(
         (field, None, lambda page, variant: variant.startswith("gan"))  # which read none of them

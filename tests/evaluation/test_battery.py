@@ -110,21 +110,22 @@ def test_both_doors_give_the_same_likelihood(run):
 
 
 def test_numbers_do_not_depend_on_batch_size_or_devices(trained, run, tmp_path):
-    metrics = ["bpd", "iwae", "fid", "prd"]
+    metrics = ["bpd", "iwae", "fid", "fid_infinity", "kid", "prd", "precision", "density"]
     options = {"features": "pixels", "num_importance_samples": 3}
     first, _ = results(run, metrics, **options)
     changes = {"train__parallel": "jit", "evaluate__batch_size": 5, "sample__batch_size": 7}
     config = toy_config(tmp_path / "other", **changes)
     (run.workdir / "evaluation.json").unlink()
     second, _ = results(open_run(config, trained), metrics, **options)
-    assert first.keys() == second.keys() == {"bpd", "iwae", "fd_pixels", "prd_pixels"}
+    judged = {f"{name.replace('fid', 'fd')}_pixels" for name in metrics[2:]}
+    assert first.keys() == second.keys() == {"bpd", "iwae", *judged}
     for name, result in first.items():
         assert result["identity"] == second[name]["identity"]
         numbers = [
             [value for value in found["values"].values() if not isinstance(value, str)]
             for found in (result, second[name])
         ]
-        np.testing.assert_allclose(*numbers, rtol=1e-5)
+        np.testing.assert_allclose(*numbers, rtol=1e-5, atol=1e-9)
 
 
 def test_a_result_is_kept_until_what_names_it_changes(run, network, capsys):
@@ -170,6 +171,23 @@ def test_a_missing_metric_says_why_and_the_others_go_on(trained, run, capsys, mo
     assert "fid: missing: " in output.err
     _, missing = results(run, ["is"], features="pixels")
     assert "'pixels' classify nothing" in missing["is"]
+
+
+def test_neighbours_in_the_training_split_are_found_and_drawn(run, tmp_path):
+    train = run.train_data
+    np.savez(tmp_path / "copies.npz", image=train.images[5:25], levels=train.levels)
+    options = {"features": "pixels", "num_samples": None}
+    copies = {"samples": f"npz:{tmp_path / 'copies.npz'}", **options}
+    found, missing = results(run, ["neighbours"], **copies)
+    values, result = found["neighbours_pixels"]["values"], found["neighbours_pixels"]
+    assert missing == {} and values["neighbours_pixels"] == values["nearer_in_pixels"] == 1
+    assert (values["num_samples"], values["num_held_out"]) == (20, 24)
+    rows = np.load(run.workdir / result["arrays"])["samples_rows_in_pixels"]
+    np.testing.assert_array_equal(train.images[rows], train.images[5:25])
+    with Image.open(run.workdir / result["picture"]) as picture:
+        assert picture.mode == "RGB" and picture.width > 1024
+    _, missing = results(run, ["neighbours"], **copies, reference_split="train[:64]")
+    assert "most of the reference images are training images" in missing["neighbours"]
 
 
 def test_a_method_without_samples_says_so_for_every_metric_of_samples(tmp_path, capsys):
@@ -342,12 +360,12 @@ def test_only_an_evaluation_takes_the_flags_of_one(tmp_path, capsys):
 def test_an_evaluation_computes_what_needs_no_training(run, trained, capsys):
     session.run(run.config, str(trained), "evaluate", {"num_samples": 24, "features": "pixels"})
     names = {result["metric"] for result in read_results(trained)}
-    assert names == {"fd_pixels", "prd_pixels"}
+    assert names == {f"{name}_pixels" for name in ("fd", "kid", "prd", "precision", "density")}
     printed = capsys.readouterr()
     assert "bits/dim (lower bound, one sample)" in printed.out
     for name in ("is: missing: features 'pixels' classify nothing", "diversity: missing: "):
         assert name in printed.err
-    for name in ("iwae", "critic", "gan_train_test"):
+    for name in ("iwae", "fid_infinity", "critic", "gan_train_test"):
         assert f"{name}: left out: it t" in printed.err
     assert json.loads((trained / "test.json").read_text())["step"] == run.best_step()
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_translated_is_refused(tmp_path, model, run, capsys):
         model.sample(1)
     with pytest.raises(SystemExit):
         session.run(CONFIG, str(tmp_path), "sample", direction="a_to_b")
-    assert "only --mode=translate takes them" in capsys.readouterr().err
+    assert "--direction: only --mode=translate can take it" in capsys.readouterr().err
     other = open_run(classifier.get_config("smoke"), tmp_path)
     with pytest.raises(ValueError, match="--mode=translate: the method 'classifier' cannot transl"):
         drawing.translate(other)

@@ -24,7 +24,6 @@ CONFIG = sweep.with_fields(
     {
         "model.auxiliary_until_step": 2,
         "model.ema_decay": drop_auxiliary.EMA_DECAY,
-        "model.pixelcnn.num_scales": 1,  # less to compile
     },
 )
 

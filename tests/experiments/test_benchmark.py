@@ -36,11 +36,10 @@ def measured(tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "result.json"
     done = run(
         "benchmark",
-        "--config=configs/agave.py:smoke",
+        "--config=configs/pixelcnn.py:smoke",
         "--num_steps=2",
         f"--output={path}",
         "--config.data.batch_size=8",
-        "--config.model.vae.num_scales=1",
         "--config.model.pixelcnn.num_scales=1",
     )
     assert done.returncode == 0, done.stderr
@@ -49,7 +48,7 @@ def measured(tmp_path_factory):
 
 def test_a_benchmark_is_of_the_config_given_and_its_numbers_are_positive(measured):
     result, output = measured
-    assert (result["config"], result["batch_size"]) == ("agave:smoke", 8)
+    assert (result["config"], result["batch_size"]) == ("pixelcnn:smoke", 8)
     numbers = {name: value for name, value in result.items() if name not in TEXTS}
     assert len(numbers) >= 15
     assert all(math.isfinite(value) and value > 0 for value in numbers.values()), numbers
@@ -70,7 +69,7 @@ def test_a_benchmarks_numbers_fit_each_other(measured):
 
 
 def test_a_start_that_fails_says_why():
-    done = run("benchmark", "--config=configs/agave.py:smoke", "--config.data.batch_size=72")
+    done = run("benchmark", "--config=configs/pixelcnn.py:smoke", "--config.data.batch_size=72")
     assert done.returncode == 1 and "only 64 examples" in done.stderr
 
 

@@ -96,7 +96,7 @@ def test_the_conditional_density_sums_to_one(downsampling):
     every = np.stack(np.meshgrid(*[np.arange(3)] * 4), -1).reshape(-1, 2, 2, 1).astype(np.uint8)
     made = random_variables(method, {"image": every})
     f_z = np.array([[0.3, -1.0], [1.0, 0.1]], np.float32)[None, ::downsampling, ::downsampling]
-    log_prob = jax.jit(method._autoregressive_log_prob, static_argnums=4)
+    log_prob = jax.jit(method.autoregressive_log_prob, static_argnums=4)
     x, noise = scale_to_unit(every, 3), noise_of(KEY, 81)
     logs, others = (
         log_prob(made, x, np.broadcast_to(f[..., None], (81, *f.shape[1:], 1)), noise, False)
@@ -142,7 +142,7 @@ def test_an_auxiliary_image_changes_the_auxiliary_term_alone(auxiliary):
     @jax.jit
     def run(variables):
         latents = method.encode(variables, batch, NOISE)
-        f_z = method._sketch(variables, NOISE, latents).mean
+        f_z = method.sketch(variables, NOISE, latents).mean
         return method.log_likelihood(variables, batch, NOISE), f_z, latents
 
     terms, f_z, latents = run(made)

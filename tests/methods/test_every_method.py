@@ -33,6 +33,7 @@ from configs import (
     hybrid,
     lsgan,
     mixed_batch_gan,
+    pixel_vae,
     pixelcnn,
     real_nvp,
     sngan,
@@ -73,6 +74,7 @@ PAGES = {
     "lsgan": (lsgan, "smoke"),
     "mixed_batch_gan": (mixed_batch_gan, "m_bgan,smoke"),
     "points": (mixed_batch_gan, "bgan,smoke_ring"),
+    "pixel_vae": (pixel_vae, "smoke"),
     "pixelcnn": (pixelcnn, "smoke"),
     "real_nvp": (real_nvp, "smoke"),
     "sngan": (sngan, "smoke"),
@@ -339,6 +341,9 @@ def test_a_loaded_model_scores_and_draws_as_its_session_did(name):
     if "encode" in offered:
         decoded = model.decode(model.encode(test.arrays[main]))[main]
         assert (decoded.shape, decoded.dtype) == (test.arrays[main].shape, test.arrays[main].dtype)
+    if "resample" in offered:
+        again = model.resample(test.arrays[main], 1)[main]
+        assert (again.shape, again.dtype) == (test.arrays[main].shape, test.arrays[main].dtype)
     if "translate" in offered:
         for domain, direction in (("a", "a_to_b"), ("b", "b_to_a")):
             given = test.domain(domain).arrays[main]

@@ -93,7 +93,8 @@ def test_all_modes_have_the_same_density():
 
 def test_a_flow_whose_inverse_has_no_gradient_is_refused():
     config = flow_gan.get_config("hybrid,smoke").unlock()
-    config.model.network = flow.get_config("residual,smoke").model.network
+    residual = flow.get_config("residual,smoke").model
+    config.model.network, config.model.interval = residual.network, residual.interval
     with pytest.raises(ValueError, match="'residual', whose inverse is a search without a grad"):
         methods.create(config.lock(), SPEC)
 

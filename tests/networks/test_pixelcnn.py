@@ -64,11 +64,8 @@ def test_the_jacobian_is_strictly_triangular(channels, num_scales):
 @pytest.mark.parametrize("num_scales", [1, 3])
 def test_every_pixel_may_depend_on_the_whole_condition(num_scales):
     apply, x = network(1 if num_scales == 1 else 3, num_scales)
-    gradient = jax.grad(lambda source: (apply(x, source)[0, 0, 0] ** 2).sum())(x)[0]
-    assert np.abs(gradient).max() > 0
-    future = np.abs(gradient).max(-1)
-    future[0, 0] = 0
-    assert (future > 0).any()
+    future = jnp.ones((8, 8, 1)).at[0, 0].set(0)
+    assert (apply(x, x + future)[0, 0, 0] != apply(x, x)[0, 0, 0]).any()
 
 
 def test_a_fresh_condition_stream_adds_nothing():

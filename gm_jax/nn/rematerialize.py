@@ -1,0 +1,48 @@
+"""Blocks of networks whose activations are computed anew in the backward pass, to save memory."""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+import flax.linen as nn
+import jax
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+_active = contextvars.ContextVar("rematerialize", default=False)
+
+
+@contextlib.contextmanager
+def rematerialize(active: bool) -> Iterator[None]:
+    """Inside it (while a loss is traced) `block`s keep their inputs alone, if it is active."""
+    token = _active.set(active)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def block(method: Method) -> Method:
+    """Decorates a module's method that is a block of its network, outside `nn.compact`.
+
+    A block takes its arguments by position. Those that are no arrays are fixed when it is traced.
+    """
+
+    @functools.wraps(method)
+    def call(self: nn.Module, *arguments: Any) -> Any:
+        if not _active.get() or self.is_initializing():
+            return method(self, *arguments)
+        leaves, structure = jax.tree.flatten(arguments)
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+
+        @functools.wraps(method)
+        def on_arrays(self: nn.Module, *arrays: jax.Array) -> Any:
+            whole = list(leaves)
+            for place, array in zip(places, arrays, strict=True):
+                whole[place] = array
+            return method(self, *jax.tree.unflatten(structure, whole))
+
+        return nn.remat(on_arrays)(self, *(leaves[place] for place in places))
+
+    return cast(Method, call)

@@ -1,0 +1,51 @@
+"""The experiment on who uses the latents, at smoke size."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from experiments.latents import who_uses_them
+from gm_jax import sweep
+
+
+def test_codes_that_are_labels_are_read_and_noise_is_not():
+    labels = {split: np.arange(200) % 4 for split in ("train", "test")}
+    generator = np.random.default_rng(0)
+    kept = {split: np.eye(4)[each][:, None] for split, each in labels.items()}
+    noise = {split: generator.normal(size=(200, 5)) for split in labels}
+    assert who_uses_them.linear_accuracy(kept, labels) == 1
+    assert who_uses_them.linear_accuracy(noise, labels) < 0.4
+
+
+@pytest.mark.parametrize("variant", ["digits", "fashion_mnist"])
+def test_rows_differ_in_what_they_say_alone_and_see_the_same_batches(variant):
+    configs = {row: who_uses_them.config_of(row, variant, 90, 3) for row in who_uses_them.ROWS}
+    whole = configs["whole"]
+    for config in configs.values():
+        assert config.data == whole.data and config.train.steps == 90 and config.seed == 3
+        assert config.model.ema_decay == 0
+    assert whole.model.window == () and configs["window_2x5"].model.window == (2, 5)
+    assert configs["warm_up"].model.kl_annealing_steps == 30
+    assert configs["soft_free_bits"].model.soft_free_bits == configs["free_bits"].model.free_bits
+    assert sum(configs["levels"].model.vae.num_latents) > 0
+    assert configs["agave_4"].model.kl_weight == 4
+
+
+def test_a_tiny_table_has_a_row_a_model_and_is_not_made_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(who_uses_them, "SAMPLES", 4)
+    rows, given = ["soft_free_bits", "agave_2"], ("smoke", 2, [0], tmp_path)
+    table = who_uses_them.compare(rows, *given)
+    assert [line["row"] for line in table] == [*rows, "test images"]
+    for line in table[:2]:
+        assert 1 < line["bits_per_dim"] < 8 and 0 <= line["linear_accuracy"] <= 1
+        assert line["information_lower"] <= line["information_upper"]
+        assert ("f_z_recognised" in line) == line["row"].startswith("agave")
+    assert table[2]["image_recognised"] > 0.3
+    assert (tmp_path / "kl.png").exists() and "| whole" not in (tmp_path / "table.md").read_text()
+    for function in ("judged", "open_run"):
+        monkeypatch.delattr(who_uses_them, function)
+    monkeypatch.delattr(sweep.session, "train")
+    assert who_uses_them.compare(rows, *given) == table
+    with (tmp_path / "table.csv").open() as file:
+        assert [line["row"] for line in csv.DictReader(file)] == [*rows, "test images"]
