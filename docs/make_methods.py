@@ -31,7 +31,7 @@ FAMILIES = {
     "variational": Family(
         "Variational auto-encoders",
         "They encode images as latents, and bound the likelihood from below.",
-        ("vae", "vae_iaf", "vq_vae", "code_prior"),
+        ("vae", "vae_iaf", "pixel_vae", "vq_vae", "code_prior"),
     ),
     "flows": Family(
         "Flows",
