@@ -9,6 +9,7 @@ import pytest
 import gm_jax
 from docs import make_methods, make_results
 from gm_jax import ranges
+from gm_jax.evaluation.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -70,6 +71,18 @@ def test_a_config_of_no_family_is_named(monkeypatch):
     monkeypatch.setattr(make_methods, "FAMILIES", families)
     with pytest.raises(ValueError, match=r"classifier, cycle_gan: each config .*make_methods\.py"):
         make_methods.make()
+
+
+def test_every_metric_is_explained():
+    rows = re.findall(r"(?m)^\| (`.+?) \|", (ROOT / "docs" / "evaluation.md").read_text())
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(METRICS)
+
+
+def test_the_site_has_every_page():
+    """`mkdocs build --strict`, which `.ci/run` has, says the same later."""
+    listed = re.findall(r"(?m)^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text())
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted(pages | {"index.md", "contributing.md", "changelog.md"})
 
 
 def test_the_version_is_the_same_everywhere():
