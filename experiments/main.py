@@ -32,6 +32,7 @@ _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.
     flags.DEFINE_string("resize", None, "Before Inception: tf1 (as in papers) or clean."),
     flags.DEFINE_string("reference", None, "Source of the real images, if not the config's."),
     flags.DEFINE_string("reference_split", None, "Its split, if not the config's test split."),
+    flags.DEFINE_string("reference_statistics", None, "File that fid reads, or writes if missing."),
     flags.DEFINE_integer("num_importance_samples", None, "k of iwae (150), or of metrics=auto."),
     flags.DEFINE_integer("training_steps", None, "Of the networks of critic, gan_train_test."),
     flags.DEFINE_integer("seed", None, "Of samples, subsets and metrics; not of the run."),

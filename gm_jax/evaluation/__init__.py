@@ -29,6 +29,8 @@ _LAZY = {
     "independent_wasserstein_critic": "wasserstein_critic",
     "inception_features": "inception_v3",
     "load_inception_weights": "inception_weights",
+    "read_statistics": "reference_statistics",
+    "write_statistics": "reference_statistics",
 }
 
 __all__ = [
@@ -52,8 +54,10 @@ __all__ = [
     "ms_ssim",
     "prd_from_histograms",
     "precision_recall_distribution",
+    "read_statistics",
     "sample_diversity",
     "squared_mmd",
+    "write_statistics",
 ]
 
 
