@@ -27,7 +27,7 @@ _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.
     flags.DEFINE_list("metrics", None, "auto, or names by commas; a wrong one lists them all."),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
     flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),
-    flags.DEFINE_string("features", None, "inception, classifier:WORKDIR or pixels."),
+    flags.DEFINE_string("features", None, "inception, classifier:WORKDIR, pixels, exported:FILE."),
     flags.DEFINE_string("features_weights", None, "File of Inception's weights."),
     flags.DEFINE_string("resize", None, "Before Inception: tf1 (as in papers) or clean."),
     flags.DEFINE_string("reference", None, "Source of the real images, if not the config's."),

@@ -30,6 +30,7 @@ _LAZY = {
     "inception_features": "inception_v3",
     "load_inception_weights": "inception_weights",
     "read_statistics": "reference_statistics",
+    "write_exported": "exported_network",
     "write_statistics": "reference_statistics",
 }
 
@@ -57,6 +58,7 @@ __all__ = [
     "read_statistics",
     "sample_diversity",
     "squared_mmd",
+    "write_exported",
     "write_statistics",
 ]
 

@@ -13,6 +13,7 @@ from configs import classifier
 from gm_jax import data, distributions, methods, session
 from gm_jax.evaluation import battery, drawing, feature_networks, report, train_test_classifier
 from gm_jax.evaluation.context import Context
+from gm_jax.evaluation.exported_network import write_exported
 from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
 from gm_jax.evaluation.inception_weights import InceptionWeights
 from gm_jax.evaluation.records import read_results
@@ -389,9 +390,22 @@ def test_an_evaluation_computes_what_needs_no_training(run, trained, capsys):
     assert json.loads((trained / "test.json").read_text())["step"] == run.best_step()
 
 
+def test_an_exported_function_judges_as_the_function_does(run, network, tmp_path):
+    write_exported(
+        lambda images: images.reshape(-1, 64)[:, :3].astype(jnp.float32),
+        (8, 8, 1),
+        tmp_path / "corner.bin",
+    )
+    found, _ = results(run, ["fid"], features=network)
+    (run.workdir / "evaluation.json").unlink()
+    read, missing = results(run, ["fid"], features=f"exported:{tmp_path / 'corner.bin'}")
+    assert missing == {} and read["fd_corner"]["values"] == found["fd_corner"]["values"]
+    assert read["fd_corner"]["identity"]["features"]["name"] == "exported:corner"
+
+
 def test_unknown_features_are_refused(run, tmp_path):
     for name, expected in (
-        ("vgg", "unknown features 'vgg'; choose among inception, classifier:WORKDIR, pixels"),
+        ("vgg", "unknown features 'vgg'; choose among inception, classifier:WORKDIR, pixels, exp"),
         (f"classifier:{tmp_path}", "no classifier in .* train one with --config=configs/cla"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=expected):
