@@ -24,7 +24,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where modes but train write, if n
 _DIRECTION = flags.DEFINE_enum("direction", None, ("a_to_b", "b_to_a"), "Of --mode=translate.")
 _INPUT = flags.DEFINE_string("input", None, "Source of what it translates, if not test images.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
-    flags.DEFINE_list("metrics", None, "auto, or names by commas; a wrong one lists them all."),
+    flags.DEFINE_list(
+        "metrics",
+        None,
+        "auto; bpd,iwae,is,fid,fid_infinity,kid,prd,precision,density,neighbours,diversity,"
+        "perplexity,critic,gan_train_test.",
+    ),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
     flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),
     flags.DEFINE_string("features", None, "inception, classifier:WORKDIR, pixels, exported:FILE."),
