@@ -41,7 +41,11 @@ from gm_jax.images import save_png
 from gm_jax.training import workdir as workdirs
 
 # The order of the papers' tables; what else was measured comes after.
-ORDER = ("bpd", "nats", KIND, "iwae", "is", "fid", "is_c", "fd_c", "prd", "prd.f_8", "prd.f_1/8")
+ORDER = (
+    *("bpd", "nats", KIND, "iwae", "is", "fid", "is_c", "fd_c", "kid", "kid_c"),
+    *("prd", "prd.f_8", "prd.f_1/8"),
+    *("precision", "precision.recall", "density", "density.coverage"),
+)
 COSTS = ("parameters", "step_ms", "sample_ms")  # of --costs
 _FOLDER = "runs/comparison"
 

@@ -25,14 +25,20 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where modes but train write, if n
 _DIRECTION = flags.DEFINE_enum("direction", None, ("a_to_b", "b_to_a"), "Of --mode=translate.")
 _INPUT = flags.DEFINE_string("input", None, "What it translates or compresses, or a .gmz file.")
 _BATTERY = (  # of --mode=evaluate; the defaults are those of gm_jax.evaluation.request.Request
-    flags.DEFINE_list("metrics", None, "auto, or names by commas; a wrong one lists them all."),
+    flags.DEFINE_list(
+        "metrics",
+        None,
+        "auto; bpd,iwae,is,fid,fid_infinity,kid,prd,precision,density,neighbours,diversity,"
+        "perplexity,critic,gan_train_test.",
+    ),
     flags.DEFINE_integer("num_samples", None, "How many samples to judge."),
     flags.DEFINE_string("samples", None, "folder:PATH or npz:PATH, to judge instead of a run."),
-    flags.DEFINE_string("features", None, "inception, classifier:WORKDIR or pixels."),
+    flags.DEFINE_string("features", None, "inception, classifier:WORKDIR, pixels, exported:FILE."),
     flags.DEFINE_string("features_weights", None, "File of Inception's weights."),
     flags.DEFINE_string("resize", None, "Before Inception: tf1 (as in papers) or clean."),
     flags.DEFINE_string("reference", None, "Source of the real images, if not the config's."),
     flags.DEFINE_string("reference_split", None, "Its split, if not the config's test split."),
+    flags.DEFINE_string("reference_statistics", None, "File that fid reads, or writes if missing."),
     flags.DEFINE_integer("num_importance_samples", None, "k of iwae (150), or of metrics=auto."),
     flags.DEFINE_integer("training_steps", None, "Of the networks of critic, gan_train_test."),
     flags.DEFINE_integer("seed", None, "Of samples, subsets and metrics; not of the run."),

@@ -13,8 +13,9 @@ from etils import epath
 
 from experiments.alpha_gan import train
 from gm_jax.evaluation.batches import over_rows
-from gm_jax.evaluation.context import Context, spread_images
+from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.feature_networks import FeatureNetwork, open_network
+from gm_jax.evaluation.image_sets import spread_images
 from gm_jax.evaluation.inception_score import inception_score
 from gm_jax.evaluation.ms_ssim import sample_diversity
 from gm_jax.evaluation.request import Request

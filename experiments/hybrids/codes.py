@@ -33,7 +33,7 @@ from experiments import program
 from gm_jax import command_line, sweep
 from gm_jax.data.dataset import Dataset
 from gm_jax.evaluation.batches import over_images
-from gm_jax.evaluation.context import subset
+from gm_jax.evaluation.image_sets import subset
 from gm_jax.evaluation.latents import decode, encode
 from gm_jax.evaluation.nearest_neighbours import nearest_labels
 from gm_jax.evaluation.pictures import draw_reconstructions

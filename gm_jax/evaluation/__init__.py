@@ -29,6 +29,9 @@ _LAZY = {
     "independent_wasserstein_critic": "wasserstein_critic",
     "inception_features": "inception_v3",
     "load_inception_weights": "inception_weights",
+    "read_statistics": "reference_statistics",
+    "write_exported": "exported_network",
+    "write_statistics": "reference_statistics",
 }
 
 __all__ = [
@@ -52,8 +55,11 @@ __all__ = [
     "ms_ssim",
     "prd_from_histograms",
     "precision_recall_distribution",
+    "read_statistics",
     "sample_diversity",
     "squared_mmd",
+    "write_exported",
+    "write_statistics",
 ]
 
 

@@ -144,6 +144,8 @@ def _compute(name: str, context: Context, records: Records) -> dict[str, Any]:
     depends = "features" in metric.identified_by
     reported = context.network.metric_name(name) if depends else name
     identity = {part: context.identity(part) for part in metric.identified_by}
+    if depends:
+        context.share_statistics()  # also where the metric itself is found below
     found = records.find(reported, identity)
     # In a run of several processes the first one's file decides.
     if context.run.parallel.to_host(np.array([found is not None]))[0]:
@@ -152,11 +154,8 @@ def _compute(name: str, context: Context, records: Records) -> dict[str, Any]:
     say(f"{reported}: computing")
     start = time.perf_counter()
     outcome = metric.compute(context)
-    result: dict[str, Any] = {
-        "metric": reported,
-        "identity": identity,
-        "values": outcome.values,
-    }
+    result: dict[str, Any] = {"metric": reported, "identity": identity}
+    result["values"] = outcome.values
     if outcome.warning:
         result["warning"] = outcome.warning
     seconds = time.perf_counter() - start

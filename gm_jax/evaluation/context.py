@@ -1,18 +1,18 @@
 """What the metrics of an evaluation share: samples, reference images and their features."""
 
 import functools
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import jax
 import numpy as np
+from etils import epath
 
 from gm_jax import data
 from gm_jax.data import cache
-from gm_jax.data.fields import label_field
 from gm_jax.evaluation.feature_networks import (
     FeatureNetwork,
     hash_of_variables,
@@ -21,10 +21,18 @@ from gm_jax.evaluation.feature_networks import (
     write_features,
 )
 from gm_jax.evaluation.frechet_distance import feature_statistics
+from gm_jax.evaluation.image_sets import identity_of, load_given, spread_images, subset
 from gm_jax.evaluation.pictures import class_labels, sample_batches
+from gm_jax.evaluation.reference_statistics import (
+    Statistics,
+    check_features,
+    check_images,
+    read_statistics,
+    write_statistics,
+)
 from gm_jax.evaluation.request import Request
-from gm_jax.images import spread
 from gm_jax.training import recalibration
+from gm_jax.training.progress import say
 from gm_jax.training.run import Run
 
 
@@ -77,7 +85,10 @@ class Context:
             crop=config.crop,
             cache_dir=config.cache_dir,
         )
-        return self._check_shape(dataset, "reference")
+        self._check_shape(dataset, "reference")
+        if self._shared is not None and request.reference_statistics is not None:
+            check_images(self._shared, identity_of(dataset), request.reference_statistics)
+        return dataset
 
     @functools.cached_property
     def test(self) -> data.Dataset:
@@ -135,10 +146,36 @@ class Context:
         return read_features(self._folder_of_features("train"))
 
     @functools.cached_property
-    def reference_statistics(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Mean [d] and covariance [d, d] of the reference's features, and their number."""
+    def reference_statistics(self) -> Statistics:
+        """Statistics of the reference's features; from the file of the request, if it is there.
+
+        If it is not, they are written there.
+
+        Raises:
+          ValueError: the file is of other features.
+        """
+        path, features = self.request.reference_statistics, self.network.identity
+        if path is not None and self._shared is not None:
+            check_features(self._shared, features, path)
+            return self._shared
         with np.load(self._folder_of_features("reference") / "statistics.npz") as stored:
-            return stored["mu"], stored["sigma"], int(stored["n"])
+            mean, covariance, count = stored["mu"], stored["sigma"], int(stored["n"])
+        found = Statistics(mean, covariance, count, features, self.identity("reference"))
+        if path is not None and jax.process_index() == 0:
+            write_statistics(path, found)
+            say(f"wrote the reference's statistics: {path}")
+        return found
+
+    def share_statistics(self) -> None:
+        """Writes the file of statistics that the request names, if it is missing."""
+        if self.request.reference_statistics is not None and self._shared is None:
+            _ = self.reference_statistics
+
+    @functools.cached_property
+    def _shared(self) -> Statistics | None:
+        """What the file of statistics held at first, or None without one."""
+        path = self.request.reference_statistics
+        return None if path is None or not epath.Path(path).exists() else read_statistics(path)
 
     def identity(self, part: str) -> Any:
         """Everything that identifies one part of an evaluation, as JSON.
@@ -154,12 +191,15 @@ class Context:
             return self.model[1]
         if part == "features":
             return self.network.identity
+        if part == "reference" and self._shared is not None:
+            asked = self.request.reference or self.request.reference_split
+            return identity_of(self.reference) if asked else self._shared.data
         if part in ("reference", "train", "validation", "test"):
-            return _name_of(getattr(self, part))
+            return identity_of(getattr(self, part))
         if part != "samples":
             return getattr(self.request, part)
         if self.request.samples is not None:
-            return {**_name_of(self._given_samples), "seed": self.request.seed}
+            return {**identity_of(self._given_samples), "seed": self.request.seed}
         num_samples = self.request.num_samples
         config = self.run.config
         if "sample" not in self.run.method.capabilities:  # nor does its page say how to
@@ -175,23 +215,16 @@ class Context:
 
     @functools.cached_property
     def _given_samples(self) -> data.Dataset:
-        name, config = self.request.samples, self.run.config.data
+        name, request = self.request.samples, self.request
         assert name is not None  # called only if images are given
-        splits = data.split_names(name)
-        splits = ["all"] if "all" in splits else splits
-        if len(splits) > 1:
-            raise ValueError(
-                f"--samples={name} holds the splits {', '.join(splits)}: give a folder "
-                "with the images of one split only, or an npz without splits"
-            )
-        dataset = data.load(name, splits[0], cache_dir=config.cache_dir)
+        dataset = load_given(name, self.run.config.data.cache_dir)
         self._check_shape(dataset, "given")
-        count, wanted = len(dataset), self.request.num_samples
+        count, wanted = len(dataset), request.num_samples
         if wanted is None:
             return dataset
         if wanted > count:
             raise ValueError(f"--num_samples={wanted} of {name}, which holds {count} images")
-        return dataset.chosen(subset(count, wanted, self.request.seed))
+        return dataset.chosen(subset(count, wanted, request.seed))
 
     def _folder_of_features(self, part: str) -> Path:
         """The folder of the image cache with features of real images and their statistics."""
@@ -253,34 +286,3 @@ class Context:
                 "compare images of one shape (data.resize)"
             )
         return dataset
-
-
-def subset(count: int, wanted: int, seed: int) -> np.ndarray:
-    """Row numbers of a random subset, ascending; determined by the arguments."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
-
-
-def spread_images(dataset: data.Dataset) -> np.ndarray:
-    """The images of a data set, uint8 [N, H, W, C] in 0..255."""
-    assert dataset.levels is not None  # images have levels
-    return spread(np.asarray(dataset.images), dataset.levels)
-
-
-def _name_of(dataset: data.Dataset) -> dict[str, Any]:
-    """Source, split, number and hash of images (the hash includes the labels)."""
-    images, labels = dataset.images, dataset.labels
-    assert images is not None  # metrics judge only images
-    digest = hashlib.sha256(str((dataset.levels, images.shape)).encode())
-    for start in range(0, len(dataset), 4096):
-        digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
-    if labels is not None:
-        digest.update(np.ascontiguousarray(labels).data)
-        # Classes named by number need no names here, so older records stay valid.
-        if dataset.classes != label_field(dataset.num_classes or 0).classes:
-            digest.update(repr(dataset.classes).encode())
-    return {
-        "source": dataset.name,
-        "split": dataset.split,
-        "num_images": len(dataset),
-        "sha256": digest.hexdigest()[:16],
-    }

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from gm_jax.evaluation.context import Context, subset
+from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.extrapolation import extrapolated_frechet_distance
 from gm_jax.evaluation.feature_batches import rows_in_batches
 from gm_jax.evaluation.frechet_distance import feature_statistics, frechet_distance
+from gm_jax.evaluation.image_sets import subset
 from gm_jax.evaluation.inception_score import inception_score
 from gm_jax.evaluation.kernel_distance import kernel_distance
 from gm_jax.evaluation.manifolds import density_coverage, manifold_precision_recall
@@ -35,7 +36,7 @@ def _inception_score(context: Context) -> Outcome:
 
 def _frechet_distance(context: Context) -> Outcome:
     features = context.sample_features["features"]
-    reference_mean, reference_covariance, num_reference = context.reference_statistics
+    reference_mean, reference_covariance, num_reference, *_ = context.reference_statistics
     distance = frechet_distance(*feature_statistics(features), reference_mean, reference_covariance)
     count, size = features.shape
     values = {
@@ -56,7 +57,7 @@ def _frechet_distance(context: Context) -> Outcome:
 
 def _extrapolated_frechet_distance(context: Context) -> Outcome:
     features = context.sample_features["features"]
-    mean, covariance, num_reference = context.reference_statistics
+    mean, covariance, num_reference, *_ = context.reference_statistics
     seed = context.request.seed
     found = extrapolated_frechet_distance(features, mean, covariance, seed=seed)
     smallest, size = int(found.counts[0]), features.shape[1]

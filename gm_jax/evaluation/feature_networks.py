@@ -1,4 +1,4 @@
-"""Feature networks that judge images: Inception, an in-domain classifier, raw pixels, any function.
+"""Feature networks that judge images: Inception, a classifier, raw pixels, a file, any function.
 
 A network states its identity (name, hash of its weights, resize), and metrics from any network but
 the published Inception have other names: `is_c` and `fd_c` for a classifier, never IS and FID.
@@ -17,6 +17,7 @@ import numpy as np
 
 from gm_jax import data, distributions
 from gm_jax.data.cache import append_rows
+from gm_jax.evaluation.exported_network import read_exported
 from gm_jax.evaluation.inception_v3 import InceptionOutputs, InceptionV3
 from gm_jax.evaluation.inception_weights import load_inception_weights
 from gm_jax.evaluation.resize import resize
@@ -25,7 +26,7 @@ from gm_jax.training import workdir as workdirs
 from gm_jax.training.progress import progress
 from gm_jax.training.run import Run, open_trained
 
-NETWORKS = ("inception", "classifier:WORKDIR", "pixels")
+NETWORKS = ("inception", "classifier:WORKDIR", "pixels", "exported:FILE")
 # Covariances with more dimensions take gigabytes and minutes.
 _MOST_PIXELS = 4096
 
@@ -65,7 +66,7 @@ def open_network(name: str, run: Run, weights: str | None, resize_method: str) -
 
     Raises:
       ValueError: an unknown name, or a network that does not fit the images.
-      FileNotFoundError: no weights, or no such classifier.
+      FileNotFoundError: no weights, no such classifier or file.
     """
     kind, _, argument = name.partition(":")
     if kind == "inception" and not argument:
@@ -74,6 +75,8 @@ def open_network(name: str, run: Run, weights: str | None, resize_method: str) -
         return _classifier(run, argument)
     if name == "pixels":
         return _pixels(run)
+    if kind == "exported" and argument:
+        return _exported(run, argument)
     raise ValueError(f"unknown features {name!r}; choose among {', '.join(NETWORKS)}")
 
 
@@ -210,3 +213,12 @@ def _pixels(run: Run) -> FeatureNetwork:
         return run.parallel.to_host({"features": features})
 
     return FeatureNetwork("pixels", {"name": "pixels", "scale": "0..1"}, extract)
+
+
+def _exported(run: Run, path: str) -> FeatureNetwork:
+    function, identity = read_exported(path, run.train_data.image_shape)
+
+    def extract(images: np.ndarray) -> dict[str, np.ndarray]:
+        return run.parallel.to_host(function(images))
+
+    return FeatureNetwork(identity["name"].partition(":")[2], identity, extract)

@@ -45,8 +45,7 @@ def manifold_precision_recall(
     Raises:
       ValueError: no more than k rows, different widths, or values that are not finite.
     """
-    samples, reference = _checked(samples, reference, num_neighbours)
-    tie = _tie(samples, reference)
+    tie = _check(samples, reference, num_neighbours)
     around_samples = _radii(samples, num_neighbours) + tie
     around_reference = _radii(reference, num_neighbours) + tie
     realistic, recalled = np.zeros(len(samples), bool), np.zeros(len(reference), bool)
@@ -74,8 +73,7 @@ def density_coverage(
     Raises:
       ValueError: no more than k rows, different widths, or values that are not finite.
     """
-    samples, reference = _checked(samples, reference, num_neighbours)
-    around = _radii(reference, num_neighbours) + _tie(samples, reference)
+    around = _check(samples, reference, num_neighbours) + _radii(reference, num_neighbours)
     num_within, covered = 0, 0
     for rows, distances in _blocks(reference, samples):
         within = distances <= around[rows, None]
@@ -100,12 +98,12 @@ def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield slice(start, start + len(distances)), distances
 
 
-def _checked(
-    samples: np.ndarray, reference: np.ndarray, num_neighbours: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _check(samples: np.ndarray, reference: np.ndarray, num_neighbours: int) -> float:
+    """Refuses what is no pair of sets of features; returns `_TIE` in their units."""
+    largest = 0.0
     for name, features in (("samples", samples), ("reference", reference)):
-        for _ in feature_batches(features, name):
-            pass  # it refuses what is no features
+        for rows in feature_batches(features, name):
+            largest = max(largest, float(np.square(rows).sum(1).max()))
         if not 1 <= num_neighbours < len(features):
             raise ValueError(
                 f"num_neighbours = {num_neighbours} of {len(features)} {name}: give 1 or more, and "
@@ -116,10 +114,4 @@ def _checked(
             f"features have {samples.shape[1]} and {reference.shape[1]} dimensions; take both from "
             "the same feature network"
         )
-    return samples, reference
-
-
-def _tie(*sets: np.ndarray) -> float:
-    """The difference of squared distances that rounding explains."""
-    norms = [np.square(rows).sum(1).max() for each in sets for rows in feature_batches(each)]
-    return _TIE * float(max(norms))
+    return _TIE * largest

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from gm_jax.evaluation.context import Context, spread_images
+from gm_jax.evaluation.context import Context
 from gm_jax.evaluation.feature_metrics import FEATURE_METRICS
+from gm_jax.evaluation.image_sets import spread_images
 from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.likelihood import judge_likelihood, kind_of_likelihood
 from gm_jax.evaluation.ms_ssim import sample_diversity

@@ -21,6 +21,8 @@ class Request:
       resize: Inception's resize, 'tf1' or 'clean'.
       reference: source of the real images; None takes the config's.
       reference_split: split of the real images; None takes the config's test split.
+      reference_statistics: npz of statistics of the reference's features, by which `fid` judges
+        without the images; where it is missing, it is written.
       num_importance_samples: k of `iwae`.
       training_steps: training steps of the networks of `critic` and `gan_train_test`; None takes
         their defaults.
@@ -35,6 +37,7 @@ class Request:
     resize: str = "tf1"
     reference: str | None = None
     reference_split: str | None = None
+    reference_statistics: str | None = None
     num_importance_samples: int = 150
     training_steps: int | None = None
     seed: int = 0

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gm_jax import data
-from gm_jax.evaluation.context import Context, spread_images, subset
+from gm_jax.evaluation.context import Context
+from gm_jax.evaluation.image_sets import spread_images, subset
 from gm_jax.evaluation.memorisation import Band, closeness, columns_of, picture_of_neighbours
 from gm_jax.evaluation.nearest_neighbours import Nearest, nearest
 from gm_jax.evaluation.outcome import Outcome

@@ -10,7 +10,7 @@ from gm_jax import data
 from gm_jax.data.fields import DIRECTIONS, Field, is_image, main_field, of_domain
 from gm_jax.evaluation.batches import over_images
 from gm_jax.evaluation.class_agreement import ClassAgreement, class_agreement
-from gm_jax.evaluation.context import subset
+from gm_jax.evaluation.image_sets import subset
 from gm_jax.evaluation.nearest_neighbours import nearest_labels, told_apart
 from gm_jax.evaluation.pictures import MOST_IN_GRID, side_by_side
 from gm_jax.evaluation.scatter import scatter_row

@@ -13,6 +13,7 @@ from configs import classifier
 from gm_jax import data, distributions, methods, session
 from gm_jax.evaluation import battery, drawing, feature_networks, report, train_test_classifier
 from gm_jax.evaluation.context import Context
+from gm_jax.evaluation.exported_network import write_exported
 from gm_jax.evaluation.feature_networks import FeatureNetwork, any_callable
 from gm_jax.evaluation.inception_weights import InceptionWeights
 from gm_jax.evaluation.records import read_results
@@ -149,12 +150,31 @@ def test_reference_features_are_computed_once(run, network):
     for name, new in (("a", True), ("a", False), ("b", True)):
         counting = FeatureNetwork(name, {"name": name}, extract)
         with Context(run, Request(("fid",), features=counting)) as context:
-            mean, covariance, count = context.reference_statistics
+            mean, covariance, count, *_ = context.reference_statistics
             features = context.reference_features["features"]
         np.testing.assert_allclose(mean, features.mean(0), rtol=1e-5)
         np.testing.assert_allclose(covariance, np.cov(features.T), rtol=1e-4)
         assert count == 24 and bool(seen) == new
         seen.clear()
+
+
+def test_statistics_in_a_file_stand_for_the_images(run, network, tmp_path):
+    """Those of the training split, which are read where the reference is the test split."""
+    file = str(tmp_path / "shared" / "train.npz")
+    options = {"features": network, "reference_statistics": file}
+    results(run, ["fid"], features=network, reference_split="train[:30]")
+    written, missing = results(run, ["fid"], **options, reference_split="train[:30]")  # found
+    assert missing == {}
+    (run.workdir / "evaluation.json").unlink()
+    read, _ = results(run, ["fid"], **options)
+    assert read["fd_corner"]["identity"] == written["fd_corner"]["identity"]
+    assert read["fd_corner"]["values"] == written["fd_corner"]["values"]
+    assert read["fd_corner"]["identity"]["reference"]["split"] == "train[:30]"
+    _, missing = results(run, ["fid", "prd"], features="pixels", reference_statistics=file)
+    assert '{"name": "corner"}, not of {"name": "pixels"' in missing["fid"]
+    assert "is of other images" in missing["prd"]
+    _, missing = results(run, ["fid"], **options, reference_split="train[:29]")
+    assert "is of other images" in missing["fid"]
 
 
 def test_a_missing_metric_says_why_and_the_others_go_on(trained, run, capsys, monkeypatch):
@@ -370,9 +390,22 @@ def test_an_evaluation_computes_what_needs_no_training(run, trained, capsys):
     assert json.loads((trained / "test.json").read_text())["step"] == run.best_step()
 
 
+def test_an_exported_function_judges_as_the_function_does(run, network, tmp_path):
+    write_exported(
+        lambda images: images.reshape(-1, 64)[:, :3].astype(jnp.float32),
+        (8, 8, 1),
+        tmp_path / "corner.bin",
+    )
+    found, _ = results(run, ["fid"], features=network)
+    (run.workdir / "evaluation.json").unlink()
+    read, missing = results(run, ["fid"], features=f"exported:{tmp_path / 'corner.bin'}")
+    assert missing == {} and read["fd_corner"]["values"] == found["fd_corner"]["values"]
+    assert read["fd_corner"]["identity"]["features"]["name"] == "exported:corner"
+
+
 def test_unknown_features_are_refused(run, tmp_path):
     for name, expected in (
-        ("vgg", "unknown features 'vgg'; choose among inception, classifier:WORKDIR, pixels"),
+        ("vgg", "unknown features 'vgg'; choose among inception, classifier:WORKDIR, pixels, exp"),
         (f"classifier:{tmp_path}", "no classifier in .* train one with --config=configs/cla"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=expected):

@@ -46,3 +46,10 @@ def test_precision_and_recall(neighbours, expected):
 def test_density_and_coverage(neighbours, expected):
     """prdc."""
     assert density_coverage(*features(), neighbours) == pytest.approx(expected, abs=1e-12)
+
+
+def test_spread_of_the_kernel_distance_over_subsets():
+    """torch-fidelity's mean and deviation over 100 subsets of 50 rows, which its own seed draws."""
+    mean, std = kernel_distance(*features(), num_subsets=100, subset_size=50)
+    assert mean == pytest.approx(0.24049, abs=4 * 0.104 * np.sqrt(2 / 100))
+    assert std == pytest.approx(0.10396, rel=0.3)  # whose own error is 7 %
