@@ -9,7 +9,7 @@ import sys
 import pytest
 from ml_collections import config_dict
 
-from configs import real_nvp
+from configs import common, real_nvp
 from gm_jax.training import workdir
 
 HOLDER = """
@@ -25,7 +25,7 @@ def make_config(**changes):
     config = config_dict.ConfigDict(
         {
             "seed": 0,
-            "train": {"steps": 10, "log_every_steps": 1},
+            "train": common.TRAIN | {"steps": 10, "log_every_steps": 1},
             "evaluate": {"batch_size": 5},
             "sample": {"temperature": 1.0},
             "model": {"widths": (1, 2), "dropout": 0.5},
