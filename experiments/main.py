@@ -11,7 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 from gm_jax import command_line
 from gm_jax.training import workdir as workdirs
 
-MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate", "translate", "export")
+MODES = (
+    *("train", "evaluate", "sample", "reconstruct", "interpolate", "translate"),
+    *("export", "report"),
+)
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory; runs/<config>-<variant> if empty.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -71,7 +74,7 @@ def main(_: list[str]) -> None:
             _OUTPUT.value,
             _DIRECTION.value,
             _INPUT.value,
-            [*command_line.config_arguments(), f"--workdir={workdir}"],
+            command_line.config_arguments(),
         )
 
 

@@ -23,6 +23,7 @@ from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
 from gm_jax.exporting import export
+from gm_jax.reporting.run_page import write_page
 from gm_jax.training import agreement, loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
@@ -35,9 +36,10 @@ MODES: dict[str, Callable[..., object]] = {
     "interpolate": drawing.interpolate,
     "translate": drawing.translate,
     "export": export.export,
+    "report": write_page,
 }
 # Those of MODES that tell a reader how the run's numbers are computed.
-_REPEATS_COMMAND = ("export",)
+_REPEATS_COMMAND = ("export", "report")
 
 
 def train(config: Any, workdir: str, validate: loop.Validate = report.validate) -> bool:
@@ -89,7 +91,7 @@ def run(
       temperature: sampling temperature; None takes the config's.
       output: the folder for what a mode that reads a run writes; None takes its work directory.
       direction, source: of `--mode=translate`, as for `drawing.translate`; None takes its defaults.
-      command: the arguments that name the run, which what is written for people repeats.
+      command: the arguments that gave the config, which what is written for people repeats.
     """
     fields = battery or {}
     given = {"direction": direction, "source": source}
