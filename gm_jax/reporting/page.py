@@ -16,13 +16,14 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1320px; margin: 0 auto; padding: 0 16px; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-img { max-width: 100%; height: auto; image-rendering: pixelated; }
+img { max-width: 100%; height: auto; }
 figure { margin: 1rem 0; }
 figcaption, .note { opacity: .75; font-size: .9rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { border-bottom: 1px solid #8886; padding: 4px 12px 4px 0; text-align: left;
   vertical-align: top; }
+.scroll td:nth-child(2) { min-width: 7.5em; }
 .scroll td:nth-child(n+3) { min-width: 12em; overflow-wrap: break-word; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr));
   gap: 8px; }
@@ -88,7 +89,7 @@ def picture(path: epath.PathLike, caption: str) -> str:
     path = epath.Path(path)
     with reading(f"{path}", "draw it anew"):
         encoded = path.read_bytes()
-        image = Image.open(io.BytesIO(encoded))
+        image: Image.Image = Image.open(io.BytesIO(encoded))
         kind = image.format or ""
         while kind == "PNG" and len(encoded) > _MOST_BYTES and min(image.size) > 1:
             half = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
