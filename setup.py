@@ -40,6 +40,7 @@ setup(
         "export": _EXPORT,  # --mode=export, and gm_jax.load of what it writes
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "tfds": ["tensorflow-cpu>=2.21"],
+        "wandb": ["wandb"],  # train.wandb_project
         "test": [
             *("gcsfs", "mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"),
             *_EXPORT,
