@@ -49,6 +49,7 @@ setup(
         "gcs": ["gcsfs"],  # work directories in gs://, through epath without TensorFlow
         "photos": PHOTOS,
         "tfds": ["tensorflow-cpu>=2.21"],
+        "wandb": ["wandb"],  # train.wandb_project
         "docs": ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"],
         "test": [
             *PHOTOS,

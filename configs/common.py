@@ -70,6 +70,8 @@ TRAIN = {
     "rematerialize": False,  # saves memory: the backward pass computes blocks of networks anew
     "parallel": "shard_map",  # all devices; or pmap; or jit for one device
     "deterministic": False,  # on GPU: bitwise reproducible, but slower
+    "profile_steps": 0,  # steps of a profiler trace, written into the work directory; 0: none
+    "wandb_project": "",  # of Weights & Biases, which then shows the curves too; "": none
 }
 MINUTES = {  # on two cores
     "steps": 1_500,
@@ -84,6 +86,9 @@ HOUR = {
     "checkpoint_every_steps": 200,
 }
 
+# What `page` adds to the section `model` of every page that does not set it.
+MODEL = {"ema_decay": 0.0}  # of the parameter average used for evaluation; 0: there is none
+
 EVALUATE = {"batch_size": 128}
 RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1}  # if it decodes
 # If it has batch norms: training batches over which their moments for evaluation are estimated
@@ -91,6 +96,7 @@ RECONSTRUCT = EVALUATE | {"num_reconstructions": 16, "reconstruction_draws": 1} 
 RECALIBRATE = {"recalibration_batches": 64}
 SAMPLE = {"num_images": 64, "batch_size": 64, "temperature": 1.0}
 
+# Each field but the name may also be {player: value}, as the rate of `adversarial_autoencoder.py`.
 SGD = {
     "name": "sgd",
     "learning_rate": 0.1,
@@ -99,6 +105,7 @@ SGD = {
     "decay_factor": 0.1,
     "linear_decay_steps": 0,  # by which the rate has also fallen linearly to 0; 0: it does not
     "linear_decay_start": 0,  # the step from which it falls
+    "cosine_decay_steps": 0,  # by which the rate has fallen to 0 along a cosine; 0: it does not
     "warmup_steps": 0,  # over which the rate also rises linearly from 0; 0: it does not
     "clip_norm": 0.0,  # longer gradients are shortened to this; 0: never
 }
@@ -160,7 +167,8 @@ def page(
         if key not in table:
             where = f" in variant '{variant}'" if others or joined else ""
             raise ValueError(f"unknown {kind} '{key}'{where}; choose among {', '.join(table)}")
-    config = ConfigDict({"method": method, "variant": variant, "seed": 0, **published}).lock()
+    sections = {**published, "model": {**MODEL, **published["model"]}}
+    config = ConfigDict({"method": method, "variant": variant, "seed": 0, **sections}).lock()
     config.model.unlock()
     for kind, key, table in chosen:
         try:

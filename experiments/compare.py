@@ -1,4 +1,4 @@
-"""Puts runs side by side, as in the papers' tables: Markdown, CSV, pictures of samples and curves.
+"""Puts runs side by side, as in the papers' tables: Markdown, CSV, HTML, pictures and curves.
 
     python experiments/compare.py RUN... [--metrics=bpd,is,fid] [--costs] [--published=cifar10]
         [--output=DIR]
@@ -19,12 +19,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epath
 from flax.traverse_util import flatten_dict
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder
 
+from experiments.comparison_page import comparison_page
 from experiments.scored import (
     KIND,
     PUBLISHED,
@@ -51,7 +53,7 @@ _FOLDER = "runs/comparison"
 
 
 def main(arguments: list[str]) -> None:
-    """Writes comparison.md and .csv and, if any run has them, comparison.png and curves.png."""
+    """Writes comparison.md, .csv, .html and, if any run has them, comparison.png, curves.png."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="work directories")
     parser.add_argument("--metrics", default="", help="columns, by commas; all that were measured")
@@ -77,6 +79,8 @@ def compare(runs: Sequence[str], options: argparse.Namespace) -> None:
     columns = choose_columns(rows, wanted)
     rows = [row for row in rows if not row.source or row.cells.keys() & set(columns)]
     text = markdown(rows, columns) + differences(runs)
+    fields = [["field", *_configs(runs)], *([name, *v] for name, v in differing(runs).items())]
+    shown = comparison_page(runs, columns, cells(rows, columns), notes(rows, columns), fields)
     pictures = {
         "comparison.png": stack_grids(runs),
         "curves.png": overlay_curves({run: read_curves(run) for run in runs}),
@@ -85,7 +89,8 @@ def compare(runs: Sequence[str], options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "comparison.md").write_text(text)
     (folder / "comparison.csv").write_text(comma_separated(rows, columns))
-    files = ["comparison.md", "comparison.csv"]
+    (folder / "comparison.html").write_text(shown)
+    files = ["comparison.md", "comparison.csv", "comparison.html"]
     for name, picture in pictures.items():
         if picture is not None:
             save_png(folder / name, picture)
@@ -141,29 +146,38 @@ def choose_columns(rows: list[Row], wanted: list[str]) -> list[str]:
     return chosen + [column for column in COSTS if column in there and column not in chosen]
 
 
+def differing(runs: Sequence[str]) -> dict[str, list[str]]:
+    """{config field: its value in each run that has a config}, of those that differ."""
+    configs, table = _configs(runs), {}
+    for field in dict.fromkeys(field for config in configs.values() for field in config):
+        found = [
+            json.dumps(config[field], default=str) if field in config else "(absent)"
+            for config in configs.values()
+        ]
+        if len(set(found)) > 1:
+            table[field] = found
+    return table
+
+
 def differences(runs: Sequence[str]) -> str:
-    """A table of the config fields in which runs differ; '' where fewer than two have a config."""
+    """What `differing` finds, as Markdown; '' where fewer than two runs have a config."""
+    table, configs = differing(runs), _configs(runs)
+    if len(configs) < 2:
+        return ""
+    if not table:
+        return "\nThe configs of the runs are equal.\n"
+    lines = [_line("the configs differ in", *configs), "|---" * (len(configs) + 1) + "|"]
+    lines += [_line(field, *found) for field, found in table.items()]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _configs(runs: Sequence[str]) -> dict[str, dict[str, Any]]:
     paths = {run: epath.Path(run) / "config.json" for run in runs}
-    configs = {
+    return {
         run: flatten_dict(workdirs.read_json(path), sep=".", keep_empty_nodes=True)
         for run, path in paths.items()
         if path.exists()
     }
-    if len(configs) < 2:
-        return ""
-    table = {}
-    for field in dict.fromkeys(field for config in configs.values() for field in config):
-        cells = [
-            json.dumps(config[field], default=str) if field in config else "(absent)"
-            for config in configs.values()
-        ]
-        if len(set(cells)) > 1:
-            table[field] = cells
-    if not table:
-        return "\nThe configs of the runs are equal.\n"
-    lines = [_line("the configs differ in", *configs), "|---" * (len(configs) + 1) + "|"]
-    lines += [_line(field, *cells) for field, cells in table.items()]
-    return "\n" + "\n".join(lines) + "\n"
 
 
 def _line(*cells: str) -> str:
@@ -171,30 +185,41 @@ def _line(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def markdown(rows: list[Row], columns: list[str]) -> str:
-    """The table; below it, for our runs, what every number depends on."""
-    lines = ["| model | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    notes = []
+def cells(rows: list[Row], columns: list[str]) -> list[list[str]]:
+    """The table: names and numbers, a star behind those with a warning."""
+    table = []
     for row in rows:
-        cells = [row.cells.get(column, "–") for column in columns]
-        marked = [
-            cell + "*" if column in row.warnings else cell
-            for cell, column in zip(cells, columns, strict=True)
-        ]
+        marks = ["*" if column in row.warnings else "" for column in columns]
+        found = [row.cells.get(column, "–") for column in columns]
         name = f"{row.name} (published: {row.source})" if row.source else row.name
-        lines.append(_line(name, *marked))
+        table.append([name, *map("".join, zip(found, marks, strict=True))])
+    return table
+
+
+def notes(rows: list[Row], columns: list[str]) -> list[str]:
+    """For our runs, what every number depends on; warnings; what was not judged alike."""
+    lines = []
+    for row in rows:
         alike: dict[str, list[str]] = {}
         for column in columns:
             if column in row.identities:
                 alike.setdefault(describe(row.identities[column]), []).append(column)
-        notes += [f"- {row.name}; {', '.join(names)}: {text}" for text, names in alike.items()]
-        notes += [f"- \\* {row.name}; {c}: {row.warnings[c]}" for c in columns if c in row.warnings]
+        lines += [f"{row.name}; {', '.join(names)}: {text}" for text, names in alike.items()]
+        lines += [f"* {row.name}; {c}: {row.warnings[c]}" for c in columns if c in row.warnings]
     for column in columns:
         different = ", ".join(not_alike(rows, column))
         if different:
             text = "the runs were not judged alike; see what each depends on"
-            notes.append(f"- {column}: {text} ({different})")
-    return "\n".join([*lines, "", *notes]) + "\n"
+            lines.append(f"{column}: {text} ({different})")
+    return lines
+
+
+def markdown(rows: list[Row], columns: list[str]) -> str:
+    """The table and, below it, the notes."""
+    lines = ["| model | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    lines += [_line(*row) for row in cells(rows, columns)]
+    below = [f"- {note}".replace("- *", "- \\*") for note in notes(rows, columns)]
+    return "\n".join([*lines, "", *below]) + "\n"
 
 
 def comma_separated(rows: list[Row], columns: list[str]) -> str:

@@ -11,8 +11,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 from gm_jax import command_line
 from gm_jax.training import workdir as workdirs
 
-MODES = ("train", "evaluate", "sample", "reconstruct", "interpolate", "translate", "export")
-MODES += ("compress", "decompress")  # as in docs/coding.md
+MODES = (
+    *("train", "evaluate", "sample", "reconstruct", "interpolate", "translate"),
+    *("compress", "decompress"),  # as in docs/coding.md
+    *("export", "report"),
+)
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, FILE.py[:VARIANT].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory; runs/<config>-<variant> if empty.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -76,7 +79,7 @@ def main(_: list[str]) -> None:
             _OUTPUT.value,
             _DIRECTION.value,
             _INPUT.value,
-            [*command_line.config_arguments(), f"--workdir={workdir}"],
+            command_line.config_arguments(),
         )
 
 

@@ -1,6 +1,5 @@
 """Pictures of several runs: their samples under each other, their curves over each other."""
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ from PIL import Image, ImageColor, ImageDraw
 
 from gm_jax.borders import reading
 from gm_jax.evaluation.scatter import COLOURS
+from gm_jax.reporting import curves as logged
+from gm_jax.reporting.curves import Curves
 
 _LINE = 16  # height of a caption, pixels
 _SIZE, _MARGIN = (640, 240), 70  # of one panel of curves and around it, pixels
@@ -18,8 +19,6 @@ _SIZE, _MARGIN = (640, 240), 70  # of one panel of curves and around it, pixels
 _TRAINING = ("bits_per_dim", "nats", "loss")
 # And of a player among several, generator/bits_per_dim.
 _OF_PLAYERS = ("bits_per_dim", "nats")
-# {name of a curve: [(step, value)]}
-Curves = dict[str, list[tuple[int, float]]]
 
 
 def newest_grid(workdir: str) -> epath.Path | None:
@@ -60,23 +59,16 @@ def stack_grids(runs: Sequence[str]) -> np.ndarray | None:
     return np.asarray(canvas)
 
 
-def read_curves(workdir: str, training: Sequence[str] = _TRAINING) -> Curves:
-    """What a run's metrics.jsonl says of validation, and of these curves in training."""
-    path = epath.Path(workdir) / "metrics.jsonl"
-    curves: Curves = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            values = json.loads(line)
-            step = int(values.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError):  # half-written by a kill
-            continue
-        for name, value in values.items():
-            prefix, _, last = name.rpartition("/")
-            wanted = last in (_OF_PLAYERS if prefix else training)
-            wanted = wanted or name.startswith("validation/")
-            if wanted and isinstance(value, int | float):  # null was not finite
-                curves.setdefault(name, []).append((step, value))
-    return curves
+def read_curves(workdir: str) -> Curves:
+    """What a run's metrics.jsonl says of validation, and of the loss and likelihood in training."""
+
+    def is_wanted(name: str) -> bool:
+        prefix, _, last = name.rpartition("/")
+        wanted = last in (_OF_PLAYERS if prefix else _TRAINING)
+        return wanted or name.startswith("validation/")
+
+    found = logged.read_curves(workdir)
+    return {name: curve for name, curve in found.items() if is_wanted(name)}
 
 
 def overlay_curves(runs: Mapping[str, Curves]) -> np.ndarray | None:

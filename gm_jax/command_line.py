@@ -88,10 +88,16 @@ def default_workdir(config_file_argument: str, config: config_dict.ConfigDict) -
 
 
 def config_arguments() -> list[str]:
-    """The arguments that gave the config: --config=FILE:VARIANT, and the fields that differ."""
+    """The arguments that gave the config: --config=FILE:VARIANT, and the fields that differ.
+
+    A page of the repository is named from its root, from which everyone can repeat the command.
+    """
     flag: Any = flags.FLAGS["config"]
-    fields = [f"--config.{name}={value}" for name, value in flag.override_values.items()]
-    return [*map(shlex.quote, [f"--config={flag.config_filename}", *fields])]
+    name, colon, variant = flag.config_filename.partition(":")
+    page = Path(name).resolve()
+    name = str(page.relative_to(_REPOSITORY)) if page.is_relative_to(_REPOSITORY) else name
+    fields = [f"--config.{field}={value}" for field, value in flag.override_values.items()]
+    return [*map(shlex.quote, [f"--config={name}{colon}{variant}", *fields])]
 
 
 @contextlib.contextmanager

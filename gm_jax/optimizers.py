@@ -1,11 +1,12 @@
 """The papers' optimizers, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 
 class AdamaxState(NamedTuple):
@@ -47,6 +48,12 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], tuple[s
     "sgd": (optax.sgd, ()),
 }
 
+# What every optimizer has.
+_SHARED = (
+    *("learning_rate", "learning_rate_decay", "decay_steps", "decay_factor", "warmup_steps"),
+    *("linear_decay_steps", "linear_decay_start", "cosine_decay_steps", "clip_norm"),
+)
+
 
 def clip_parameters(limit: float) -> optax.GradientTransformation:
     """Shortens updates so that parameters end in [−limit, limit]; the last part of a chain.
@@ -72,19 +79,20 @@ def create(
 
     Args:
       config: has `name`, one of OPTIMIZERS, and the fields that OPTIMIZERS lists for it (Adam adds
-        `epsilon_root` inside its root); `learning_rate`, a number or {player: number};
-        `learning_rate_decay`, a factor per step (1 keeps the rate); `decay_steps`, after each of
-        which the rate is multiplied by `decay_factor`; `linear_decay_steps`, the step by which
-        the rate has also fallen linearly to 0 (0 for no such decay), from `linear_decay_start` on;
-        `warmup_steps`, over which it also rises linearly, to 1/warmup_steps of itself at the first
-        step (0 for no rise); `clip_norm`, to which longer gradients are shortened first (0 for
-        never).
+        `epsilon_root` inside its root); `learning_rate`; `learning_rate_decay`, a factor per step
+        (1 keeps the rate); `decay_steps`, after each of which the rate is multiplied by
+        `decay_factor`; `linear_decay_steps`, the step by which the rate has also fallen linearly to
+        0 (0 for no such decay), from `linear_decay_start` on; `cosine_decay_steps`, the step by
+        which it has also fallen to 0 along half a cosine (0 for no such decay), from the end of the
+        warm-up on (Loshchilov & Hutter, 2017, Eq. 5); `warmup_steps`, over which it also rises
+        linearly, to 1/warmup_steps of itself at the first step (0 for no rise); `clip_norm`, to
+        which longer gradients are shortened first (0 for never). Each may also be {player: value}.
       updates_per_step: number of the player's updates per step; the rate is scheduled by steps.
-      player: the player's name, which selects its learning rate where each has its own.
+      player: the player's name, which selects its value where each has its own.
 
     Raises:
-      ValueError: there is no such optimizer, one of its fields or the player's rate is missing, or
-        a linear decay ends before it starts.
+      ValueError: there is no such optimizer, one of its fields or the player's value is missing, or
+        a decay ends before it starts.
     """
     if config.name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer '{config.name}'; choose among {', '.join(OPTIMIZERS)}")
@@ -95,10 +103,10 @@ def create(
             f"optimizer.name is '{config.name}', but this page's section optimizer has no "
             f"{', '.join(missing)}; configs/common.py has sections with these fields"
         )
-    rate = _rate(config, updates_per_step, player)
-    optimizer = build(rate, *(config[field] for field in fields))
-    if config.clip_norm:
-        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    own = {name: _of_player(config, name, player) for name in (*_SHARED, *fields)}
+    optimizer = build(_rate(own, updates_per_step), *(own[field] for field in fields))
+    if own["clip_norm"]:
+        optimizer = optax.chain(optax.clip_by_global_norm(own["clip_norm"]), optimizer)
     # No rule here depends on the division into leaves. On a tree, XLA would compile one fusion per
     # leaf for each operation.
     return optax.flatten(optimizer)
@@ -111,6 +119,8 @@ def decay_beside(config: Any, steps: int) -> str:
     `train.steps` alone does not move it.
     """
     start, end = config.linear_decay_start, config.linear_decay_steps
+    if not (isinstance(start, int) and isinstance(end, int)):  # a player's own is no accident
+        return ""
     if end in (0, steps):
         return ""
     left = min(max((end - steps) / (end - start), 0.0), 1.0)
@@ -123,22 +133,34 @@ def decay_beside(config: Any, steps: int) -> str:
     )
 
 
-def _rate(config: Any, updates_per_step: int, player: str | None) -> optax.Schedule:
+def _of_player(config: Any, name: str, player: str | None) -> Any:
+    """A field of an optimizer's config: the player's own, where each player has one."""
+    value = config[name]
+    if not isinstance(value, Mapping | ConfigDict):
+        return value
+    if player not in value:
+        what = "rates" if name == "learning_rate" else "values"
+        raise ValueError(
+            f"optimizer.{name} has {what} of {', '.join(value)}, and none of "
+            f"{player or 'a single player'}; add it, or give one number for all"
+        )
+    return value[player]
+
+
+def _rate(config: Mapping[str, Any], updates_per_step: int) -> optax.Schedule:
     """Returns update -> learning rate, by all the fields of a config that change it."""
-    start = config.learning_rate
-    if not isinstance(start, int | float):
-        if player not in start:
-            raise ValueError(
-                f"optimizer.learning_rate has rates of {', '.join(start)}, and none of "
-                f"{player or 'a single player'}; add it, or give one number for all"
-            )
-        start = start[player]
-    smooth = optax.exponential_decay(start, 1, config.learning_rate_decay)
-    jumps = dict.fromkeys(config.decay_steps, config.decay_factor)
-    begin, end, warmup = config.linear_decay_start, config.linear_decay_steps, config.warmup_steps
+    smooth = optax.exponential_decay(config["learning_rate"], 1, config["learning_rate_decay"])
+    jumps = dict.fromkeys(config["decay_steps"], config["decay_factor"])
+    begin, end = config["linear_decay_start"], config["linear_decay_steps"]
+    warmup, lowest = config["warmup_steps"], config["cosine_decay_steps"]
     if end and begin >= end:
         raise ValueError(
             f"optimizer.linear_decay_start is {begin} and linear_decay_steps {end}, the step by "
+            "which the rate is 0; give a later one, or 0 for no such decay"
+        )
+    if lowest and warmup >= lowest:
+        raise ValueError(
+            f"optimizer.warmup_steps is {warmup} and cosine_decay_steps {lowest}, the step by "
             "which the rate is 0; give a later one, or 0 for no such decay"
         )
 
@@ -147,6 +169,9 @@ def _rate(config: Any, updates_per_step: int, player: str | None) -> optax.Sched
         value = optax.piecewise_constant_schedule(smooth(step), jumps)(step)
         if warmup:
             value *= jnp.minimum((step + 1) / warmup, 1)
+        if lowest:
+            share = jnp.clip((step - warmup) / (lowest - warmup), 0, 1)
+            value *= (1 + jnp.cos(jnp.pi * share)) / 2
         return value * jnp.clip(1 - (step - begin) / (end - begin), 0, 1) if end else value
 
     return rate

@@ -69,6 +69,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("data.crop", Choice(("none", "center")), "`center` takes the largest central square"),
     ("train.parallel", Choice(("shard_map", "pmap", "jit")), "how devices share a batch"),
     ("train.accumulate_steps", COUNT, "parts of a batch that are in memory one after the other"),
+    ("train.profile_steps", FROM_NONE, "steps of a profiler trace; 0: none"),
     ("train.*", COUNT, "numbers of steps, and of images to initialise on"),
     (
         "evaluate.recalibration_batches",
@@ -78,12 +79,16 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("evaluate.*", COUNT, "images at once, images to reconstruct or translate, draws per image"),
     ("sample.temperature", NOT_NEGATIVE, "scales deviations and divides the logits of mixtures"),
     ("sample.*", COUNT, "images, and images at once"),
-    ("optimizer.learning_rate", POSITIVE, "learning rate at the first step"),
-    ("optimizer.learning_rate.*", POSITIVE, "that of a player"),
+    (
+        "optimizer.learning_rate",
+        POSITIVE,
+        "learning rate; it and all below may be a section {player: value}",
+    ),
     ("optimizer.learning_rate_decay", FACTOR, "multiplies the learning rate at each step"),
     ("optimizer.decay_steps", COUNT, "steps after which `decay_factor` applies"),
     ("optimizer.linear_decay_steps", FROM_NONE, "steps until the rate is 0; 0: no such decay"),
     ("optimizer.linear_decay_start", FROM_NONE, "step from which that decay falls"),
+    ("optimizer.cosine_decay_steps", FROM_NONE, "steps until a cosine is 0; 0: no such decay"),
     ("optimizer.warmup_steps", FROM_NONE, "steps until the rate is whole; 0: from the first on"),
     ("optimizer.decay_factor", FACTOR, "multiplies the rate after each of `decay_steps`"),
     ("optimizer.momentum", FRACTION, "share of the old average"),
@@ -192,8 +197,14 @@ def checked_seed(seed: int) -> int:
 
 
 def entry(field: str) -> tuple[str, Range | Choice, str] | None:
-    """The entry of TABLE for a field such as "model.vae.features", or None."""
-    return next((known for known in TABLE if fnmatch.fnmatchcase(field, known[0])), None)
+    """The entry of TABLE for a field such as "model.vae.features", or None.
+
+    A field of an optimizer that has a value for each player has the entry of one for all.
+    """
+    found = next((known for known in TABLE if fnmatch.fnmatchcase(field, known[0])), None)
+    if found is None and field.startswith("optimizer.") and field.count(".") == 2:
+        return entry(field.rpartition(".")[0])
+    return found
 
 
 def fields_of(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ from gm_jax.evaluation.battery import check, evaluate_automatically
 from gm_jax.evaluation.battery import evaluate as evaluate_battery
 from gm_jax.evaluation.request import AUTO, Request
 from gm_jax.exporting import export
+from gm_jax.reporting.run_page import write_page
 from gm_jax.training import agreement, loop, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.frozen import recipes
@@ -38,6 +39,7 @@ MODES: dict[str, Callable[..., object]] = {
     "compress": files.compress,
     "decompress": files.decompress,
     "export": export.export,
+    "report": write_page,
 }
 _WAYS = {  # {mode: the flags that it takes}
     "translate": ("direction", "source"),
@@ -46,7 +48,7 @@ _WAYS = {  # {mode: the flags that it takes}
 }
 _FLAGS = {"direction": "--direction", "source": "--input", "output": "--output"}
 # Those of MODES that tell a reader how the run's numbers are computed.
-_REPEATS_COMMAND = ("export",)
+_REPEATS_COMMAND = ("export", "report")
 
 
 def train(config: Any, workdir: str, validate: loop.Validate = report.validate) -> bool:
@@ -100,7 +102,7 @@ def run(
         `compress` and `decompress` need it, and may write a file.
       direction, source: of `--mode=translate`, as for `drawing.translate`; None takes its defaults.
         The source of `compress` and `decompress` is as for `coding.files`.
-      command: the arguments that name the run, which what is written for people repeats.
+      command: the arguments that gave the config, which what is written for people repeats.
     """
     fields = battery or {}
     way: dict[str, Any] = {"direction": direction, "source": source}

@@ -244,3 +244,16 @@ def test_results_survive_and_damage_is_named(tmp_path):
     (tmp_path / FILE_NAME).write_text('{"results": [')
     with pytest.raises(ValueError, match=r"evaluation.json is damaged .* evaluate again"):
         Records(tmp_path)
+
+
+def test_the_page_shows_the_table_the_curves_and_the_pictures(runs, tmp_path):
+    lines = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+    for run in runs:
+        (Path(run) / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+        (Path(run) / "config.json").write_text(json.dumps({"seed": run[-5:]}))
+    compare.main([*runs, f"--output={tmp_path / 'table'}"])
+    text = (tmp_path / "table" / "comparison.html").read_text()
+    assert f"<td>{runs[0]}</td><td>3.25 ± 0.04</td><td>exact</td><td>40*</td>" in text
+    assert text.count("<polyline") == 2 and text.count("data:image/png;base64,") == 1
+    assert "<td>seed</td><td>&quot;first&quot;</td><td>&quot;econd&quot;</td>" in text
+    assert "http" not in text and "<script" not in text

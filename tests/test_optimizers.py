@@ -21,6 +21,7 @@ def config(name, **fields):
             "decay_factor": 0.1,
             "linear_decay_steps": 0,
             "linear_decay_start": 0,
+            "cosine_decay_steps": 0,
             "warmup_steps": 0,
             "momentum": 0.9,
             "beta1": 0.9,
@@ -119,6 +120,38 @@ def test_each_player_has_its_own_rate_where_the_config_says_so():
         optimizers.create(section, player="decoder")
     with pytest.raises(ValueError, match=r"none of a single player; .* one number for all"):
         optimizers.create(section)
+
+
+def test_the_rate_falls_along_half_a_cosine_after_the_warm_up():
+    """.1·(1 + cos π(t − 2)/4)/2 from t = 2 on; 0 from step 6 on."""
+    fields = {"warmup_steps": 2, "cosine_decay_steps": 6}
+    sgd = optimizers.create(config("sgd", **fields), updates_per_step=2)
+    ends = [run(sgd, [[-1.0, 0.0]] * count)[0] for count in range(15)]
+    cosine = 0.05 * (1 + np.cos(np.pi * np.array([0, 0.25, 0.5, 0.75, 1])))
+    rates = np.repeat([0.05, 0.1, *cosine[:4], 0], 2)
+    np.testing.assert_allclose(np.diff(ends), rates, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="warmup_steps is 6 and cosine_decay_steps 6"):
+        optimizers.create(config("sgd", warmup_steps=6, cosine_decay_steps=6))
+
+
+def test_each_player_has_its_own_schedule_and_clipping():
+    """The critic warms up over 4 steps and is cut to length ½; the generator falls to 0 by 2."""
+    section = config(
+        "sgd",
+        warmup_steps={"critic": 4, "generator": 0},
+        cosine_decay_steps={"critic": 0, "generator": 2},
+        clip_norm={"critic": 0.5, "generator": 0.0},
+    )
+    moves = {
+        player: [
+            run(optimizers.create(section, player=player), [[-1.0, 0.0]] * n)[0] for n in (1, 2)
+        ]
+        for player in ("critic", "generator")
+    }
+    np.testing.assert_allclose(moves["critic"], [0.0125, 0.0375], rtol=1e-5)
+    np.testing.assert_allclose(moves["generator"], [0.1, 0.15], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"warmup_steps has values of critic, generator, and none"):
+        optimizers.create(section, player="encoder")
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

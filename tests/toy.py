@@ -37,7 +37,6 @@ class Toy(Method):
 
     def __init__(self, config, data, frozen=None):
         super().__init__(config, data, frozen)
-        self.ema_decay = self.model.ema_decay
         optimizer = optimizers.create(config.optimizer)
         self.players = (Player("model", ("encoder", "decoder"), optimizer, self.loss),)
 

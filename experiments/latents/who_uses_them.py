@@ -45,6 +45,7 @@ from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.nearest_neighbours import nearest_labels
 from gm_jax.evaluation.pictures import draw_reconstructions
 from gm_jax.images import save_png
+from gm_jax.reporting.curves import read_curves
 from gm_jax.training.run import Run, load_split, open_run
 from gm_jax.training.workdir import write_atomically
 
@@ -193,10 +194,7 @@ def compare(
     table.append({"row": "test images", **pixels})
     program.write_csv(folder / "table.csv", table)
     (folder / "table.md").write_text(program.markdown(program.with_ranges(table)), encoding="utf-8")
-    curves = {
-        row: {"kl": side_by_side.read_curves(str(folder / f"{row}-seed_{seeds[0]}"), ["kl"])["kl"]}
-        for row in rows
-    }
+    curves = {row: {"kl": read_curves(folder / f"{row}-seed_{seeds[0]}")["kl"]} for row in rows}
     picture = side_by_side.overlay_curves(curves)
     assert picture is not None  # every run logs its KL
     save_png(folder / "kl.png", picture)

@@ -75,7 +75,7 @@ def reconstruct(run: Run, restored: Restored | None = None) -> None:
         print(f"test images, with their reconstructions below: {path}")
 
 
-def interpolate(run: Run) -> None:
+def interpolate(run: Run, restored: Restored | None = None) -> None:
     """Interpolates between the first test images, a pair per row, as a grid and an animation."""
     for function in ("encode", "decode"):
         _refuse_without(run, function, "interpolate")
@@ -84,7 +84,7 @@ def interpolate(run: Run) -> None:
         raise ValueError(
             f"--mode=interpolate: it draws images only, and this data has {', '.join(spec)}"
         )
-    variables, step = run.restore("best")
+    variables, step = restored or run.restore("best")
     dataset = run.dataset("test")
     count = min(run.config.evaluate.num_reconstructions, len(dataset)) // 2
     if not count:

@@ -191,14 +191,28 @@ def finish(run: Run) -> None:
     assert step is not None  # a training ends with a checkpoint
     path = run.output / "test.json"
     result = read_json(path) if path.exists() else {}
-    restored = None
-    makers = {"reconstruct": reconstruct, "sample": sample, "translate": translations}
-    for name, make in makers.items():
-        if name in run.method.capabilities and not picture_path(run, name, step).exists():
-            restored = restored or run.restore("best")
-            make(run, restored)
+    restored = draw_missing(run, step)
     if result.get("step") == step and recalibration.fits(result, run.config):
         if jax.process_index() == 0:
             print(describe(result))
         return
     evaluate(run, restored)
+
+
+def draw_missing(run: Run, step: int, restored: Restored | None = None) -> Restored | None:
+    """Draws those pictures of the best checkpoint that do not exist.
+
+    Args:
+      run: the run.
+      step: the checkpoint's step.
+      restored: (variables, step) of `run.restore`, read where they are needed and not given.
+
+    Returns:
+      The same, if they are known now.
+    """
+    makers = {"reconstruct": reconstruct, "sample": sample, "translate": translations}
+    for name, make in makers.items():
+        if name in run.method.capabilities and not picture_path(run, name, step).exists():
+            restored = restored or run.restore("best")
+            make(run, restored)
+    return restored

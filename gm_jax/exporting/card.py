@@ -20,7 +20,7 @@ def write(run: Run, step: int, programs: Mapping[str, Program], command: Sequenc
       run: the run, with its data.
       step: the checkpoint's step.
       programs: from `programs.build`.
-      command: the arguments of the command line that name the run; () where none did.
+      command: the arguments of the command line that give its config; () where none did.
     """
     parts = [_head(run, step), _data(run), _numbers(run, command), _with_gm_jax(run)]
     return "\n".join([*parts, _programs(programs), _UPLOAD])
@@ -65,7 +65,7 @@ def _numbers(run: Run, command: Sequence[str]) -> str:
     lines = ["## Numbers", "", "| metric | value | it depends on | command |", "|---|---|---|---|"]
     for number in numbers:
         lines.append(_row(number.metric, number.text, number.settings, f"`… {number.flags}`"))
-    given = " ".join(command) or "--config=PAGE --workdir=WORKDIR"
+    given = " ".join([*(command or ["--config=PAGE"]), "--workdir=WORKDIR"])
     return "\n".join([*lines, "", f"`…` is `python experiments/main.py {given}`.", ""])
 
 

@@ -43,7 +43,7 @@ def export(run: Run, command: Sequence[str] = ()) -> None:
 
     Args:
       run: the run; its `elsewhere` is the folder.
-      command: the arguments of the command line that name the run, for the card.
+      command: the arguments of the command line that give its config, for the card.
     """
     variables, step = run.restore("best")
     if jax.process_index() != 0:

@@ -46,7 +46,6 @@ class AdaptiveDensity(Method):
         model = config.model
         _check(model)
         classes = self.condition_on_classes(model.class_conditional)
-        self.ema_decay = model.ema_decay
         self.vae = FeatureSpaceVAE(model, self.image_shape, classes, self.dtype)
         optimizer = optimizers.create(config.optimizer)
         generator = Player("generator", self.vae.networks, optimizer, self.generator_loss)

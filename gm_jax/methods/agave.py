@@ -33,7 +33,6 @@ class Agave(ConditionalPixelCNN):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        self.ema_decay = model.ema_decay
         self.auxiliary = AuxiliaryImage.create(model.auxiliary, self.image_shape, self.levels)
         self.vae = HierarchicalVAE(
             channels=self.auxiliary.channels,

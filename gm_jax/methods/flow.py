@@ -67,7 +67,6 @@ class Flow(Method):
                 f"{self.levels}): its images are all alike and have no density; give data.source "
                 "images of 2 to 256 levels"
             )
-        self.ema_decay = config.model.ema_decay
         self.flow = self.create_flow()
         self.likelihood = self.flow.likelihood
         optimizer = optimizers.create(config.optimizer)

@@ -41,7 +41,6 @@ class Gan(Method):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        self.ema_decay = model.ema_decay
         self.adversarial_loss = self.create_loss()
         self.lipschitz = Lipschitz.create(model)
         self.create_networks(self.condition_on_classes(model.class_conditional))

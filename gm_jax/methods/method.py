@@ -69,13 +69,15 @@ class Method:
       channels: the numbers of image channels that its networks accept; () accepts any.
       players: the updates of a step, in order. A player may appear more than once; the players in a
         tuple move simultaneously, from the same parameters.
-      ema_decay: decay of the parameter average used for evaluation; 0 keeps no average.
       validation_score: the score (`bits_per_dim`, `nats` for points, or a term of `score`) whose
         lowest value on validation data selects the best checkpoint; None selects the latest.
       class_conditional: whether it is conditioned on labels (`condition_on_classes`).
       num_latents: length of the latent vector that `generate` takes.
       generator_networks: the networks that `generate` reads.
       num_codes: K if `encode` returns codes, integers in 0..K−1; 0 if it returns other latents.
+
+    Attributes that it has from its config:
+      ema_decay: decay of the parameter average used for evaluation; 0 keeps no average.
 
     Args:
       config: a config from `configs/`.
@@ -90,7 +92,6 @@ class Method:
     needs: tuple[str, ...] = ("image",)
     channels: tuple[int, ...] = ()
     players: Updates = ()
-    ema_decay: float = 0.0
     validation_score: str | None = None
     class_conditional: bool = False
     num_classes: int | None = None
@@ -104,6 +105,7 @@ class Method:
         del frozen
         self.config, self.model, self.data = config, config.model, data
         self.dtype = jnp.dtype(matmul(config)[0])
+        self.ema_decay: float = config.model.ema_decay
         name = type(self).__name__
         for field in self.needs:
             if field not in data:

@@ -40,7 +40,6 @@ class PixelVae(ConditionalPixelCNN):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        self.ema_decay = model.ema_decay
         shared = {"num_classes": None, "dtype": self.dtype, **model.vae}
         height, width, _ = self.image_shape
         shape = (height, width, model.condition.features)  # of f(z)

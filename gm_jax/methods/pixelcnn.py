@@ -24,7 +24,6 @@ class PixelCNNPlusPlus(Method):
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
-        self.ema_decay = config.model.ema_decay
         self.pixelcnn = PixelCNN(dtype=self.dtype, **config.model.pixelcnn)
         self.pixels = LogisticMixture(
             self.levels, self.pixelcnn.num_mixtures, self.pixelcnn.min_log_scale

@@ -42,7 +42,6 @@ class VaeIaf(Method):
                 "importance samples: the k-sample bound has no divergence to floor; set "
                 "model.free_bits=0, or model.num_importance_samples=1"
             )
-        self.ema_decay = model.ema_decay
         self.vae = HierarchicalVAE(
             channels=self.image_shape[-1],
             downsampling=1,

@@ -1,4 +1,4 @@
-"""What a run logs while it trains: metrics.jsonl and TensorBoard."""
+"""What a run logs while it trains: metrics.jsonl, TensorBoard and Weights & Biases."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Self, TextIO
 
 import numpy as np
 from etils import epath
@@ -16,6 +16,7 @@ from etils import epath
 from gm_jax.borders import writing
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.tensorboard import Board
+from gm_jax.training.wandb_board import WandbBoard, check_library
 
 # A bucket accepts about one write per second and object, and each write replaces the whole file.
 _REMOTE_SECONDS = 10.0
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class MetricWriter:
-    """Writes scalars to metrics.jsonl and TensorBoard, and images to TensorBoard.
+    """Writes scalars to metrics.jsonl, and scalars and images to TensorBoard and W&B.
 
     A line of metrics.jsonl is {"step": ..., name: value, ...}; a value that is not finite becomes
     null, since JSON cannot express it. A line is handed to the operating system before `scalars`
@@ -32,22 +33,32 @@ class MetricWriter:
     every ten seconds and by `close`.
     """
 
-    def __init__(self, workdir: epath.PathLike, *, enabled: bool = True):
+    def __init__(self, workdir: epath.PathLike, *, enabled: bool = True, wandb_project: str = ""):
         """Writes nothing yet.
 
         Args:
           workdir: the work directory, created if it is missing.
           enabled: False (for a run's other processes) makes every method do nothing.
+          wandb_project: name of a project of Weights & Biases; "" shows nothing there.
+
+        Raises:
+          ValueError: a project is given, and wandb is not installed.
         """
+        check_library(wandb_project)
         self._enabled = enabled
-        self._folder = workdirs.absolute(workdir)
-        self._path = self._folder / "metrics.jsonl"
+        self._folder = folder = workdirs.absolute(workdir)
+        self._path = folder / "metrics.jsonl"
         self._remote = workdirs.is_remote(self._folder)
         self._file: TextIO | None = None
         self._remote_lines: list[str] | None = None
         self._remote_written = -math.inf
-        self._tensorboard: Board | Literal[False] | None = None
         self._purge_step: int | None = None
+        self._displays = [
+            _Display("TensorBoard files", lambda: Board(folder / "tensorboard", self._purge_step))
+        ]
+        if wandb_project:
+            project = wandb_project
+            self._displays.append(_Display("W&B curves", lambda: WandbBoard(folder, project)))
 
     def truncate(self, step: int, validated: bool = True) -> None:
         """Removes what was logged after a step; call it before anything is written.
@@ -61,7 +72,7 @@ class MetricWriter:
         """
         if not self._enabled:
             return
-        if self._file is not None or self._tensorboard is not None:
+        if self._file is not None or any(display.is_used for display in self._displays):
             raise ValueError("truncate must come before the first scalars or image")
         kept = [
             line
@@ -86,10 +97,10 @@ class MetricWriter:
         self._write(workdirs.dumps({"step": int(step)} | numbers) + "\n")
         for name, value in numbers.items():
             if math.isfinite(value):
-                self._show(functools.partial(Board.scalar, name=name, value=value, step=step))
+                self._show(functools.partial(_scalar, name=name, value=value, step=step))
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Logs an image to TensorBoard.
+        """Shows an image.
 
         Args:
           step: the training step that it belongs to.
@@ -113,8 +124,8 @@ class MetricWriter:
             self._path.write_text("".join(self._remote_lines))
         if self._file is not None:
             self._file.close()
-        if self._tensorboard:
-            self._show(Board.close)
+        for display in self._displays:
+            display.close()
         self._enabled = False
 
     def __enter__(self) -> Self:
@@ -142,20 +153,42 @@ class MetricWriter:
             self._path.write_text("".join(self._remote_lines))
             self._remote_written = time.monotonic()
 
-    def _show(self, show: Callable[[Board], None]) -> None:
-        """Writes to TensorBoard, which ends with a warning if it cannot be written."""
-        if self._tensorboard is False:
+    def _show(self, show: Callable[[Any], None]) -> None:
+        for display in self._displays:
+            display.show(show)
+
+
+class _Display:
+    """A `Board` or `WandbBoard`, which ends with a warning if it cannot be written."""
+
+    def __init__(self, what: str, open_board: Callable[[], Any]):
+        self.is_used = False
+        self._what, self._open, self._board = what, open_board, None
+
+    def show(self, show: Callable[[Any], None]) -> None:
+        """Calls `show` with the board, which is opened the first time."""
+        if self.is_used and self._board is None:
             return
         try:
-            if self._tensorboard is None:
-                self._tensorboard = Board(self._folder / "tensorboard", self._purge_step)
-            show(self._tensorboard)
+            if not self.is_used:
+                self.is_used = True
+                self._board = self._open()
+            show(self._board)
         except (ImportError, OSError) as error:  # a bucket needs its own client library
-            _log.warning("no TensorBoard files in %s: %s", self._folder, error)
-            if self._tensorboard:
+            _log.warning("no %s: %s", self._what, error)
+            board, self._board = self._board, None
+            if board is not None:
                 with contextlib.suppress(OSError):
-                    self._tensorboard.close()
-            self._tensorboard = False
+                    board.close()
+
+    def close(self) -> None:
+        """Writes what remains."""
+        if self._board is not None:
+            self.show(lambda board: board.close())
+
+
+def _scalar(board: Any, name: str, value: float, step: int) -> None:
+    board.scalar(name, value, step)
 
 
 def _is_validation(line: str) -> bool:

@@ -15,6 +15,7 @@ from gm_jax.training import storage
 from gm_jax.training.checkpoint import Checkpoints
 from gm_jax.training.logging import MetricWriter
 from gm_jax.training.preemption import Preemption
+from gm_jax.training.profile import Trace
 from gm_jax.training.progress import ProgressBar, say, working
 from gm_jax.training.run import Run
 
@@ -40,8 +41,10 @@ def train(run: Run, validate: Validate) -> bool:
     """
     config = run.config
     batches = run.training_batches(put=run.parallel.put_training_batch)
-    writer = MetricWriter(run.workdir, enabled=jax.process_index() == 0)
-    with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption:
+    first, project = jax.process_index() == 0, config.train.wandb_project
+    writer = MetricWriter(run.workdir, enabled=first, wandb_project=project)
+    trace = Trace(run.workdir / "profile", config.train.profile_steps)
+    with Checkpoints(run.workdir) as checkpoints, writer, Preemption() as preemption, trace:
         fresh = checkpoints.latest_step() is None
         if fresh:
             storage.probe(run.workdir)
@@ -82,6 +85,7 @@ def train(run: Run, validate: Validate) -> bool:
             while step < config.train.steps:
                 state, metrics = train_step(state, next(batches), key)
                 step += 1
+                trace.reached(step, state)
                 asked = preemption.reached(step)
                 if step % config.train.log_every_steps == 0 or step == config.train.steps:
                     metrics = jax.device_get(metrics)

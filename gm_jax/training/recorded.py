@@ -145,4 +145,10 @@ def record_frozen(
 def read_frozen(workdir: epath.PathLike) -> dict[str, Any] | None:
     """The recipes that `record_frozen` wrote, with tuples; None if no run recorded any."""
     path = workdirs.absolute(workdir) / "frozen.json"
-    return workdirs.with_tuples(workdirs.read_json(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    recipes = workdirs.with_tuples(workdirs.read_json(path))
+    for recipe in recipes.values():
+        if isinstance(recipe, dict) and isinstance(recipe.get("config"), dict):
+            recipe["config"] = workdirs.with_fields_since(recipe["config"])
+    return recipes

@@ -24,6 +24,8 @@ CHANGEABLE_FIELDS = (
     "train.log_every_steps",
     "train.evaluate_every_steps",
     "train.checkpoint_every_steps",
+    "train.profile_steps",
+    "train.wandb_project",
     "data.cache_dir",
 )
 CHANGEABLE_SECTIONS = ("evaluate.", "sample.")
@@ -32,8 +34,12 @@ FIELDS_SINCE = {
     "optimizer.linear_decay_steps": 0,
     "optimizer.linear_decay_start": 0,
     "optimizer.warmup_steps": 0,
+    "optimizer.cosine_decay_steps": 0,
     "train.accumulate_steps": 1,
+    "train.profile_steps": 0,
     "train.rematerialize": False,
+    "train.wandb_project": "",
+    "model.ema_decay": 0.0,
 }
 # {kind of bucket: the library that reaches it (or TensorFlow), and how to install it}
 CLIENTS = {
@@ -191,7 +197,7 @@ def check_config(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, given)
         return
-    found = differences(_saved(path), json.loads(given))
+    found = differences(_saved(path), with_fields_since(json.loads(given)))
     refused = [text for name, text in found.items() if not _may_change(name)]
     if refused:
         raise ValueError(
@@ -218,12 +224,21 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
 
 def _saved(path: epath.Path) -> dict[str, Any]:
     """A saved config, with the fields that pages have had since it was written."""
-    saved = read_json(path)
+    return with_fields_since(read_json(path))
+
+
+def with_fields_since(saved: dict[str, Any]) -> dict[str, Any]:
+    """A config as JSON, with those of FIELDS_SINCE that its sections lack."""
+    sections: dict[str, dict[str, Any]] = {}
     for name, value in FIELDS_SINCE.items():
         section, field = name.split(".")
-        if isinstance(saved.get(section), dict):
-            saved[section].setdefault(field, value)
-    return saved
+        sections.setdefault(section, {})[field] = value
+    added = {
+        section: {**fields, **saved[section]}
+        for section, fields in sections.items()
+        if isinstance(saved.get(section), dict)
+    }
+    return {**saved, **added}
 
 
 def to_json(config: config_dict.ConfigDict) -> str:

@@ -45,7 +45,14 @@ CHANGES = [
     ("train.accumulate_steps", 1, lambda page, variant: True),
     ("train.rematerialize", False, lambda page, variant: True),
     ("optimizer.warmup_steps", 0, lambda page, variant: True),
-    ("model.ema_decay", 0.0, lambda page, variant: page == "real_nvp"),
+    ("optimizer.cosine_decay_steps", 0, lambda page, variant: True),
+    ("train.profile_steps", 0, lambda page, variant: True),
+    ("train.wandb_project", "", lambda page, variant: True),
+    (
+        "model.ema_decay",
+        0.0,
+        lambda page, variant: page == "real_nvp" or "model.ema_decay" not in stored(page, variant),
+    ),
     # The GAN's losses and the control of its critic's slope became fields of the page.
     *(
         (field, value, lambda page, variant: variant.startswith("gan"))

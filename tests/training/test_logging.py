@@ -127,3 +127,23 @@ def test_a_full_disk_ends_tensorboard_with_one_warning(tmp_path, monkeypatch, ca
             writer.scalars(step, {"loss": 1.0})
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 30
     assert ["No space left" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_scalars_and_images_reach_weights_and_biases_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for _ in range(2):  # a training that goes on
+        with MetricWriter(tmp_path, wandb_project="digits") as writer:
+            writer.scalars(3, {"train/loss": 0.25})
+            writer.image(3, "samples", np.zeros((4, 4, 3), np.uint8))
+    known = (tmp_path / "wandb_id.txt").read_text().strip()
+    kept = [*(tmp_path / "wandb").glob(f"offline-run-*-{known}/run-{known}.wandb")]
+    assert kept and all(b"train/loss" in path.read_bytes() for path in kept)
+    assert lines(tmp_path)[0] == {"step": 3, "train/loss": 0.25}
+
+
+def test_a_project_without_the_library_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"'digits', but wandb is missing: pip install -e"):
+        MetricWriter(tmp_path, wandb_project="digits")
+    MetricWriter(tmp_path).close()

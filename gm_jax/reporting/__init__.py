@@ -1,0 +1,1 @@
+"""Pages of HTML about runs: one file each, which opens from disk without a network."""
