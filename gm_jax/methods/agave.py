@@ -14,7 +14,7 @@ from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.networks.pixel_distributions import LogisticMixture
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
@@ -168,6 +168,33 @@ class Agave(Method):
         """Σ_i ln p(x_i | x_<i, f(z)) of images, in nats [B]."""
         x, f_z = self.scale(batch["image"]), self._sketch(variables, noise, latents).mean
         return self._autoregressive_log_prob(variables, x, f_z, noise, False)
+
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Any, choose: Choose
+    ) -> list[Array]:
+        """The bins of `HierarchicalVAE.choose`, by the posteriors."""
+        evidences = self.vae.apply(variables["vae"], self.scale(image), method="encode")
+        arguments = (evidences, self.image_shape[:2], latents, choose)
+        return self.vae.apply(variables["vae"], *arguments, method="choose")[0]
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[list[Array], Array]:
+        """Chooses the bins block by block from the top, and then the image pixel by pixel."""
+        arguments = (None, self.image_shape[:2], latents, choose)
+        chosen_latents: Any = self.vae.apply(variables["vae"], *arguments, method="choose")
+        bins, sketch = chosen_latents
+        conditions, given = self._conditions(variables, sketch.mean), image.astype(jnp.int32)
+        chosen = self.sampler.chosen(variables["pixelcnn"], conditions, given, choose)
+        return bins, distributions.quantize(chosen, self.levels)
+
+    def why_not_coded(self) -> str:
+        """A flow's posterior has no masses in closed form."""
+        if self.model.vae.flow:
+            return (
+                "the flow of its posterior has no masses on a grid; train with model.vae.flow=False"
+            )
+        return super().why_not_coded()
 
     def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
         """The VAE's output given a draw from the posterior."""
