@@ -137,9 +137,7 @@ class VaeIaf(Method):
     def why_not_coded(self) -> str:
         """A flow's posterior has no masses in closed form."""
         if self.model.vae.flow:
-            return (
-                "the flow of its posterior has no masses on a grid; train with model.vae.flow=False"
-            )
+            return "its posterior has a flow, without masses on a grid; set model.vae.flow=False"
         return super().why_not_coded()
 
     def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
