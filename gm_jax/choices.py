@@ -12,6 +12,10 @@ Array = jax.Array
 # [B, ...]. The calls of a program have an order, and so have the numbers of a file.
 Choose = Callable[[Array, Array], Array]
 NUM_BINS = 1024
+# The bins' places, by their numbers. The bits of a latent's number are what the next image's
+# latents are drawn by: in the order of the values these would depend on each other, and would not
+# be draws of the posterior.
+_PLACES = 633 * np.arange(NUM_BINS) % NUM_BINS
 
 
 def latents_of(bins: Array) -> Array:
@@ -21,7 +25,7 @@ def latents_of(bins: Array) -> Array:
     latent is its bin's median. Fine bins cost nothing: the posterior gives back what they cost more
     under the prior.
     """
-    medians = ndtri((np.arange(NUM_BINS) + 0.5) / NUM_BINS).astype(np.float32)
+    medians = ndtri((_PLACES + 0.5) / NUM_BINS).astype(np.float32)
     return jnp.asarray(medians)[bins]
 
 
@@ -34,7 +38,7 @@ def bin_masses(mean: Array, log_std: Array) -> Array:
     """The masses of the bins under N(mean, std²), float32 [..., NUM_BINS], which sum to one."""
     edges = jnp.asarray(ndtri(np.arange(1, NUM_BINS) / NUM_BINS).astype(np.float32))
     standardised = (edges - mean[..., None]) * jnp.exp(-log_std)[..., None]
-    return differences(jax.scipy.special.ndtr(standardised))
+    return differences(jax.scipy.special.ndtr(standardised))[..., _PLACES]
 
 
 def differences(below: Array) -> Array:

@@ -76,6 +76,7 @@ class TrainedModel:
     Attributes:
       config: the run's config, locked.
       step: the checkpoint's step.
+      num_parameters: of all networks, with running statistics.
       image_shape: (H, W, C).
       levels: number of levels of a pixel.
       num_classes: number of classes of the labels, or None.
@@ -89,6 +90,7 @@ class TrainedModel:
         source = run.train_data
         self.image_shape, self.levels = source.image_shape, source.levels
         self.num_classes, self.classes = source.num_classes, source.classes
+        self.num_parameters = sum(leaf.size for leaf in jax.tree.leaves(variables))
         self._run, self._variables = run, variables
 
     def __repr__(self) -> str:

@@ -231,7 +231,7 @@ def _check_way(mode: str, way: dict[str, Any]) -> None:
             takers = " and ".join(
                 f"--mode={each}" for each, names in _WAYS.items() if name in names
             )
-            raise ValueError(f"{_FLAGS[name]}: only {takers} take it")
+            raise ValueError(f"{_FLAGS[name]}: only {takers} can take it")
     missing = [_FLAGS[name] for name in _WAYS.get(mode, ()) if name not in way]
     if missing and "output" in _WAYS[mode]:
         raise ValueError(f"--mode={mode} needs {' and '.join(missing)}")

@@ -29,14 +29,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 # Folders and files that compile or train whole methods; every other test is marked `fast`.
 SLOW = (
-    *(
-        "methods",
-        "experiments",
-        "exporting",
-        "reporting",
-        "configs/test_networks.py",
-        "configs/test_sizes.py",
-    ),
+    *("methods", "experiments", "exporting", "reporting"),
+    *("coding/test_codec.py", "coding/test_files.py"),
+    *("configs/test_networks.py", "configs/test_sizes.py"),
     *("data/test_folder.py", "flows/test_residual.py", "flows/test_variational_dequantisation.py"),
     *("networks", "training", "test_cpu.py", "test_flow_run.py", "test_load.py", "test_sweep.py"),
     *("test_damaged_inputs.py", "test_notebook.py"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from configs import common
-from gm_jax import distributions, methods, optimizers
+from gm_jax import choices, distributions, methods, optimizers
 from gm_jax.methods.method import Loss, Method, Player
 
 PUBLISHED = {
@@ -74,11 +74,25 @@ class Toy(Method):
         z = temperature * latents.normal(self.model.latents)
         return self._picture(variables, z, pixels, temperature)
 
+    def code_latents(self, variables, image, latents, choose):
+        mean, log_std = self._moments(variables, image)
+        return choose(choices.bin_masses(mean, jnp.broadcast_to(log_std, mean.shape)), latents)
+
+    def code_image(self, variables, latents, image, choose):
+        bins = choose(choices.uniform_masses((len(image), self.model.latents)), latents)
+        mean = self._mean(variables, choices.latents_of(bins))
+        log_scale = jnp.full_like(mean, variables["decoder"]["params"]["log_scale"])
+        masses = distributions.discretized_logistic_masses(mean, log_scale, self.levels)
+        return bins, choose(masses, image.astype(jnp.int32)).astype(jnp.uint8)
+
+    def _moments(self, variables, image):
+        params, x = variables["encoder"]["params"], self.scale(image)
+        return x.reshape(x.shape[0], -1) @ params["weights"], params["log_std"]
+
     def _posterior(self, variables, batch, noise):
-        params, x = variables["encoder"]["params"], self.scale(batch["image"])
-        mean = x.reshape(x.shape[0], -1) @ params["weights"]
-        z = mean + jnp.exp(params["log_std"]) * noise.layer(0).normal(self.model.latents)
-        return (mean, params["log_std"]), [z]
+        mean, log_std = self._moments(variables, batch["image"])
+        z = mean + jnp.exp(log_std) * noise.layer(0).normal(self.model.latents)
+        return (mean, log_std), [z]
 
     def _mean(self, variables, z):
         params = variables["decoder"]["params"]

@@ -53,8 +53,8 @@ class Codec:
         count = len(images)
         programs = self._at(batch_size or self._batch_size(count))
         size = programs.batch_size
-        # Twice what a batch's latents can take, at 24 bits each.
-        bottom = random_words(2 * programs.num_latents) if programs.num_latents else None
+        # More than a batch's latents can take, at 24 bits each, and the coder's own state.
+        bottom = random_words(8 + 2 * programs.num_latents) if programs.num_latents else None
         stack = Stack(bottom)
         # The stack's top is its end: the last batch is pushed first.
         with progress("compressing", count, " images") as bar:
@@ -63,6 +63,10 @@ class Codec:
                 counted = min(size, count - start)
                 self._push(programs, stack, batch, counted)
                 bar.update(counted)
+        if stack.emptied:
+            raise ValueError(
+                f"the latents of {size} images took all bits that there were; give batch_size=1"
+            )
         return Container(
             fingerprint=programs.fingerprint,
             image_shape=self._method.image_shape,

@@ -1,6 +1,6 @@
 """The file of compressed images, `.gmz`: what it needs to be read, checksums, and the payload.
 
-    magic "GMZ" · version · 4 bytes of hash of each of FINGERPRINTS
+    magic "GMZ" · version · 3 bytes of hash of each of FINGERPRINTS
     · height, width, channels, levels, number of images, batch size · 8 bytes of hash of the pixels
     · payload · 8 bytes of hash of all that stands before
 
@@ -18,7 +18,7 @@ import numpy as np
 MAGIC, VERSION = b"GMZ", 1
 # What a file's reader must have in common with its writer, in the order of the file.
 FINGERPRINTS = ("parameters", "config", "software", "processor", "compiler flags", "program")
-_EACH, _SUM = 4, 8  # bytes of a fingerprint, and of a checksum
+_EACH, _SUM = 3, 8  # bytes of a fingerprint, and of a checksum
 _SIZES = struct.Struct("<HHBHIH")  # height, width, channels, levels, count, batch size
 _HEADER = len(MAGIC) + 1 + _EACH * len(FINGERPRINTS) + _SIZES.size + _SUM
 

@@ -42,11 +42,14 @@ class Stack:
         self._reached = min(self._reached, self._coder.num_words())
         return symbols
 
+    @property
+    def emptied(self) -> bool:
+        """Whether symbols came of a bottom that has no words left: then they cannot be undone."""
+        return self._had_bottom and self._reached <= 2
+
     def words(self) -> np.ndarray:
         """What a stack needs at its bottom to be popped as this one can be: uint32."""
         # The last two words are the coder's state, which every pop changes.
-        if self._had_bottom and self._reached <= 2:
-            raise ValueError("the images took more bits off the stack than it had at its bottom")
         return self._coder.get_compressed()[max(0, self._reached - 2) :]
 
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from gm_jax import optimizers
+from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.methods.conditional_pixelcnn import ConditionalPixelCNN
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
 from gm_jax.nn.weight_norm import data_dependent_init
@@ -116,6 +116,31 @@ class Agave(ConditionalPixelCNN):
             "auxiliary": self._auxiliary_log_prob(batch, sketch),
         }
         return {"log_likelihood": terms["autoregressive"] - terms["kl"], **terms}
+
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Any, choose: Choose
+    ) -> list[Array]:
+        """The bins of `HierarchicalVAE.choose`, by the posteriors."""
+        evidences = self.vae.apply(variables["vae"], self.scale(image), method="encode")
+        arguments = (evidences, self.image_shape[:2], latents, choose)
+        return self.vae.apply(variables["vae"], *arguments, method="choose")[0]
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[list[Array], Array]:
+        """Chooses the bins block by block from the top, and then the image pixel by pixel."""
+        arguments = (None, self.image_shape[:2], latents, choose)
+        chosen_latents: Any = self.vae.apply(variables["vae"], *arguments, method="choose")
+        bins, sketch = chosen_latents
+        conditions, given = self.conditions(variables, sketch.mean), image.astype(jnp.int32)
+        chosen = self.sampler.chosen(variables["pixelcnn"], conditions, given, choose)
+        return bins, distributions.quantize(chosen, self.levels)
+
+    def why_not_coded(self) -> str:
+        """A flow's posterior has no masses in closed form."""
+        if self.model.vae.flow:
+            return "its posterior has a flow, without masses on a grid; set model.vae.flow=False"
+        return super().why_not_coded()
 
     def encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
         """The VAE's output given a draw from the posterior."""

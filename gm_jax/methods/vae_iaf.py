@@ -14,7 +14,8 @@ from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.losses.importance_weighted import importance_weighted
-from gm_jax.methods.method import Batch, Loss, Method, Noise, Player, Variables
+from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
+from gm_jax.networks.decoder_distributions import DiscretizedLogistic
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.nn.weight_norm import data_dependent_init
 
@@ -111,6 +112,32 @@ class VaeIaf(Method):
         """Draws `image` around the means `f_z`."""
         self.check_labels(labels)
         return self._images(self._decoded(variables, noise, latents), noise, 1.0)
+
+    def code_latents(
+        self, variables: Variables, image: Array, latents: Any, choose: Choose
+    ) -> list[Array]:
+        """The bins of `HierarchicalVAE.choose`, by the posteriors."""
+        evidences = self.vae.apply(variables["vae"], self.scale(image), method="encode")
+        arguments = (evidences, self.image_shape[:2], latents, choose)
+        return self.vae.apply(variables["vae"], *arguments, method="choose")[0]
+
+    def code_image(
+        self, variables: Variables, latents: Any, image: Array, choose: Choose
+    ) -> tuple[list[Array], Array]:
+        """Chooses the bins block by block from the top, and then all pixels."""
+        arguments = (None, self.image_shape[:2], latents, choose)
+        chosen_latents: Any = self.vae.apply(variables["vae"], *arguments, method="choose")
+        bins, decoded = chosen_latents
+        parameters = decoded.mean, jnp.broadcast_to(decoded.log_scale, decoded.mean.shape)
+        pixels = DiscretizedLogistic(self.levels, 0.0)
+        chosen = pixels.chosen(parameters, image.astype(jnp.int32), choose)
+        return bins, distributions.quantize(chosen, self.levels)
+
+    def why_not_coded(self) -> str:
+        """A flow's posterior has no masses in closed form."""
+        if self.model.vae.flow:
+            return "its posterior has a flow, without masses on a grid; set model.vae.flow=False"
+        return super().why_not_coded()
 
     def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
         """The decoder's output given a draw from the posterior."""

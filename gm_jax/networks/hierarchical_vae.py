@@ -4,7 +4,7 @@ A bottom-up pass turns the image into evidence for each block; a top-down pass d
 latents z_1, z_2, …, where each prior and posterior depends on the latents before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gm_jax.choices import Choose, bin_masses, latents_of, uniform_masses
 from gm_jax.distributions import gaussian_log_prob
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from gm_jax.nn import rematerialize
@@ -36,6 +37,11 @@ class Reconstruction(NamedTuple):
     log_scale: Array  # [C] or [1], of the logistics around the means, the same for all pixels
     kl: Array  # [B, blocks, latents], nats summed over space
     latents: list[Array]  # one [B, h, w, latents] per block
+
+
+# Draws latents [B, h, w, Z] in the units of the prior, given the posterior's (mean, log_std) there,
+# or given None the prior; and the shape.
+Draw = Callable[[tuple[Array, Array] | None, tuple[int, ...]], Array]
 
 
 def draw_posterior(
@@ -98,7 +104,12 @@ class Block(nn.Module):
 
     @rematerialize.block
     def down(
-        self, h: Array, noise: Array | None, evidence: Evidence | None, latents: Array | None
+        self,
+        h: Array,
+        noise: Array | None,
+        evidence: Evidence | None,
+        latents: Array | None,
+        draw: Draw | None = None,
     ) -> tuple[Array, Array, Array]:
         """Draws z from the posterior (given evidence) or the prior, or uses the given latents.
 
@@ -107,6 +118,7 @@ class Block(nn.Module):
           noise: standard normal [B, h, w, Z], scaled by the temperature; unused with `latents`.
           evidence: from `up`; None draws from the prior.
           latents: [B, h, w, Z] to decode; None draws them.
+          draw: draws them in place of noise; then the KL divergence is 0.
 
         Returns:
           The new h, z and the one-sample KL divergence in nats [B, Z] (0 without evidence).
@@ -118,10 +130,16 @@ class Block(nn.Module):
         kl = jnp.zeros((h.shape[0], z))
         # The published initialisation draws from the prior, but the flow still sees its input.
         from_prior = evidence is None or is_data_dependent_init(self)
-        if latents is None and from_prior:
+        if draw is not None:
+            standardised = None
+            if evidence is not None:
+                offset = (mean + evidence.mean - prior_mean) * jnp.exp(-prior_log_std)
+                standardised = (offset, log_std + evidence.log_std - prior_log_std)
+            latents = prior_mean + jnp.exp(prior_log_std) * draw(standardised, prior_mean.shape)
+        elif latents is None and from_prior:
             assert noise is not None  # needed because no latents are given
             latents = prior_mean + jnp.exp(prior_log_std) * noise
-        if evidence is not None:
+        if evidence is not None and draw is None:
             if is_data_dependent_init(self) and self.flow:
                 latents, _ = self.posterior_flow(latents, context + evidence.context)
             else:
@@ -259,6 +277,8 @@ class HierarchicalVAE(nn.Module):
         noise: Noise | None,
         latents: Sequence[Array | None] | None = None,
         temperature: float = 1.0,
+        draw: Draw | None = None,
+        batch: int = 0,
     ) -> Reconstruction:
         """Top-down pass with posteriors, priors (without evidence) or given latents.
 
@@ -269,13 +289,14 @@ class HierarchicalVAE(nn.Module):
           latents: one [B, h, w, Z] per block, from the top, or None; those that are None among them
             are drawn.
           temperature: scales the standard deviation of the noise.
+          draw, batch: what draws latents in place of noise, and how many.
         """
         top = self.stem_stride * 2 ** (self.num_scales - 1)
         height, width = size[0] // top, size[1] // top
         given = [None] * len(self.blocks) if latents is None else latents
         if given[0] is not None:
             batch = given[0].shape[0]
-        else:
+        elif draw is None:
             assert noise is not None  # needed because no latents are given
             batch = noise.index.shape[0]
         h = jnp.broadcast_to(self.top, (batch, height, width, self.features))
@@ -290,12 +311,43 @@ class HierarchicalVAE(nn.Module):
                 drawn_noise,
                 None if evidences is None else evidences[-1 - position],
                 given[position],
+                draw,
             )
             drawn.append(z)
             kls.append(kl)
         # Its clip at ±(½ − 1/(2·levels)) is ±1 here.
         mean = jnp.clip(self.head(nn.elu(h)) * (2 * self.levels / (self.levels - 1)), -1, 1)
         return Reconstruction(mean, self.log_scale, jnp.stack(kls, 1), drawn)
+
+    def choose(
+        self,
+        evidences: list[Evidence] | None,
+        size: tuple[int, int],
+        given: list[Array] | None,
+        choose: Choose,
+    ) -> tuple[list[Array], Reconstruction]:
+        """Top-down pass in which `choose` chooses the latents as bins of `choices.latents_of`.
+
+        They are in the units of the prior, whose bins are equally likely. Posteriors have no flow.
+
+        Args:
+          evidences, size: as for `decode`.
+          given: the bins, for `choose`; None only with evidences.
+          choose: chooses the bins of one block after another.
+
+        Returns:
+          The bins int32 [B, h, w, Z] of each block, from the top; and the output, without its KL.
+        """
+        bins: list[Array] = []
+
+        def draw(posterior: tuple[Array, Array] | None, shape: tuple[int, ...]) -> Array:
+            masses = uniform_masses(shape) if posterior is None else bin_masses(*posterior)
+            own = jnp.zeros(shape, jnp.int32) if given is None else given[len(bins)]
+            bins.append(choose(masses, own))
+            return latents_of(bins[-1])
+
+        batch = len(evidences[0].mean if given is None and evidences else (given or [])[0])
+        return bins, self.decode(evidences, size, None, draw=draw, batch=batch)
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if self.stem_stride % self.downsampling and self.downsampling % self.stem_stride:
