@@ -41,7 +41,8 @@ class PixelVae(ConditionalPixelCNN):
         super().__init__(config, data, frozen)
         model = config.model
         self.ema_decay = model.ema_decay
-        shared = {"num_classes": None, "dtype": self.dtype, **model.vae}
+        shared = {"num_latents": model.map_latents, "num_classes": None, **model.vae}
+        shared["dtype"] = self.dtype
         height, width, _ = self.image_shape
         shape = (height, width, model.condition.features)  # of f(z)
         self.encoder = Encoder(**shared)
