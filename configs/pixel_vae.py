@@ -13,10 +13,10 @@
 PixelVAE (Gulrajani et al., 2017) has levels of latents and a decoder with a whole view:
 `--config.model.window="()"`; the lossy VAE (Chen et al., 2017) a window and an autoregressive
 prior: `--config.model.prior.length=K`. `--config.model.map_latents="(0,4)"` gives the digits a
-second level of 4×4×4 latents. A
-whole view makes the KL vanish (thesis 3.3.2), unless a warm-up, free bits or soft free bits keep
-it; `experiments/latents/who_uses_them.py` compares them. In Python, `model.resample(images, level)`
-keeps the latents of the first levels and draws the rest anew.
+second level of 4×4×4 latents. A whole view makes the KL vanish (thesis 3.3.2), unless a warm-up,
+free bits or soft free bits keep it; `experiments/latents/who_uses_them.py` compares them. In
+Python, `model.resample(images, level)` keeps the latents of the first levels and draws the rest
+anew.
 
 `cifar10` has the window, the prior's length and the decoder's size of the lossy VAE, and a vector
 above its 8×8×16 latents; its encoder was a ResNet or DenseNet. It trains on 45,000 of 50,000
