@@ -12,11 +12,11 @@
 
 PixelVAE (Gulrajani et al., 2017) has levels of latents and a decoder with a whole view:
 `--config.model.window="()"`; the lossy VAE (Chen et al., 2017) a window and an autoregressive
-prior: `--config.model.prior.length=K`. `--config.model.vae.num_latents` says how many maps of
-latents lie at each resolution below the top, from the image's: `"(0,4)"` gives digits 4×4×4. A
-whole view makes the KL vanish (thesis 3.3.2), unless a warm-up, free bits or soft free bits keep
-it; `experiments/latents/who_uses_them.py` compares them. In Python, `model.resample(images, level)`
-keeps the latents of the first levels and draws the rest anew.
+prior: `--config.model.prior.length=K`. `--config.model.map_latents="(0,4)"` gives the digits a
+second level of 4×4×4 latents. A whole view makes the KL vanish (thesis 3.3.2), unless a warm-up,
+free bits or soft free bits keep it; `experiments/latents/who_uses_them.py` compares them. In
+Python, `model.resample(images, level)` keeps the latents of the first levels and draws the rest
+anew.
 
 `cifar10` has the window, the prior's length and the decoder's size of the lossy VAE, and a vector
 above its 8×8×16 latents; its encoder was a ResNet or DenseNet. It trains on 45,000 of 50,000
@@ -45,11 +45,12 @@ PUBLISHED = {
         "soft_rate": 0.01,  # by which that weight changes in a step
         "ema_decay": 0.0,  # of the parameters' average; 0 with soft free bits
         "matmul_dtype": "float32",  # or tf32, bfloat16
+        # Channels of a map of latents at each resolution below the top, from the image's.
+        "map_latents": (0, 0, 16),
         "prior": {"kind": "iaf", "length": 6, "widths": (128,)},  # of the vector; length 0: N(0, I)
         "vae": {
             "widths": (64, 128, 256, 256),  # channels at each resolution
             "top_latents": 64,
-            "num_latents": (0, 0, 16),  # channels of a map at each resolution below the top
             "residual_scale": 0.1,
             "flow": False,  # whether posteriors of the maps have an autoregressive flow
             "head_init_scale": 0.1,
@@ -89,7 +90,8 @@ LARGER = {  # images than the digits
     "optimizer": {"learning_rate_decay": 0.999},
     "model": {
         "kl_annealing_steps": 300,
-        "vae": {"widths": (16, 32, 48), "top_latents": 32, "num_latents": (0, 0)},
+        "map_latents": (0, 0),
+        "vae": {"widths": (16, 32, 48), "top_latents": 32},
     },
 }
 VARIANTS = {
@@ -102,7 +104,8 @@ VARIANTS = {
             "optimizer": {"learning_rate_decay": 0.999},
             "model": {
                 "kl_annealing_steps": 300,
-                "vae": {"widths": (16, 32), "top_latents": 16, "num_latents": (0,)},
+                "map_latents": (0, 0),
+                "vae": {"widths": (16, 32, 32), "top_latents": 16},
             },
         },
     ),
@@ -122,7 +125,8 @@ VARIANTS = {
                 "kl_annealing_steps": 3,
                 "soft_free_bits": 0.5,
                 "prior": {"length": 1, "widths": (4,)},
-                "vae": {"widths": (4, 4), "top_latents": 3, "num_latents": (0,)},
+                "map_latents": (0,),
+                "vae": {"widths": (4, 4), "top_latents": 3},
                 "condition": {"features": 4},
                 "pixelcnn": {"num_blocks": 1, "features": 4, "num_mixtures": 2},
             },

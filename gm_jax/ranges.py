@@ -118,7 +118,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("model.*widths", COUNT, "channels of each layer in turn"),
     ("model.*.layers", COUNT, "channels and stride of each convolution"),
     ("model.*layers", FROM_NONE, "number of layers, or channels and stride of each"),
-    ("model.vae.num_latents", FROM_NONE, "latent channels of a layer, or at each resolution"),
+    ("model.map_latents", FROM_NONE, "latent channels at each resolution below the top"),
     ("model.*num_latents", COUNT, "latents, or latent channels of a layer"),
     ("model.*top_latents", COUNT, "latents of the top layer"),
     ("model.*num_mixtures", COUNT, "logistics of a mixture"),

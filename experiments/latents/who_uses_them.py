@@ -53,9 +53,10 @@ MOST = {"train": 4_000, "test": 1_000}  # images of the classifiers
 RECONSTRUCTED, SAMPLES, DRAWS = 200, 64, 8
 # {variant: nats under which, or near which, a layer's KL is kept}
 NATS = {"digits": 8.0, "fashion_mnist": 12.0, "photos": 24.0, "cifar10": 64.0, "smoke": 1.0}
-# {variant: scales and blocks of a decoder with a whole view}
+# {variant: scales and blocks of a decoder with a whole view}; others have 3 and 1
 SCALES = {"digits": (1, 2), "smoke": (1, 1)}
-TWO_LEVELS = {"digits": (4,), "fashion_mnist": (0, 4), "photos": (0, 4), "smoke": (2,)}
+# {variant: channels of latents at each resolution below the top}; others have (0, 4)
+TWO_LEVELS = {"cifar10": (0, 0, 16), "smoke": (2,)}
 ROWS = (
     *("whole", "warm_up", "free_bits", "soft_free_bits"),
     *("window_4x7", "window_2x5", "window_1x3", "window_0x2", "levels"),
@@ -76,7 +77,7 @@ def fields_of(row: str, variant: str, steps: int) -> dict[str, Any]:
     if row in ("warm_up", "levels"):
         fields["model.kl_annealing_steps"] = max(steps // 3, 1)
     if row == "levels":
-        fields["model.vae.num_latents"] = TWO_LEVELS.get(variant, (0, 0, 16))
+        fields["model.map_latents"] = TWO_LEVELS.get(variant, (0, 4))
     if row in ("free_bits", "soft_free_bits"):
         fields[f"model.{row}"] = NATS[variant]
     return fields

@@ -40,7 +40,8 @@ class PixelVae(ConditionalPixelCNN):
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
         model = config.model
-        shared = {"num_classes": None, "dtype": self.dtype, **model.vae}
+        shared = {"num_latents": model.map_latents, "num_classes": None, **model.vae}
+        shared["dtype"] = self.dtype
         height, width, _ = self.image_shape
         shape = (height, width, model.condition.features)  # of f(z)
         self.encoder = Encoder(**shared)

@@ -243,8 +243,8 @@ def latents_below(num_latents: int | tuple[int, ...], widths: tuple[int, ...]) -
     each = (num_latents,) * below if isinstance(num_latents, int) else tuple(num_latents)
     if len(each) != below:
         raise ValueError(
-            f"num_latents of {len(each)} resolutions, for {len(widths)} widths: give one number, "
-            f"or {below}, from the image's resolution to the last below the top"
+            f"latents at {len(each)} resolutions (model.map_latents), for {len(widths)} widths: "
+            f"give {below} numbers, from the image's resolution to the last below the top"
         )
     return each
 
