@@ -195,7 +195,7 @@ def test_a_page_of_another_folder_uses_what_the_pages_share(tmp_path):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "mine.py").write_text(MINE)
     config = json.loads(printed(tmp_path, "--config", "configs/mine.py").stdout)
-    assert config["variant"] == "tiny" and config["model"] == {"width": 1}
+    assert config["variant"] == "tiny" and config["model"] == {"ema_decay": 0.0, "width": 1}
     refused = printed(tmp_path, "--config=configs/mine.py:tinny")
     assert refused.returncode == 2
     assert "unknown variant 'tinny'" in refused.stderr and "mean tiny?" in refused.stderr

@@ -228,3 +228,11 @@ def test_both_estimators_have_the_gradient_of_the_bound_in_the_mean():
     assert (np.abs(apart) < 4 * np.hypot(*errors.values())).all()
     assert (errors["score_function"] > errors["reparametrisation"]).all()
     assert (np.abs(means["reparametrisation"]) > 8 * errors["score_function"]).any()
+
+
+def test_an_average_is_kept_where_the_config_asks_for_one():
+    for decay in (0.0, 0.9):
+        chosen = method(ema_decay=decay)
+        state = jax.eval_shape(chosen.init, jax.random.key(0), {"image": images(4)})
+        expected = state.params if decay else {}
+        assert jax.tree.structure(state.ema_params) == jax.tree.structure(expected)
