@@ -88,7 +88,7 @@ class Programs:
     def _lower(self, function: Callable[..., Any]) -> jax.stages.Lowered:
         images = np.zeros((self.batch_size, *self._method.image_shape), np.uint8)
         options = cpu.known_options(_COMPILER_OPTIONS)
-        # A jitted function is compiled for the devices of its arguments, but those without any.
+        # Constants, too, belong to this device, whatever the default one is.
         with jax.default_device(self._device), jax.default_matmul_precision(self._precision):
             compiled = jax.jit(function, compiler_options=options)
             return compiled.lower(self._variables, images, self.no_latents)
