@@ -13,7 +13,7 @@ import numpy as np
 
 from gm_jax.coding import container
 from gm_jax.coding.container import Container
-from gm_jax.coding.program import Given, Popped, Programs, latents_of
+from gm_jax.coding.program import Given, Popped, Programs, known_fingerprint, latents_of
 from gm_jax.coding.stack import Stack, constriction_module, from_bytes, random_words, to_bytes
 from gm_jax.methods.method import Method
 from gm_jax.training.progress import progress
@@ -91,6 +91,7 @@ class Codec:
                 f"the file has images of shape {found.image_shape} and {found.levels} levels, and "
                 f"the model those of {shape} and {levels}: decode it by the model that wrote it"
             )
+        container.check(found.fingerprint, known_fingerprint(self._method, self._variables))
         programs = self._at(found.batch_size)
         container.check(found.fingerprint, programs.fingerprint)
         stack, size, parts = Stack(from_bytes(found.payload)), programs.batch_size, []

@@ -97,8 +97,8 @@ def read(content: bytes) -> Container:
 
 
 def check(found: Mapping[str, bytes], ours: Mapping[str, bytes]) -> None:
-    """Refuses a file whose fingerprint is another; the message names what differs."""
-    others = [name for name in FINGERPRINTS if found[name] != ours[name]]
+    """Refuses a file with other hashes than ours, {name: hash}; the message names what differs."""
+    others = [name for name in FINGERPRINTS if found[name] != ours.get(name, found[name])]
     if others:
         raise ValueError(
             f"the file was written with other {', '.join(others)}: decode it by the model, and on "
@@ -107,8 +107,8 @@ def check(found: Mapping[str, bytes], ours: Mapping[str, bytes]) -> None:
 
 
 def fingerprint_of(texts: Mapping[str, str]) -> dict[str, bytes]:
-    """{name: hash} of {name: text}, for FINGERPRINTS."""
-    return {name: _hash(texts[name].encode(), _EACH) for name in FINGERPRINTS}
+    """{name: hash} of {name: text}, for names among FINGERPRINTS."""
+    return {name: _hash(text.encode(), _EACH) for name, text in texts.items()}
 
 
 def hash_of_pixels(images: np.ndarray) -> bytes:

@@ -62,17 +62,8 @@ class Programs:
         self.no_latents = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         lowered = [self._lower(function) for function in (self._infer, self._generate)]
         self._infer_program, self._generate_program = (each.compile() for each in lowered)
-        config = [method.config.method, method.config.model.to_dict()]
-        self.fingerprint = fingerprint_of(
-            {
-                "parameters": hash_of_variables(variables),
-                "config": workdirs.dumps(config, sort_keys=True),
-                "software": " ".join(map(importlib.metadata.version, _PACKAGES)),
-                "processor": _processor(),
-                "compiler flags": _compiler_flags(),
-                "program": "".join(each.as_text() for each in lowered),
-            }
-        )
+        program = fingerprint_of({"program": "".join(each.as_text() for each in lowered)})
+        self.fingerprint = known_fingerprint(method, variables) | program
 
     def infer(self, images: np.ndarray, latents: Tree, answer: Answer) -> Tree:
         """The latents of images uint8 [B, H, W, C] that an answer chooses, int32 [B, ...]."""
@@ -97,7 +88,7 @@ class Programs:
     def _lower(self, function: Callable[..., Any]) -> jax.stages.Lowered:
         images = np.zeros((self.batch_size, *self._method.image_shape), np.uint8)
         options = cpu.known_options(_COMPILER_OPTIONS)
-        # A jitted function is compiled for the devices of its arguments, but those without any.
+        # Constants, too, belong to this device, whatever the default one is.
         with jax.default_device(self._device), jax.default_matmul_precision(self._precision):
             compiled = jax.jit(function, compiler_options=options)
             return compiled.lower(self._variables, images, self.no_latents)
@@ -181,6 +172,20 @@ def latents_of(method: Method, variables: Tree, batch_size: int) -> tuple[int, T
     images = jax.ShapeDtypeStruct((batch_size, *method.image_shape), jnp.uint8)
     shapes = jax.eval_shape(infer, variables, images)
     return sum(sizes), shapes
+
+
+def known_fingerprint(method: Method, variables: Tree) -> dict[str, bytes]:
+    """{name: hash} of what can be compared before anything is compiled."""
+    config = [method.config.method, method.config.model.to_dict()]
+    return fingerprint_of(
+        {
+            "parameters": hash_of_variables(variables),
+            "config": workdirs.dumps(config, sort_keys=True),
+            "software": " ".join(map(importlib.metadata.version, _PACKAGES)),
+            "processor": _processor(),
+            "compiler flags": _compiler_flags(),
+        }
+    )
 
 
 def _processor() -> str:
