@@ -3,7 +3,7 @@
     python experiments/latents/levels.py --workdir=RUN [--num_images=8] [--num_draws=3]
         [--output=DIR]
 
-The run is one of `configs/pixel_vae.py` or `configs/agave.py`, such as `levels-seed_0` of
+The run is one of `configs/pixel_vae.py` or `configs/agave.py`, such as `levels_1x3-seed_0` of
 `who_uses_them.py`. It writes `levels.png`: test images; then, for each number of levels kept from
 the top, some draws of all that is below: with 0 these are samples, with all of them the pixels
 alone are new. It prints how far each draw is from its image, as the mean squared distance on the
