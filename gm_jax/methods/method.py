@@ -92,6 +92,7 @@ class Method:
     needs: tuple[str, ...] = ("image",)
     channels: tuple[int, ...] = ()
     players: Updates = ()
+    ema_decay: float = 0.0
     validation_score: str | None = None
     class_conditional: bool = False
     num_classes: int | None = None
@@ -105,7 +106,7 @@ class Method:
         del frozen
         self.config, self.model, self.data = config, config.model, data
         self.dtype = jnp.dtype(matmul(config)[0])
-        self.ema_decay: float = config.model.ema_decay
+        self.ema_decay = config.model.ema_decay
         name = type(self).__name__
         for field in self.needs:
             if field not in data:

@@ -99,7 +99,7 @@ def test_the_card_says_what_is_on_record(workdir, exported):
     score = json.loads((workdir / "test.json").read_text())
     shown = f"{score['bits_per_dim']:.4g} ± {score['standard_error']:.2g}"
     assert card.startswith("---\nlicense: ") and f"| bits_per_dim | {shown} |" in card
-    assert "python experiments/main.py --config=tests/toy.py`" in card
+    assert "python experiments/main.py --config=tests/toy.py --workdir=WORKDIR`" in card
     hashes = json.loads((exported / "data.json").read_text())["splits"]["test"]
     assert f"| test | digits, test[:24] | 24 | image {hashes['image']}" in card
     example = card.partition("```python\nimport jax")[2].partition("```")[0]
