@@ -156,17 +156,21 @@ def memory_plan(run: Any) -> dict[str, float]:
     noise = Noise(jax.random.key(0), batch["index"])
 
     def kept(player: Any) -> float:
-        def terms(params: Any) -> Any:
-            variables = train_state.training_variables(state, params)
-            return player.loss(variables, batch, noise, 0).terms
+        def backward(state: Any) -> Any:
+            def terms(params: Any) -> Any:
+                variables = train_state.training_variables(state, params)
+                return player.loss(variables, batch, noise, 0).terms
 
-        params = {name: state.params[name] for name in player.networks}
+            return jax.vjp(terms, {name: state.params[name] for name in player.networks})[1]
+
         with rematerialize(config.train.rematerialize):
-            return _megabytes(jax.eval_shape(lambda params: jax.vjp(terms, params)[1], params))
+            return _megabytes(jax.eval_shape(backward, state))
 
+    copies = 2 if config.train.accumulate_steps > 1 else 1  # their sum, and those of a part
     return {
         "parameters": _megabytes(state.params),
-        "gradients": max(
+        "gradients": copies
+        * max(
             sum(_megabytes(state.params[name]) for name in player.networks)
             for player in in_order(method.players)
         ),

@@ -113,15 +113,20 @@ def create(
 
 
 def decay_beside(config: Any, steps: int) -> str:
-    """What to tell of a linear decay that does not end with a training of `steps`; "" if it does.
+    """What to tell of a decay to 0 that does not end with a training of `steps`; "" if it does.
 
     The decay is counted in steps of its own, so that a training may be prolonged; another
-    `train.steps` alone does not move it.
+    `train.steps` alone does not move it. Players with decays of their own are not looked at.
     """
+    lowest = config.cosine_decay_steps
+    if isinstance(lowest, int) and lowest not in (0, steps):
+        return (
+            f"the training ends at step {steps}, and the cosine decay of the learning rate at "
+            f"{lowest}" + (f": the rate is 0 from {lowest} on" if steps > lowest else "") + "; to "
+            f"end it with the training, give --config.optimizer.cosine_decay_steps={steps}"
+        )
     start, end = config.linear_decay_start, config.linear_decay_steps
-    if not (isinstance(start, int) and isinstance(end, int)):  # a player's own is no accident
-        return ""
-    if end in (0, steps):
+    if not (isinstance(start, int) and isinstance(end, int)) or end in (0, steps):
         return ""
     left = min(max((end - steps) / (end - start), 0.0), 1.0)
     return (

@@ -68,7 +68,7 @@ TABLE: tuple[tuple[str, Range | Choice, str], ...] = (
     ("data.resize", FROM_NONE, "side of the images in pixels; 0 keeps their size"),
     ("data.crop", Choice(("none", "center")), "`center` takes the largest central square"),
     ("train.parallel", Choice(("shard_map", "pmap", "jit")), "how devices share a batch"),
-    ("train.accumulate_steps", COUNT, "parts of a batch that are in memory one after the other"),
+    ("train.accumulate_steps", COUNT, "parts of a batch, of which one at a time is in memory"),
     ("train.profile_steps", FROM_NONE, "steps of a profiler trace; 0: none"),
     ("train.*", COUNT, "numbers of steps, and of images to initialise on"),
     (

@@ -101,7 +101,7 @@ def update_player(
       networks: the networks whose parameters it moves.
       optimizer: its optimizer, over {network: tree}.
       *loss_fns: each maps {network: params} of these networks to the loss on a part of the local
-        batch; the parts are equally large, and one after the other is in memory.
+        batch; the parts are equally large, and only one at a time is in memory.
 
     Returns:
       The new state (same step), and the means of the terms and curves with `loss`, `gradient_norm`

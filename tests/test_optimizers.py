@@ -122,6 +122,13 @@ def test_each_player_has_its_own_rate_where_the_config_says_so():
         optimizers.create(section)
 
 
+def test_a_cosine_that_does_not_end_with_the_training_is_told():
+    cosine = config("sgd", cosine_decay_steps=100)
+    assert optimizers.decay_beside(cosine, 100) == ""
+    assert "the rate is 0 from 100 on" in optimizers.decay_beside(cosine, 150)
+    assert "--config.optimizer.cosine_decay_steps=50" in optimizers.decay_beside(cosine, 50)
+
+
 def test_the_rate_falls_along_half_a_cosine_after_the_warm_up():
     """.1·(1 + cos π(t − 2)/4)/2 from t = 2 on; 0 from step 6 on."""
     fields = {"warmup_steps": 2, "cosine_decay_steps": 6}

@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from any fo
 from experiments import program, side_by_side
 from gm_jax import command_line, sweep
 from gm_jax.data.dataset import Dataset
-from gm_jax.evaluation.context import subset
+from gm_jax.evaluation.image_sets import subset
 from gm_jax.evaluation.latent_information import latent_information
 from gm_jax.evaluation.latents import encode
 from gm_jax.evaluation.nearest_neighbours import nearest_labels
@@ -91,7 +91,8 @@ def config_of(row: str, variant: str, steps: int, seed: int) -> ConfigDict:
     base = program.load_config("pixel_vae", variant, steps)
     shared = {"seed": seed, "model.ema_decay": 0.0, "train.evaluate_every_steps": steps}
     if not row.startswith("agave"):
-        return sweep.with_fields(base, {**fields_of(row, variant, steps), **shared})
+        one_level = {"model.map_latents": (0,) * len(base.model.map_latents)}
+        return sweep.with_fields(base, {**one_level, **fields_of(row, variant, steps), **shared})
     agave = program.load_config("agave", variant, steps)
     shared |= {f"data.{name}": value for name, value in base.data.items()}
     shared |= {"sample.sampler": "fixed_point"}

@@ -58,7 +58,7 @@ def closeness(distances: ArrayLike, held_out_distances: ArrayLike) -> Closeness:
     not_nearer = 1 - np.searchsorted(held_out, distances, "left") / held_out.size
     return Closeness(
         float((further + not_nearer).mean() / 2),
-        float((distances < np.quantile(held_out, _FEW)).mean()),
+        float((distances <= np.quantile(held_out, _FEW)).mean()),
         float(np.median(distances)),
         float(np.median(held_out)),
     )

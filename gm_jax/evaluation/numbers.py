@@ -68,17 +68,28 @@ def _flags(metric: str, identity: Mapping[str, Any]) -> str:
     """What the command line says of a metric that may be named after a feature network."""
     features, samples = identity.get("features", {}), identity.get("samples", {})
     kind, reference = str(features.get("name", "")).partition(":")[0], identity.get("reference", {})
-    name = metric if metric in METRICS else metric.rpartition("_")[0]
     given = {
-        "metrics": "fid" if name == "fd" else name,
+        "metrics": _asked_for(metric),
         "num_samples": samples.get("num_images"),
-        "features": "classifier:WORKDIR" if kind == "classifier" else kind,
+        "features": {"classifier": "classifier:WORKDIR", "exported": "exported:FILE"}.get(
+            kind, kind
+        ),
+        "resize": features.get("resize"),
         "reference": reference.get("source"),
         "reference_split": reference.get("split"),
+        "num_importance_samples": identity.get("num_importance_samples"),
+        "training_steps": identity.get("training_steps"),
         "seed": identity.get("seed"),
     }
     flags = [f"--{name}={shlex.quote(str(value))}" for name, value in given.items() if value]
     return " ".join(["--mode=evaluate", *flags])
+
+
+def _asked_for(metric: str) -> str:
+    """The name by which a metric is asked for; `FeatureNetwork.metric_name` made the other."""
+    named = {name.replace("fid", "fd"): name for name in METRICS}
+    prefixes = [each for each in named if metric.startswith(f"{each}_")]
+    return metric if metric in METRICS else named[max(prefixes, key=len)]
 
 
 def _with_error(values: Mapping[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ from gm_jax import devices
 Array = jax.Array
 COLLECTION = "soft_free_bits"
 TOLERANCE = 0.05  # by which a divergence may exceed the target while its weight still falls
+LEAST = 1e-3  # weight: one that fell for long is back at 1 in as few steps as it takes from here
 
 
 def start(num_layers: int) -> dict[str, Array]:
@@ -20,6 +21,8 @@ def start(num_layers: int) -> dict[str, Array]:
 
 def follow(weights: dict[str, Array], kl: Array, target: float, rate: float) -> dict[str, Array]:
     """The weights after a batch: γ ← min(1, γ(1 + r)) if a KL is above the target, else γ/(1 + r).
+
+    γ is at least LEAST.
 
     The paper (appendix C) changes γ by 10 % and does not say how often; here it is after every
     update, so that r is smaller.
@@ -32,4 +35,4 @@ def follow(weights: dict[str, Array], kl: Array, target: float, rate: float) -> 
     """
     mean = devices.mean(jax.lax.stop_gradient(jnp.mean(kl, 0)))
     factor = jnp.where(mean > (1 + TOLERANCE) * target, 1 + rate, 1 / (1 + rate))
-    return {"weight": jnp.minimum(weights["weight"] * factor, 1.0)}
+    return {"weight": jnp.clip(weights["weight"] * factor, LEAST, 1.0)}

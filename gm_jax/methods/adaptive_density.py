@@ -47,7 +47,7 @@ class AdaptiveDensity(Method):
         _check(model)
         classes = self.condition_on_classes(model.class_conditional)
         self.vae = FeatureSpaceVAE(model, self.image_shape, classes, self.dtype)
-        optimizer = optimizers.create(config.optimizer)
+        optimizer = optimizers.create(config.optimizer, player="generator")
         generator = Player("generator", self.vae.networks, optimizer, self.generator_loss)
         self.players, self.adversarial = (generator,), model.adversarial_weight != 0
         if self.adversarial:
@@ -56,6 +56,7 @@ class AdaptiveDensity(Method):
             self.discriminator = discriminators.create(model.discriminator, classes, self.dtype)
             networks = ("discriminator",)
             # It also learns while the generator warms up, so that it is trained when they meet.
+            optimizer = optimizers.create(config.optimizer, player="discriminator")
             critic = Player("discriminator", networks, optimizer, self.discriminator_loss)
             self.players = (critic, generator)
 

@@ -53,9 +53,13 @@ class CycleGan(Method):
         self._check_shapes()
         self.a_to_b, self.b_to_a = self.create_generator("b"), self.create_generator("a")
         self.critic_a, self.critic_b = self.create_critic(), self.create_critic()
-        optimizer = optimizers.create(config.optimizer)
-        generators = Player("generators", (*DIRECTIONS,), optimizer, self.generators_loss)
-        critics = Player("critics", (*CRITICS.values(),), optimizer, self.critics_loss)
+        generators, critics = (
+            Player(name, networks, optimizers.create(config.optimizer, player=name), loss)
+            for name, networks, loss in (
+                ("generators", (*DIRECTIONS,), self.generators_loss),
+                ("critics", (*CRITICS.values(),), self.critics_loss),
+            )
+        )
         self.players = ((generators, critics),)
 
     def _check_domains(self) -> None:

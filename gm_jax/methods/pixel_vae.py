@@ -137,7 +137,8 @@ class PixelVae(ConditionalPixelCNN):
             start = drawn[0][:, 0, 0]
             arguments = (variables["prior"], start, Context(False))
             z, _ = cast(Any, self.prior.apply(*arguments, method="inverse_and_log_det"))
-            latents = [z[:, None, None], *(None for _ in drawn[1:])]
+            below = [None] * len(drawn[1:]) if latents is None else latents[1:]
+            latents = [z[:, None, None], *below]
         return self._decoded(variables, None, noise, latents, temperature)
 
     def _decoded(

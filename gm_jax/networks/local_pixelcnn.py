@@ -40,7 +40,7 @@ class LocalPixelCNN(PixelCNN, kw_only=True):
         conditions: list[tuple[Array, ...]] | None = None,
         train: bool = False,
     ) -> Array:
-        """Returns what a `PixelCNN` returns; the conditions are of a stream for one of u, ul.
+        """Returns what a `PixelCNN` returns; a layer's condition is one array, not a pair.
 
         Raises:
           ValueError: there are several scales, or the window is empty.

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from gm_jax.networks.hierarchical_vae import Evidence, draw_posterior
 from gm_jax.networks.inverse_autoregressive_flow import InverseAutoregressiveFlow
+from gm_jax.nn import rematerialize
 from gm_jax.nn.noise import Noise
 from gm_jax.nn.weight_norm import WeightNormConv
 
@@ -113,6 +114,7 @@ class LatentLayer(nn.Module):
     num_classes: int | None
     dtype: Any
 
+    @rematerialize.block
     @nn.compact  # modules that need evidence are named, so that the others' names never shift
     def __call__(
         self,

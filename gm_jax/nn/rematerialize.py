@@ -11,16 +11,28 @@ import jax
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _active = contextvars.ContextVar("rematerialize", default=False)
+_met: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("met", default=None)
 
 
 @contextlib.contextmanager
 def rematerialize(active: bool) -> Iterator[None]:
-    """Inside it (while a loss is traced) `block`s keep their inputs alone, if it is active."""
+    """If it is active, blocks of networks that are traced inside it keep only their inputs."""
     token = _active.set(active)
     try:
         yield
     finally:
         _active.reset(token)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[str]]:
+    """Collects the classes of the blocks that are traced inside it to be computed anew."""
+    met: list[str] = []
+    token = _met.set(met)
+    try:
+        yield met
+    finally:
+        _met.reset(token)
 
 
 def block(method: Method) -> Method:
@@ -33,6 +45,8 @@ def block(method: Method) -> Method:
     def call(self: nn.Module, *arguments: Any) -> Any:
         if not _active.get() or self.is_initializing():
             return method(self, *arguments)
+        if (met := _met.get()) is not None:
+            met.append(type(self).__name__)
         leaves, structure = jax.tree.flatten(arguments)
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 

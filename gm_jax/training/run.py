@@ -16,6 +16,7 @@ from gm_jax.borders import described, reading
 from gm_jax.data import fields
 from gm_jax.data.fields import is_image
 from gm_jax.methods.method import Method, matmul
+from gm_jax.nn.rematerialize import recorded as recorded_blocks
 from gm_jax.training import recalibration, recorded
 from gm_jax.training import workdir as workdirs
 from gm_jax.training.checkpoint import Checkpoints
@@ -170,11 +171,14 @@ class Run:
         return {name: workdir for name, workdir in self.config[section].items() if workdir}
 
     def check_start(self) -> dict[str, dict[str, Any]]:
-        """Refuses other runs' models that do not fit, unless this run has a checkpoint.
+        """Refuses what a training cannot begin or go on with, before anything is written.
+
+        Other runs' models that do not fit matter only to a run without a checkpoint.
 
         Returns:
           {name: which checkpoint}, as in `frozen`, of the models that it starts around.
         """
+        _check_memory_options(self)
         if self.best_step() is not None:
             return {}
         _ = self.pretrained
@@ -283,8 +287,6 @@ def open_run(config: Any, workdir: epath.PathLike, output: epath.PathLike | None
     elsewhere = None if output is None else workdirs.absolute(output)
     run = Run(config, folder, method, datasets, parallel, elsewhere)
     _ = run.state_template  # refuses networks that do not fit the images
-    if config.train.accumulate_steps > 1:
-        _check_parts(run)
     return run
 
 
@@ -352,12 +354,24 @@ def _without_images(config: Any, folder: epath.Path, parallel: Parallel) -> Run:
     return run
 
 
-def _check_parts(run: Run) -> None:
-    """Refuses parts of a batch for losses that are no mean over examples, by tracing a step."""
+def _check_memory_options(run: Run) -> None:
+    """Refuses parts of a batch, and blocks computed anew, where a step cannot have them.
+
+    A step is traced, which raises for losses that are no mean over examples.
+    """
+    options = run.config.train
+    if options.accumulate_steps == 1 and not options.rematerialize:
+        return
     size = run.config.data.batch_size // run.parallel.num_devices
     batches = (fields.blanks(run.method.data, size),) * run.method.batches_per_step
-    with working("tracing a step in parts"):
+    with working("tracing a step"), recorded_blocks() as blocks:
         jax.eval_shape(run.method.train_step, run.state_template, batches, jax.random.key(0))
+    if options.rematerialize and not blocks:
+        raise ValueError(
+            f"train.rematerialize is True, and the networks of the method '{run.config.method}' "
+            "have no blocks that could be computed anew: set it to False; "
+            "train.accumulate_steps=2 also saves memory"
+        )
 
 
 def _check_pictures(method: Method) -> None:

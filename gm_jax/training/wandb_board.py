@@ -71,7 +71,10 @@ class WandbBoard:
 
     def close(self) -> None:
         """Sends what remains."""
-        self._run.finish()
+        try:
+            self._run.finish()
+        except self._wandb.Error as error:
+            raise OSError(f"Weights & Biases: {error}") from error
 
     def _log(self, name: str, value: Any, step: int) -> None:
         try:

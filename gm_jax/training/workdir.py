@@ -24,6 +24,8 @@ CHANGEABLE_FIELDS = (
     "train.log_every_steps",
     "train.evaluate_every_steps",
     "train.checkpoint_every_steps",
+    "train.accumulate_steps",  # these two change rounding alone
+    "train.rematerialize",
     "train.profile_steps",
     "train.wandb_project",
     "data.cache_dir",

@@ -10,7 +10,7 @@ from gm_jax.evaluation.nearest_neighbours import nearest
 
 
 def test_probabilities_and_medians_by_hand():
-    """Of 3 × 4 pairs: 1 is nearer than 2, 2, 4; 2 ties with two and is nearer than 4; 9 never."""
+    """In 3 × 4 pairs 1 is nearer than 2, 2, 4; 2 ties with two and is nearer than 4; 9 never."""
     found = closeness([1, 2, 9], [4, 2, 1, 2])
     assert found.nearer == pytest.approx((3 + 1 / 2 + 1 + 2 / 2) / 12)
     assert (found.distance, found.held_out_distance) == (2, 2)

@@ -68,6 +68,24 @@ def test_a_benchmarks_numbers_fit_each_other(measured):
     assert cold > warm > result["step_milliseconds"] / 1e3
 
 
+def test_the_memory_of_a_step_is_planned_for_several_players_and_less_in_parts():
+    plans = []
+    for parts in (1, 2):
+        done = run(
+            "benchmark",
+            "--plan",
+            "--config=configs/lsgan.py:smoke",
+            "--config.data.batch_size=16",
+            f"--config.train.accumulate_steps={parts}",
+        )
+        assert done.returncode == 0, done.stderr
+        plans.append(json.loads(done.stdout.splitlines()[-1]))
+    whole, parts = plans
+    assert whole["parameters_megabytes"] > whole["gradients_megabytes"] > 0
+    assert parts["gradients_megabytes"] == 2 * whole["gradients_megabytes"]
+    assert parts["kept_for_backward_megabytes"] < whole["kept_for_backward_megabytes"]
+
+
 def test_a_start_that_fails_says_why():
     done = run("benchmark", "--config=configs/pixelcnn.py:smoke", "--config.data.batch_size=72")
     assert done.returncode == 1 and "only 64 examples" in done.stderr

@@ -19,6 +19,12 @@ def test_codes_that_are_labels_are_read_and_noise_is_not():
     assert who_uses_them.linear_accuracy(noise, labels) < 0.4
 
 
+@pytest.mark.parametrize("variant", ["digits", "fashion_mnist", "photos", "cifar10"])
+def test_no_two_rows_are_the_same(variant):
+    configs = [who_uses_them.config_of(row, variant, 90, 3) for row in who_uses_them.ROWS]
+    assert len({config.to_json() for config in configs}) == len(configs)
+
+
 @pytest.mark.parametrize("variant", ["digits", "fashion_mnist"])
 def test_rows_differ_in_what_they_say_alone_and_see_the_same_batches(variant):
     configs = {row: who_uses_them.config_of(row, variant, 90, 3) for row in who_uses_them.ROWS}

@@ -24,8 +24,18 @@ def test_each_layers_weight_falls_below_the_target_and_rises_above_it_up_to_one(
     np.testing.assert_allclose(weights_after(low, mean), [1, 1 / (1 + RATE)], rtol=1e-6)
 
 
+def test_a_weight_that_fell_for_long_comes_back_soon():
+    weights = {"weight": jnp.full(2, soft_free_bits.LEAST)}
+    low, high = jnp.zeros((4, 2)), jnp.full((4, 2), 2 * TARGET)
+    least = soft_free_bits.follow(weights, low, TARGET, RATE)["weight"]
+    np.testing.assert_allclose(least, soft_free_bits.LEAST, rtol=1e-6)
+    for _ in range(int(np.ceil(np.log(1 / soft_free_bits.LEAST) / np.log1p(RATE)))):
+        weights = soft_free_bits.follow(weights, high, TARGET, RATE)
+    np.testing.assert_array_equal(weights["weight"], 1)
+
+
 def test_a_divergence_that_would_vanish_settles_near_its_target():
-    """Of a·ln k − γk, whose maximum is at k = a/γ; with γ = 1 that is a third of the target."""
+    """A bound a·ln k − γk has its maximum at k = a/γ; with γ = 1 that is a third of the target."""
     a = TARGET / 3
 
     def step(carry, _):

@@ -52,6 +52,7 @@ from gm_jax.load import TrainedModel
 from gm_jax.methods.player import in_order
 from gm_jax.nn.noise import Noise
 from gm_jax.training.checkpoint import Checkpoints
+from gm_jax.training.frozen import create_method
 from gm_jax.training.parallel import Parallel
 from gm_jax.training.run import Run, open_run, open_trained
 
@@ -300,6 +301,16 @@ def test_the_terms_of_each_player_sum_to_its_loss(name):
         parts = [terms[prefix + term] for term in wanted.terms]
         np.testing.assert_allclose(terms[prefix + "loss"], sum(parts), rtol=1e-5, atol=1e-4)
         assert np.isfinite([*terms.values()]).all()
+
+
+@every_page
+def test_every_player_may_have_a_schedule_of_its_own(name):
+    run, config = run_of(name), config_of(name).unlock()
+    names = {player.name for player in in_order(run.method.players)}
+    del config.optimizer["warmup_steps"]
+    config.optimizer.warmup_steps = dict.fromkeys(names, 1) if len(names) > 1 else 1
+    method = create_method(config.lock(), run.workdir, run.train_data.fields)
+    assert {player.name for player in in_order(method.players)} == names
 
 
 @every_page

@@ -138,3 +138,10 @@ def test_what_is_kept_stays_and_what_lies_below_is_drawn_anew():
     np.testing.assert_array_equal(listed.mean, plain.mean)
     with pytest.raises(ValueError, match="level is 3; give 0 to 2"):
         jax.eval_shape(lambda: chosen.resample(made, BATCH, NOISE, 3))
+
+
+def test_given_latents_are_kept_below_a_vector_that_is_drawn():
+    chosen = method(TWO_LEVELS)
+    below = chosen.encode(variables(chosen), BATCH, NOISE)[1]
+    sketch = chosen.sketch(variables(chosen), NOISE, [None, below])
+    np.testing.assert_array_equal(sketch.latents[1], below)

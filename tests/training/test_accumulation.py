@@ -71,12 +71,12 @@ def test_parts_of_a_batch_give_the_update_of_the_whole(page, variant, devices):
 )
 def test_losses_that_are_no_mean_over_examples_are_refused(page, variant, tmp_path):
     with pytest.raises(ValueError, match="accumulate_steps is above 1, and a loss needs the whole"):
-        open_run(config_of(page, variant, 2), tmp_path)
+        open_run(config_of(page, variant, 2), tmp_path).check_start()
 
 
 def test_parts_that_are_not_equally_large_are_refused(tmp_path):
     with pytest.raises(ValueError, match="accumulate_steps is 3, which does not divide a device's"):
-        open_run(config_of(vae, "gaussian,smoke", 3), tmp_path)
+        open_run(config_of(vae, "gaussian,smoke", 3), tmp_path).check_start()
 
 
 def test_parts_need_less_memory():

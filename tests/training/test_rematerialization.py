@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import flow, pixelcnn, vae_iaf
+from configs import flow, lsgan, pixelcnn, vae_iaf
 from gm_jax import methods
 from gm_jax.data import fields
 from gm_jax.nn.noise import Dropout, Noise
 from gm_jax.nn.rematerialize import block, rematerialize
 from gm_jax.state import evaluation_variables
-from tests.support import SPEC
+from gm_jax.training.run import open_run
+from tests.support import SPEC, images
 
 KEY = jax.random.key(3)
 
@@ -84,3 +85,30 @@ def test_less_is_kept_for_the_backward_pass(page, variant):
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(backward))
 
     assert bytes_kept(True) < 0.8 * bytes_kept(False)
+
+
+@pytest.mark.parametrize(("page", "variant"), [(vae_iaf, "smoke"), (flow, "residual,smoke")])
+def test_the_step_of_a_method_is_that_without(page, variant):
+    """Gradients (by the optimizer's moments) and statistics, such as singular vectors that move."""
+    batch = {"image": images(8)}
+
+    def stepped(active):
+        config = page.get_config(variant).unlock()
+        config.train.rematerialize = active
+        method = methods.create(config.lock(), SPEC)
+        state = jax.jit(method.init)(KEY, batch)
+        return jax.device_get(jax.jit(method.train_step)(state, batch, KEY))
+
+    (kept, terms), (anew, same_terms) = stepped(False), stepped(True)
+    chex.assert_trees_all_close(same_terms, terms, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(anew.statistics, kept.statistics, rtol=1e-5)
+    moments = [jax.tree.leaves(state.opt_state) for state in (anew, kept)]
+    for ours, theirs in zip(*moments, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_networks_without_blocks_are_refused(tmp_path):
+    config = lsgan.get_config("smoke").unlock()
+    config.train.rematerialize = True
+    with pytest.raises(ValueError, match="of the method 'lsgan' have no blocks"):
+        open_run(config.lock(), tmp_path).check_start()
