@@ -12,9 +12,9 @@ Array = jax.Array
 # [B, ...]. The calls of a program have an order, and so have the numbers of a file.
 Choose = Callable[[Array, Array], Array]
 NUM_BINS = 1024
-# The bins' places, by their numbers. The bits of a latent's number are what the next image's
-# latents are drawn by: in the order of the values these would depend on each other, and would not
-# be draws of the posterior.
+# The bins' places, by their numbers. The bits of a latent's number choose the next image's latents:
+# if neighbouring values had neighbouring numbers, these would depend on it, and would not be draws
+# of the posterior. So the numbers are shuffled.
 _PLACES = 633 * np.arange(NUM_BINS) % NUM_BINS
 
 

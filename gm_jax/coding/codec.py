@@ -13,7 +13,7 @@ import numpy as np
 
 from gm_jax.coding import container
 from gm_jax.coding.container import Container
-from gm_jax.coding.program import Given, Popped, Programs, known_fingerprint, latents_of
+from gm_jax.coding.program import Given, Popped, Programs, known_fingerprint, shapes_of_latents
 from gm_jax.coding.stack import Stack, constriction_module, from_bytes, random_words, to_bytes
 from gm_jax.methods.method import Method
 from gm_jax.training.progress import progress
@@ -40,7 +40,7 @@ class Codec:
             raise ValueError(f"a {method.config.method} cannot compress images: {why}")
         constriction_module()
         self._method, self._variables = method, variables
-        self._takes_bits_back = latents_of(method, variables, 1)[0] > 0
+        self._takes_bits_back = shapes_of_latents(method, variables, 1)[0] > 0
         self._programs: dict[int, Programs] = {}
 
     def compress(self, images: np.ndarray, batch_size: int | None = None) -> bytes:

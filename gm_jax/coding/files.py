@@ -2,12 +2,13 @@
 
 import jax
 import numpy as np
+from etils import epath
 
 from gm_jax import data
 from gm_jax.coding.codec import Codec
 from gm_jax.images import save_pngs, spread
 from gm_jax.training.run import Run
-from gm_jax.training.workdir import absolute, write_bytes, write_npz
+from gm_jax.training.workdir import absolute, check_writable, write_bytes, write_npz
 
 
 def compress(run: Run, source: str, output: str) -> None:
@@ -24,6 +25,7 @@ def compress(run: Run, source: str, output: str) -> None:
     """
     if not output.endswith(".gmz"):
         raise ValueError(f"--output={output}: give a file, *.gmz")
+    path = _writable(output)
     codec, config = _codec(run), run.config.data
     name, split = data.source_and_split(source)
     options = {"resize": config.resize, "crop": config.crop, "cache_dir": config.cache_dir}
@@ -36,7 +38,7 @@ def compress(run: Run, source: str, output: str) -> None:
         )
     images = np.asarray(found.arrays["image"])
     content = codec.compress(images)
-    write_bytes(absolute(output), content)
+    write_bytes(path, content)
     print(
         f"{len(images)} images in {output}: {len(content)} bytes, "
         f"{8 * len(content) / images.size:.4f} bits/dim"
@@ -56,7 +58,7 @@ def decompress(run: Run, source: str, output: str) -> None:
       ValueError: the file is damaged, or another model, program or machine wrote it; or the
         folder exists.
     """
-    path = absolute(output)
+    path = _writable(output)
     if path.suffix != ".npz" and path.exists():
         raise ValueError(f"--output={output} exists; give a new folder, or a file, *.npz")
     content = absolute(source).read_bytes()
@@ -66,6 +68,13 @@ def decompress(run: Run, source: str, output: str) -> None:
     else:
         save_pngs(path, spread(images, levels))
     print(f"{len(images)} images in {output}")
+
+
+def _writable(output: str) -> epath.Path:
+    """The path, if its folder can be written; a file that is there is replaced."""
+    path = absolute(output)
+    check_writable(path.parent)
+    return path
 
 
 def _codec(run: Run) -> Codec:

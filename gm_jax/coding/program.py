@@ -8,6 +8,7 @@ masses; the decoder answers with what it pops off its stack.
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ Tree = Any
 # `Choose` on the host.
 Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Eigen's sums depend on its number of threads, and so would a file.
-_COMPILER_OPTIONS = {"xla_cpu_multi_thread_eigen": False, **cpu.FAST_COMPILE}
+_ONE_THREAD = {"xla_cpu_multi_thread_eigen": False}
 _PACKAGES = ("jax", "jaxlib", "constriction")
+# Sets of instructions, among what Linux says of a processor.
+_INSTRUCTIONS = re.compile("sse|ssse|avx|fma|f16c|bmi|amx|adx|abm|popcnt|asimd|sve|neon|fp")
 # Flags of XLA that change no number on a CPU.
 _HARMLESS = ("--xla_force_host_platform_device_count", "--xla_gpu", "--xla_tpu", "--xla_dump")
 
@@ -53,12 +56,12 @@ class Programs:
 
     def __init__(self, method: Method, variables: Tree, batch_size: int):
         self._method, self.batch_size = method, batch_size
-        self._device = jax.local_devices(backend="cpu")[0]
+        self._device = _cpu()
         self._variables = jax.device_put(jax.device_get(variables), self._device)
         self._precision = matmul(method.config)[1]
         self._answer: Answer | None = None
         self._failure: Exception | None = None
-        self.num_latents, shapes = latents_of(method, self._variables, batch_size)
+        self.num_latents, shapes = shapes_of_latents(method, self._variables, batch_size)
         self.no_latents = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         lowered = [self._lower(function) for function in (self._infer, self._generate)]
         self._infer_program, self._generate_program = (each.compile() for each in lowered)
@@ -87,7 +90,7 @@ class Programs:
 
     def _lower(self, function: Callable[..., Any]) -> jax.stages.Lowered:
         images = np.zeros((self.batch_size, *self._method.image_shape), np.uint8)
-        options = cpu.known_options(_COMPILER_OPTIONS)
+        options = _ONE_THREAD | cpu.known_options(cpu.FAST_COMPILE)
         # Constants, too, belong to this device, whatever the default one is.
         with jax.default_device(self._device), jax.default_matmul_precision(self._precision):
             compiled = jax.jit(function, compiler_options=options)
@@ -95,7 +98,8 @@ class Programs:
 
     def _choose(self, masses: Array, given: Array) -> Array:
         shape = jax.ShapeDtypeStruct(masses.shape[:-1], jnp.int32)
-        return io_callback(self._ask, shape, masses, given.astype(jnp.int32))
+        # Calls that do not depend on each other could come in another order to the decoder.
+        return io_callback(self._ask, shape, masses, given.astype(jnp.int32), ordered=True)
 
     def _ask(self, masses: Array, told: Array) -> np.ndarray:
         """Called by a running program, which cannot be ended by an error: it is kept."""
@@ -158,7 +162,7 @@ class Popped:
         return popped[np.minimum(np.arange(len(given)), self._count - 1)]
 
 
-def latents_of(method: Method, variables: Tree, batch_size: int) -> tuple[int, Tree]:
+def shapes_of_latents(method: Method, variables: Tree, batch_size: int) -> tuple[int, Tree]:
     """How many latents of a batch come off the stack, and the shapes of all."""
     sizes = []
 
@@ -188,13 +192,24 @@ def known_fingerprint(method: Method, variables: Tree) -> dict[str, bytes]:
     )
 
 
+def _cpu() -> jax.Device:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise ValueError(
+            f"images are coded on a CPU ({described(error)}): name it too, JAX_PLATFORMS=cuda,cpu"
+        ) from error
+
+
 def _processor() -> str:
     """What decides which instructions a program is compiled to."""
     about = Path("/proc/cpuinfo")
-    lines = about.read_text().split("\n\n")[0].splitlines() if about.exists() else []
-    kept = ("model name", "flags", "Features", "CPU part")
-    told = [line for line in lines if line.startswith(kept)] or [platform.processor()]
-    return "\n".join([platform.machine(), *told])
+    text = about.read_text().partition("\n\n")[0] if about.exists() else ""
+    told: dict[str, str] = dict(re.findall(r"^(.+?)\s*:\s*(.*)$", text, re.MULTILINE))
+    # Linux also lists what it does against attacks, which changes with its version.
+    features = filter(_INSTRUCTIONS.match, told.get("flags", told.get("Features", "")).split())
+    names = (told.get(key, "") for key in ("model name", "CPU implementer", "CPU part"))
+    return " ".join([platform.machine(), *names, *sorted(features)])
 
 
 def _compiler_flags() -> str:

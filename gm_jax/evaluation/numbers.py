@@ -8,6 +8,7 @@ from etils import epath
 
 from gm_jax.evaluation.metrics import METRICS
 from gm_jax.evaluation.records import describe, read_results
+from gm_jax.training.run import Run
 from gm_jax.training.workdir import read_json
 
 # Settings in a `test.json`; its other entries are numbers.
@@ -50,6 +51,11 @@ def on_record(workdir: epath.PathLike) -> list[Number]:
     return found
 
 
+def chosen(run: Run) -> str:
+    """By what the best checkpoint of a run is the best."""
+    return "the latest" if run.method.validation_score is None else "the best on validation"
+
+
 def _of_test(score: Mapping[str, Any]) -> Iterator[Number]:
     settings = describe({name: score.get(name) for name in _SETTINGS})
     draws = score.get("num_importance_samples")
@@ -71,6 +77,7 @@ def _flags(metric: str, identity: Mapping[str, Any]) -> str:
     given = {
         "metrics": _asked_for(metric),
         "num_samples": samples.get("num_images"),
+        "temperature": samples.get("temperature"),
         "features": {"classifier": "classifier:WORKDIR", "exported": "exported:FILE"}.get(
             kind, kind
         ),

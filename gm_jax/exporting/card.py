@@ -6,7 +6,7 @@ import jax
 
 from gm_jax import methods
 from gm_jax.evaluation.likelihood import kind_of_likelihood
-from gm_jax.evaluation.numbers import on_record
+from gm_jax.evaluation.numbers import chosen, on_record
 from gm_jax.exporting import weights
 from gm_jax.exporting.programs import Program
 from gm_jax.training.recorded import contents
@@ -41,7 +41,7 @@ tags: [jax, {task}, {config.method}]
 
 {about}
 
-Step {step} of {config.train.steps} (the best on validation); likelihood: {likelihood}; the whole
+Step {step} of {config.train.steps} ({chosen(run)}); likelihood: {likelihood}; the whole
 config is in `config.json`, the parameters in `{weights.FILE_NAME}`.
 """
 

@@ -57,7 +57,9 @@ def export(run: Run, command: Sequence[str] = ()) -> None:
         (folder / f"{name}.stablehlo").write_bytes(program.serialized)
         if program.why:
             say(f"{name}: for batches of {program.size} alone ({program.why})")
-    (folder / "config.json").write_text(workdirs.to_json(run.config))
+    config = run.config.copy_and_resolve_references().unlock()
+    config.data.cache_dir = ""  # a place on this machine
+    (folder / "config.json").write_text(workdirs.to_json(config))
     recorded.record_data(folder, run.train_data.fields, run.datasets)
     frozen = run.workdir / "frozen.json"
     if frozen.exists():

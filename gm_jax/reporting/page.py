@@ -90,6 +90,7 @@ def picture(path: epath.PathLike, caption: str) -> str:
     with reading(f"{path}", "draw it anew"):
         encoded = path.read_bytes()
         image: Image.Image = Image.open(io.BytesIO(encoded))
+        image.load()  # all of it, not the header alone
         kind = image.format or ""
         while kind == "PNG" and len(encoded) > _MOST_BYTES and min(image.size) > 1:
             half = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)

@@ -7,7 +7,7 @@ from etils import epath
 
 from gm_jax.evaluation import drawing, report
 from gm_jax.evaluation.drawing import picture_path
-from gm_jax.evaluation.numbers import on_record
+from gm_jax.evaluation.numbers import chosen, on_record
 from gm_jax.reporting import page
 from gm_jax.reporting.curves import Curves, chart, read_curves
 from gm_jax.training import workdir as workdirs
@@ -35,8 +35,8 @@ def write_page(run: Run, command: Sequence[str] = ()) -> None:
         return
     config, source = run.config, run.train_data
     about = (
-        f"Step {step} of {config.train.steps}, the best on validation; trained on {len(source)} "
-        f"examples of {source.name}, {source.split}. Work directory: {run.workdir}"
+        f"Step {step} of {config.train.steps}, {chosen(run)}; trained on {len(source)} "
+        f"examples of {source.name}, {source.split}. Work directory: {run.workdir.name}"
     )
     curves = grouped(read_curves(run.workdir))
     sections = [
