@@ -38,16 +38,16 @@ def recorded() -> Iterator[list[str]]:
 def block(method: Method) -> Method:
     """Decorates a module's method that is a block of its network, outside `nn.compact`.
 
-    A block takes its arguments by position. Those that are no arrays are fixed when it is traced.
+    Arguments that are no arrays are fixed when it is traced.
     """
 
     @functools.wraps(method)
-    def call(self: nn.Module, *arguments: Any) -> Any:
+    def call(self: nn.Module, *arguments: Any, **named: Any) -> Any:
         if not _active.get() or self.is_initializing():
-            return method(self, *arguments)
+            return method(self, *arguments, **named)
         if (met := _met.get()) is not None:
             met.append(type(self).__name__)
-        leaves, structure = jax.tree.flatten(arguments)
+        leaves, structure = jax.tree.flatten((arguments, named))
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 
         @functools.wraps(method)
@@ -55,7 +55,8 @@ def block(method: Method) -> Method:
             whole = list(leaves)
             for place, array in zip(places, arrays, strict=True):
                 whole[place] = array
-            return method(self, *jax.tree.unflatten(structure, whole))
+            positional, by_name = jax.tree.unflatten(structure, whole)
+            return method(self, *positional, **by_name)
 
         return nn.remat(on_arrays)(self, *(leaves[place] for place in places))
 
