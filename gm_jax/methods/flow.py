@@ -69,8 +69,12 @@ class Flow(Method):
             )
         self.flow = self.create_flow()
         self.likelihood = self.flow.likelihood
-        optimizer = optimizers.create(config.optimizer)
-        self.players = (Player(self.network_name, self.networks, optimizer, self.loss),)
+        self.players = self.create_players()
+
+    def create_players(self) -> tuple[Player, ...]:
+        """The player of the likelihood."""
+        optimizer = optimizers.create(self.config.optimizer)
+        return (Player(self.network_name, self.networks, optimizer, self.loss),)
 
     @property
     def networks(self) -> tuple[str, ...]:

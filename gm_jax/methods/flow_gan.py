@@ -34,9 +34,12 @@ class FlowGan(Flow, Gan):
 
     def __init__(self, config: Any, data: DataSpec, frozen: dict[str, Method] | None = None):
         super().__init__(config, data, frozen)
-        self.players = self.alternate(config.model.critic_steps)
         # Bits/dim alone would select a checkpoint by one half of what it learns: the latest counts.
         self.validation_score = None
+
+    def create_players(self) -> tuple[Player, ...]:
+        """The critic's updates and the flow's."""
+        return self.alternate(self.model.critic_steps)
 
     def create_networks(self, classes: int | None) -> None:
         """Sets `discriminator` and `num_latents`; the flow is its own generator."""
