@@ -23,9 +23,9 @@
 | DATA | examples | expected |
 |---|---|---|
 | digits (default) | scikit-learn's 8×8 digits, 17 levels | glow ≤ 2.341, glow+variational ≤ 2.290 |
-| ring, spirals | points of the plane, in nats | not yet measured |
+| ring, spirals | points of the plane, in nats | flow_plus_plus −3.689, 1.570 (one seed) |
 | photos | 32×32 crops of scikit-image's photographs | not yet measured |
-| fashion_mnist | Fashion-MNIST, 28×28 | not yet measured |
+| fashion_mnist | Fashion-MNIST, 28×28 | glow ≤ 3.977 in 6 minutes of a core (one seed) |
 | cifar10 | CIFAR-10, the papers' networks | not yet reproduced |
 | smoke | digits, two tiny steps, for tests | - |
 
