@@ -174,7 +174,7 @@ def differences(runs: Sequence[str]) -> str:
 def _configs(runs: Sequence[str]) -> dict[str, dict[str, Any]]:
     paths = {run: epath.Path(run) / "config.json" for run in runs}
     return {
-        run: flatten_dict(workdirs.read_json(path), sep=".", keep_empty_nodes=True)
+        run: flatten_dict(workdirs.saved_config(path), sep=".", keep_empty_nodes=True)
         for run, path in paths.items()
         if path.exists()
     }

@@ -114,6 +114,16 @@ def test_two_folders_of_one_name_are_two_rows_and_two_grids(tmp_path):
         compare.main([runs[0], runs[0] + "/"])
 
 
+def test_a_field_that_came_later_is_no_difference(tmp_path):
+    runs = [finished(tmp_path / name) for name in ("old", "new")]
+    old = {"seed": 0, "train": {"steps": 1}}
+    new = {"seed": 1, "train": {"steps": 1, "accumulate_steps": 1, "rematerialize": False}}
+    for run, config in zip(runs, (old, new), strict=True):
+        (Path(run) / "config.json").write_text(json.dumps(config))
+    rows = compare.differences(runs).splitlines()[3:]
+    assert rows == ["| seed | 0 | 1 |"]
+
+
 def test_the_fields_in_which_configs_differ_are_listed(tmp_path):
     configs = (
         {"seed": 0, "data": {"source": "pair:a|b"}, "model": {"widths": [1, 2], "old": 1}},

@@ -199,7 +199,7 @@ def check_config(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, given)
         return
-    found = differences(_saved(path), with_fields_since(json.loads(given)))
+    found = differences(saved_config(path), with_fields_since(json.loads(given)))
     refused = [text for name, text in found.items() if not _may_change(name)]
     if refused:
         raise ValueError(
@@ -219,12 +219,12 @@ def read_config(workdir: epath.PathLike) -> config_dict.ConfigDict:
     path = absolute(workdir) / "config.json"
     if not path.exists():
         raise ValueError(f"no run in {path.parent} (there is no config.json): train one there")
-    saved = _saved(path)
+    saved = saved_config(path)
     with reading(f"{path} is damaged and", "restore it"):
         return config_dict.ConfigDict(with_tuples(saved)).lock()
 
 
-def _saved(path: epath.Path) -> dict[str, Any]:
+def saved_config(path: epath.Path) -> dict[str, Any]:
     """A saved config, with the fields that pages have had since it was written."""
     return with_fields_since(read_json(path))
 
