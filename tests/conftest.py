@@ -94,3 +94,14 @@ def toy():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(methods.METHODS, "toy", Toy)
         yield
+
+
+@pytest.fixture(scope="module")
+def toy_workdir(tmp_path_factory, toy):
+    """Work directory of a trained toy, whose end drew samples and scored the test images."""
+    from gm_jax import session
+    from tests.toy import get_config
+
+    folder = tmp_path_factory.mktemp("run")
+    session.run(get_config(), str(folder), "train")
+    return folder

@@ -25,16 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, toy):
-    """Work directory of a trained toy, whose end drew samples and scored the test images."""
-    folder = tmp_path_factory.mktemp("run")
-    session.run(toy_page.get_config(), str(folder), "train")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(workdir):
-    return gm_jax.load(workdir)
+def model(toy_workdir):
+    return gm_jax.load(toy_workdir)
 
 
 def test_the_config_is_the_one_that_trained(model):
@@ -45,34 +37,34 @@ def test_the_config_is_the_one_that_trained(model):
     assert workdirs.with_tuples(saved) == config.to_dict()
 
 
-def test_samples_are_those_of_the_sample_mode(workdir, model):
-    with np.load(workdir / "samples" / "best_step_00000002.npz") as written:
+def test_samples_are_those_of_the_sample_mode(toy_workdir, model):
+    with np.load(toy_workdir / "samples" / "best_step_00000002.npz") as written:
         drawn = model.sample(8)
         assert written["levels"] == LEVELS and written.keys() == {*drawn, "levels"}
         for name, array in drawn.items():
             np.testing.assert_array_equal(array, written[name])
-    again = data.load(f"npz:{workdir / 'samples' / 'best_step_00000002.npz'}", "train")
+    again = data.load(f"npz:{toy_workdir / 'samples' / 'best_step_00000002.npz'}", "train")
     np.testing.assert_array_equal(again.images, drawn["image"])
 
 
-def test_scores_are_those_of_the_evaluation(workdir, model):
+def test_scores_are_those_of_the_evaluation(toy_workdir, model):
     test = load_split(model.config.data, "test")
-    written = np.load(workdir / "test.npz")["log_likelihood"]
+    written = np.load(toy_workdir / "test.npz")["log_likelihood"]
     nats = model.log_likelihood(test.images)
     np.testing.assert_allclose(nats, written, rtol=1e-6)
     assert nats.dtype == np.float64
-    result = json.loads((workdir / "test.json").read_text())
+    result = json.loads((toy_workdir / "test.json").read_text())
     np.testing.assert_allclose(model.bits_per_dim(test.images).mean(), result["bits_per_dim"])
-    run = open_run(model.config, workdir)
+    run = open_run(model.config, toy_workdir)
     tight = importance_weighted_likelihood(run, run.restore("best")[0], test, 3)
     few = model.log_likelihood(test.images, num_importance_samples=3)
     np.testing.assert_allclose(few, tight["log_likelihood"], rtol=1e-6)
 
 
-def test_the_command_tightens_its_bound_when_asked(workdir, model, capsys):
-    session.run(model.config, str(workdir), "evaluate", {"num_importance_samples": 3})
-    result = json.loads((workdir / "test.json").read_text())
-    nats = np.load(workdir / "test.npz")["importance_weighted"]
+def test_the_command_tightens_its_bound_when_asked(toy_workdir, model, capsys):
+    session.run(model.config, str(toy_workdir), "evaluate", {"num_importance_samples": 3})
+    result = json.loads((toy_workdir / "test.json").read_text())
+    nats = np.load(toy_workdir / "test.npz")["importance_weighted"]
     test = load_split(model.config.data, "test")
     bits = model.bits_per_dim(test.images, num_importance_samples=3)
     np.testing.assert_allclose(result["importance_weighted"], bits.mean(), rtol=1e-6)
@@ -83,18 +75,18 @@ def test_the_command_tightens_its_bound_when_asked(workdir, model, capsys):
     assert f"3 samples        ≤ {bits.mean():.4f} ± {error:.4f}" in capsys.readouterr().out
 
 
-def test_the_command_samples_at_a_temperature_beside_the_others(workdir, model, capsys):
-    session.run(model.config, str(workdir), "sample", temperature=0.5)
-    path = workdir / "samples" / "best_step_00000002_temperature_0.5.npz"
+def test_the_command_samples_at_a_temperature_beside_the_others(toy_workdir, model, capsys):
+    session.run(model.config, str(toy_workdir), "sample", temperature=0.5)
+    path = toy_workdir / "samples" / "best_step_00000002_temperature_0.5.npz"
     assert str(path) in capsys.readouterr().out and path.with_suffix(".png").exists()
     with np.load(path) as written:
         np.testing.assert_array_equal(written["f_z"], model.sample(8, temperature=0.5)["f_z"])
         assert (written["f_z"] != model.sample(8)["f_z"]).any()
-    assert len(list((workdir / "samples" / path.stem).iterdir())) == 8
+    assert len(list((toy_workdir / "samples" / path.stem).iterdir())) == 8
 
 
-def test_any_number_of_images_gives_the_same_images(workdir, model):
-    small = gm_jax.load(workdir, "latest", batch_size=3)  # rounded up to the eight devices
+def test_any_number_of_images_gives_the_same_images(toy_workdir, model):
+    small = gm_jax.load(toy_workdir, "latest", batch_size=3)  # rounded up to the eight devices
     many = small.sample(17)
     assert many["image"].shape == (17, *SHAPE) and many["image"].dtype == np.uint8
     np.testing.assert_array_equal(model.sample(17)["f_z"], many["f_z"])
@@ -152,9 +144,9 @@ def test_what_is_saved_is_what_was_drawn(model, tmp_path):
     np.testing.assert_array_equal(first, spread(drawn["image"], LEVELS)[0, ..., 0])
 
 
-def test_the_command_pictures_ways_between_test_images(workdir, model, capsys):
-    session.run(model.config, str(workdir), "interpolate")
-    path = workdir / "interpolations" / "best_step_00000002.png"
+def test_the_command_pictures_ways_between_test_images(toy_workdir, model, capsys):
+    session.run(model.config, str(toy_workdir), "interpolate")
+    path = toy_workdir / "interpolations" / "best_step_00000002.png"
     assert str(path) in capsys.readouterr().out
     with Image.open(path) as grid, Image.open(path.with_suffix(".gif")) as moving:
         assert grid.width > 9 * SHAPE[1] and moving.n_frames == 9
@@ -169,16 +161,16 @@ def test_a_methods_own_interpolation_is_used(model, monkeypatch):
     np.testing.assert_array_equal(way["image"][0], way["image"][2])
 
 
-def test_no_images_are_needed_but_for_runs_that_recorded_nothing(workdir, model, monkeypatch):
-    assert recorded.read_data(workdir) == LABELLED
+def test_no_images_are_needed_but_for_runs_that_recorded_nothing(toy_workdir, model, monkeypatch):
+    assert recorded.read_data(toy_workdir) == LABELLED
     opened, load = [], data.load
     monkeypatch.setattr(data, "load", lambda *args, **kw: opened.append(args) or load(*args, **kw))
     expected = model.sample(1)["image"]
-    np.testing.assert_array_equal(gm_jax.load(workdir).sample(1)["image"], expected)
+    np.testing.assert_array_equal(gm_jax.load(toy_workdir).sample(1)["image"], expected)
     assert opened == []
-    (workdir / "data.json").rename(workdir / "kept.json")
-    np.testing.assert_array_equal(gm_jax.load(workdir).sample(1)["image"], expected)
-    (workdir / "kept.json").rename(workdir / "data.json")
+    (toy_workdir / "data.json").rename(toy_workdir / "kept.json")
+    np.testing.assert_array_equal(gm_jax.load(toy_workdir).sample(1)["image"], expected)
+    (toy_workdir / "kept.json").rename(toy_workdir / "data.json")
     assert opened == [("digits", "train[:64]")]
 
 
@@ -198,7 +190,7 @@ def test_what_are_no_images_of_the_model_is_refused(model, bad, expected):
             function(bad)
 
 
-def test_numbers_and_labels_that_mean_nothing_are_refused(workdir, model, tmp_path):
+def test_numbers_and_labels_that_mean_nothing_are_refused(toy_workdir, model, tmp_path):
     for call, expected in (
         (lambda: model.sample(0), "0 samples asked for; give 1 or more"),
         (lambda: model.sample(2, temperature=-0.5), "temperature is -0.5; give 0 or more"),
@@ -213,8 +205,8 @@ def test_numbers_and_labels_that_mean_nothing_are_refused(workdir, model, tmp_pa
         (lambda: model.decode([np.zeros((2, 1)), np.zeros((1, 1))]), r"latents begin with \[\(1,"),
         (lambda: model.interpolate(*images(2), num_steps=1), "num_steps is 1; give 2"),
         (lambda: model.interpolate(images(2), images(2), 3), r"shape \(2, 8, 8, 1\), not"),
-        (lambda: gm_jax.load(workdir, batch_size=0), "batch_size is 0; give 1"),
-        (lambda: gm_jax.load(workdir, "worst"), "'worst': choose 'latest' or 'best'"),
+        (lambda: gm_jax.load(toy_workdir, batch_size=0), "batch_size is 0; give 1"),
+        (lambda: gm_jax.load(toy_workdir, "worst"), "'worst': choose 'latest' or 'best'"),
         (lambda: gm_jax.load(tmp_path), "no run in"),
     ):
         with pytest.raises(ValueError, match=expected):

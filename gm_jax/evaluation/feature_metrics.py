@@ -136,6 +136,7 @@ def _equally_many(context: Context) -> tuple[list[tuple[np.ndarray, np.ndarray]]
 
 
 _FEATURES = ("samples", "features", "reference", "seed")
+_COMPARES = "it compares every image with every other"
 FEATURE_METRICS = {
     "is": Metric(_inception_score, _FEATURES),
     "fid": Metric(_frechet_distance, _FEATURES),
@@ -144,8 +145,8 @@ FEATURE_METRICS = {
     ),
     "kid": Metric(_kernel_distance, _FEATURES),
     "prd": Metric(_precision_recall, _FEATURES),
-    "precision": Metric(_manifold_precision_recall, _FEATURES),
-    "density": Metric(_density_coverage, _FEATURES),
+    "precision": Metric(_manifold_precision_recall, _FEATURES, _COMPARES),
+    "density": Metric(_density_coverage, _FEATURES, _COMPARES),
     "neighbours": Metric(
         training_neighbours, (*_FEATURES, "train"), "it takes the features of all training images"
     ),

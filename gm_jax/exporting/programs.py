@@ -113,31 +113,25 @@ def _sample(run: Run) -> Function:
 
 
 def _log_likelihood(run: Run) -> Function:
-    key = run.keys["evaluate"]
-
-    def log_likelihood(variables: Tree, batch: dict[str, Any], seed: jax.Array) -> Tree:
-        noise = Noise(draw_key(key, seed), batch["index"])
-        return run.method.log_likelihood(variables, batch, noise)
-
-    return log_likelihood
+    key, method = run.keys["evaluate"], run.method
+    return lambda variables, batch, seed: method.log_likelihood(
+        variables, batch, Noise(draw_key(key, seed), batch["index"])
+    )
 
 
 def _encode(run: Run) -> Function:
-    key = run.keys["reconstruct"]
-
-    def encode(variables: Tree, batch: dict[str, Any], seed: jax.Array) -> Tree:
-        noise = Noise(latent_key(key, seed, 0), batch["index"])
-        return run.method.encode(variables, batch, noise)
-
-    return encode
+    key, method = run.keys["reconstruct"], run.method
+    return lambda variables, batch, seed: method.encode(
+        variables, batch, Noise(latent_key(key, seed, 0), batch["index"])
+    )
 
 
 def _decode(run: Run) -> Function:
-    key = run.keys["reconstruct"]
+    key, method = run.keys["reconstruct"], run.method
 
     def decode(variables: Tree, batch: dict[str, Any], seed: jax.Array) -> Tree:
         noise = Noise(latent_key(key, seed, 1), batch["index"])
-        return run.method.decode(variables, batch["latents"], noise, batch.get("label"))
+        return method.decode(variables, batch["latents"], noise, batch.get("label"))
 
     return decode
 

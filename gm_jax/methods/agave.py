@@ -5,7 +5,7 @@ on an auxiliary image y, either the image x or a reduced version of it. A PixelC
 f(z) draws x. One encoder serves both decoders, so z cannot be ignored (Eq. 3.13).
 """
 
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from gm_jax.data.fields import DataSpec
 from gm_jax.losses.auxiliary_image import AuxiliaryImage
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.methods.conditional_pixelcnn import ConditionalPixelCNN
+from gm_jax.methods.hierarchy import Hierarchy
 from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
 from gm_jax.networks.pixelcnn import ConditionStream, PixelCNN
@@ -24,7 +25,7 @@ Array = jax.Array
 NETWORKS = ("vae", "condition", "pixelcnn")
 
 
-class Agave(ConditionalPixelCNN):
+class Agave(Hierarchy, ConditionalPixelCNN):
     """One player, whose loss is −L(θ, φ; x, y) of Eq. 3.13; z is drawn from one encoder."""
 
     likelihood = "bound"
@@ -117,42 +118,14 @@ class Agave(ConditionalPixelCNN):
         }
         return {"log_likelihood": terms["autoregressive"] - terms["kl"], **terms}
 
-    def code_latents(
-        self, variables: Variables, image: Array, latents: Any, choose: Choose
-    ) -> list[Array]:
-        """The bins of `HierarchicalVAE.choose`, by the posteriors."""
-        evidences = self.vae.apply(variables["vae"], self.scale(image), method="encode")
-        arguments = (evidences, self.image_shape[:2], latents, choose)
-        return self.vae.apply(variables["vae"], *arguments, method="choose")[0]
-
     def code_image(
         self, variables: Variables, latents: Any, image: Array, choose: Choose
     ) -> tuple[list[Array], Array]:
         """Chooses the bins block by block from the top, and then the image pixel by pixel."""
-        arguments = (None, self.image_shape[:2], latents, choose)
-        chosen_latents: Any = self.vae.apply(variables["vae"], *arguments, method="choose")
-        bins, sketch = chosen_latents
+        bins, sketch = self.code_sketch(variables, latents, choose)
         conditions, given = self.conditions(variables, sketch.mean), image.astype(jnp.int32)
         chosen = self.sampler.chosen(variables["pixelcnn"], conditions, given, choose)
         return bins, distributions.quantize(chosen, self.levels)
-
-    def why_not_coded(self) -> str:
-        """A flow's posterior has no masses in closed form."""
-        if self.model.vae.flow:
-            return "its posterior has a flow, without masses on a grid; set model.vae.flow=False"
-        return super().why_not_coded()
-
-    def encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
-        """The VAE's output given a draw from the posterior."""
-        return cast(Reconstruction, self.vae.apply(variables["vae"], x, noise))
-
-    def sketch(
-        self, variables: Variables, noise: Noise, latents: Any, temperature: float = 1.0
-    ) -> Reconstruction:
-        """The VAE's output given latents; those that are None, or all, are drawn from the prior."""
-        arguments = (None, self.image_shape[:2], noise, latents, temperature)
-        sketch = self.vae.apply(variables["vae"], *arguments, method="decode")
-        return cast(Reconstruction, sketch)
 
     def conditions(self, variables: Variables, f_z: Array) -> Any:
         """What the PixelCNN is given of f(z), at the size of x."""

@@ -14,6 +14,7 @@ from gm_jax import distributions, optimizers
 from gm_jax.data.fields import DataSpec
 from gm_jax.losses.free_bits import free_bits
 from gm_jax.losses.importance_weighted import importance_weighted
+from gm_jax.methods.hierarchy import Hierarchy
 from gm_jax.methods.method import Batch, Choose, Loss, Method, Noise, Player, Variables
 from gm_jax.networks.decoder_distributions import DiscretizedLogistic
 from gm_jax.networks.hierarchical_vae import HierarchicalVAE, Reconstruction
@@ -22,7 +23,7 @@ from gm_jax.nn.weight_norm import data_dependent_init
 Array = jax.Array
 
 
-class VaeIaf(Method):
+class VaeIaf(Hierarchy):
     """One player, whose loss is minus a bound on ln p(x).
 
     The published likelihood, log(σ(a) − σ(b) + 1e-7), assigns the tails of a logistic to no level,
@@ -90,76 +91,30 @@ class VaeIaf(Method):
     def log_likelihood(self, variables: Variables, batch: Batch, noise: Noise) -> dict[str, Array]:
         """One-sample bound without free bits: `log_likelihood` = `reconstruction` − `kl`."""
         x = self.scale(batch["image"])
-        decoded = self._encoded(variables, x, noise)
+        decoded = self.encoded(variables, x, noise)
         reconstruction, kl = self._log_prob(x, decoded), jnp.sum(decoded.kl, (1, 2))
         return {"log_likelihood": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
-
-    def draw(
-        self, variables: Variables, noise: Noise, labels: Array | None, temperature: float
-    ) -> dict[str, Array]:
-        """Draws z, then `image` given z, around the means `f_z`."""
-        latent_noise, pixel_noise = noise.split()
-        decoded = self._decoded(variables, latent_noise, None, temperature)
-        return self._images(decoded, pixel_noise, temperature)
-
-    def encode(self, variables: Variables, batch: Batch, noise: Noise) -> list[Array]:
-        """Draws latents from the posterior: one [B, h, w, Z] per block, from the top."""
-        return self._encoded(variables, self.scale(batch["image"]), noise).latents
-
-    def decode(
-        self, variables: Variables, latents: Any, noise: Noise, labels: Array | None = None
-    ) -> dict[str, Array]:
-        """Draws `image` around the means `f_z`."""
-        self.check_labels(labels)
-        return self._images(self._decoded(variables, noise, latents), noise, 1.0)
-
-    def code_latents(
-        self, variables: Variables, image: Array, latents: Any, choose: Choose
-    ) -> list[Array]:
-        """The bins of `HierarchicalVAE.choose`, by the posteriors."""
-        evidences = self.vae.apply(variables["vae"], self.scale(image), method="encode")
-        arguments = (evidences, self.image_shape[:2], latents, choose)
-        return self.vae.apply(variables["vae"], *arguments, method="choose")[0]
 
     def code_image(
         self, variables: Variables, latents: Any, image: Array, choose: Choose
     ) -> tuple[list[Array], Array]:
         """Chooses the bins block by block from the top, and then all pixels."""
-        arguments = (None, self.image_shape[:2], latents, choose)
-        chosen_latents: Any = self.vae.apply(variables["vae"], *arguments, method="choose")
-        bins, decoded = chosen_latents
+        bins, decoded = self.code_sketch(variables, latents, choose)
         parameters = decoded.mean, jnp.broadcast_to(decoded.log_scale, decoded.mean.shape)
         pixels = DiscretizedLogistic(self.levels, 0.0)
         chosen = pixels.chosen(parameters, image.astype(jnp.int32), choose)
         return bins, distributions.quantize(chosen, self.levels)
 
-    def why_not_coded(self) -> str:
-        """A flow's posterior has no masses in closed form."""
-        if self.model.vae.flow:
-            return "its posterior has a flow, without masses on a grid; set model.vae.flow=False"
-        return super().why_not_coded()
-
-    def _encoded(self, variables: Variables, x: Array, noise: Noise) -> Reconstruction:
-        """The decoder's output given a draw from the posterior."""
-        return cast(Reconstruction, self.vae.apply(variables["vae"], x, noise))
-
-    def _decoded(
-        self, variables: Variables, noise: Noise, latents: Any, temperature: float = 1.0
-    ) -> Reconstruction:
-        """The decoder's output given latents, or given a draw from the prior."""
-        arguments = (None, self.image_shape[:2], noise, latents, temperature)
-        decoded = self.vae.apply(variables["vae"], *arguments, method="decode")
-        return cast(Reconstruction, decoded)
-
-    def _images(
-        self, decoded: Reconstruction, noise: Noise, temperature: float
+    def images(
+        self, variables: Variables, sketch: Reconstruction, noise: Noise, temperature: float = 1.0
     ) -> dict[str, Array]:
+        """The means `f_z`, and `image` drawn around them."""
         image = distributions.discretized_logistic_sample(
-            decoded.mean,
-            decoded.log_scale,
+            sketch.mean,
+            sketch.log_scale,
             noise.logistic(*self.image_shape),
             self.levels,
             temperature,
         )
-        pictures = {"f_z": decoded.mean, "image": image}
+        pictures = {"f_z": sketch.mean, "image": image}
         return {name: distributions.quantize(x, self.levels) for name, x in pictures.items()}

@@ -19,23 +19,16 @@ from tests.support import images
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, toy):
-    folder = tmp_path_factory.mktemp("run")
-    session.run(toy_page.get_config(), str(folder), "train")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(workdir, tmp_path_factory):
+def exported(toy_workdir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "model"
     command = ["--config=tests/toy.py"]
     config = toy_page.get_config()
-    session.run(config, str(workdir), "export", output=str(folder), command=command)
+    session.run(config, str(toy_workdir), "export", output=str(folder), command=command)
     return folder
 
 
-def test_an_export_is_loaded_as_its_run_is(workdir, exported):
-    theirs, ours = gm_jax.load(workdir), gm_jax.load(exported)
+def test_an_export_is_loaded_as_its_run_is(toy_workdir, exported):
+    theirs, ours = gm_jax.load(toy_workdir), gm_jax.load(exported)
     assert (ours.config, ours.step) == (theirs.config, theirs.step)
     batch = images(11)
     np.testing.assert_array_equal(ours.sample(5)["image"], theirs.sample(5)["image"])
@@ -94,9 +87,9 @@ def test_a_function_that_counts_its_examples_is_exported_for_a_fixed_number(expo
     assert found.shape == (16,)
 
 
-def test_the_card_says_what_is_on_record(workdir, exported):
+def test_the_card_says_what_is_on_record(toy_workdir, exported):
     card = (exported / "README.md").read_text()
-    score = json.loads((workdir / "test.json").read_text())
+    score = json.loads((toy_workdir / "test.json").read_text())
     shown = f"{score['bits_per_dim']:.4g} ± {score['standard_error']:.2g}"
     assert card.startswith("---\nlicense: ") and f"| bits_per_dim | {shown} |" in card
     assert "python experiments/main.py --config=tests/toy.py --workdir=WORKDIR`" in card
@@ -122,13 +115,13 @@ def test_a_damaged_or_foreign_file_is_refused(exported, tmp_path):
         gm_jax.load(tmp_path)
 
 
-def test_nothing_is_written_over(workdir, exported, tmp_path, capsys):
+def test_nothing_is_written_over(toy_workdir, exported, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     taken = (None, tmp_path, tmp_path / "mine.txt", exported)
     reasons = ["give --output=DIR"] + ["exists and is not empty"] * 3
     for output, reason in zip(taken, reasons, strict=True):
         given = None if output is None else str(output)
         with pytest.raises(SystemExit) as end:
-            session.run(toy_page.get_config(), str(workdir), "export", output=given)
+            session.run(toy_page.get_config(), str(toy_workdir), "export", output=given)
         assert end.value.code == 2 and reason in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
